@@ -1,0 +1,120 @@
+//! Joins the frames of a message (RFC 6455, 5.4).
+
+use super::error::ProtocolError;
+use super::frame::FrameHeader;
+use super::opcode::Opcode;
+use super::utf8::Utf8Validator;
+use bytes::BytesMut;
+
+/// Where the payload of an unfinished message grows. A binding brings its own, so that no finished message is copied.
+pub trait MessageBuffer: Default {
+    /// Appends payload that is already unmasked.
+    fn extend_from_slice(&mut self, payload: &[u8]);
+    /// All that has been appended.
+    fn as_mut_slice(&mut self) -> &mut [u8];
+}
+
+impl MessageBuffer for BytesMut {
+    fn extend_from_slice(&mut self, payload: &[u8]) {
+        BytesMut::extend_from_slice(self, payload);
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [u8] {
+        self
+    }
+}
+
+/// The message that is being received, if any, and the rules for what may follow.
+#[derive(Debug)]
+pub(super) struct Assembler<B> {
+    /// Opcode of the message's first frame; `None` between messages.
+    opcode: Option<Opcode>,
+    /// Non-final frames of this message so far.
+    fragments: u64,
+    max_fragments: u64,
+    /// `None`: text is taken as it comes.
+    validator: Option<Utf8Validator>,
+    buffer: B,
+}
+
+impl<B: MessageBuffer> Assembler<B> {
+    pub(super) fn new(max_fragments: u64, validate_text: bool) -> Self {
+        let validator = validate_text.then(Utf8Validator::default);
+        Self { opcode: None, fragments: 0, max_fragments, validator, buffer: B::default() }
+    }
+
+    /// Takes the header of a data frame, and says whether it may stand here.
+    pub(super) fn begin_frame(&mut self, header: &FrameHeader) -> Result<(), ProtocolError> {
+        match (header.opcode, self.opcode) {
+            (Opcode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
+            (Opcode::Continuation, Some(_)) => {}
+            (_, Some(_)) => return Err(ProtocolError::InterleavedMessage),
+            (opcode, None) => self.opcode = Some(opcode),
+        }
+        if !header.fin {
+            self.fragments += 1;
+            if self.fragments >= self.max_fragments {
+                return Err(ProtocolError::TooManyFragments { limit: self.max_fragments });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes unmasked payload.
+    pub(super) fn append(&mut self, payload: &[u8]) -> Result<(), ProtocolError> {
+        self.validate(payload)?;
+        self.buffer.extend_from_slice(payload);
+        Ok(())
+    }
+
+    /// The buffer itself, for payload that is read straight into it; [`Self::appended`] must follow.
+    pub(super) fn buffer_mut(&mut self) -> &mut B {
+        &mut self.buffer
+    }
+
+    /// Takes the last `len` bytes of the buffer as the next payload, after `unmask` has been at them.
+    pub(super) fn appended(&mut self, len: usize, unmask: impl FnOnce(&mut [u8])) -> Result<(), ProtocolError> {
+        let all = self.buffer.as_mut_slice();
+        let start = all.len() - len;
+        let payload = &mut all[start..];
+        unmask(payload);
+        match &mut self.validator {
+            Some(validator) if self.opcode == Some(Opcode::Text) => {
+                validator.feed(payload).map_err(|_| ProtocolError::InvalidUtf8)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends the message, whose payload is in the buffer.
+    pub(super) fn finish(&mut self) -> Result<(Opcode, B), ProtocolError> {
+        let opcode = self.finish_checks()?;
+        Ok((opcode, std::mem::take(&mut self.buffer)))
+    }
+
+    /// Ends a message that came as one frame, whose `payload` never had to be put into the buffer.
+    pub(super) fn finish_unbuffered(&mut self, payload: &[u8]) -> Result<Opcode, ProtocolError> {
+        self.validate(payload)?;
+        self.finish_checks()
+    }
+
+    fn finish_checks(&mut self) -> Result<Opcode, ProtocolError> {
+        if let Some(validator) = self.text_validator() {
+            validator.finish().map_err(|_| ProtocolError::InvalidUtf8)?;
+        }
+        self.fragments = 0;
+        Ok(self.opcode.take().expect("a message ends only after its first frame began it"))
+    }
+
+    fn validate(&mut self, payload: &[u8]) -> Result<(), ProtocolError> {
+        match self.text_validator() {
+            Some(validator) => validator.feed(payload).map_err(|_| ProtocolError::InvalidUtf8),
+            None => Ok(()),
+        }
+    }
+
+    /// The validator, if this message is text and text is to be checked.
+    fn text_validator(&mut self) -> Option<&mut Utf8Validator> {
+        self.validator.as_mut().filter(|_| self.opcode == Some(Opcode::Text))
+    }
+}

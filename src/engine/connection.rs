@@ -1,0 +1,429 @@
+//! A whole connection: feed it the bytes that arrive, get events; give it what to send, get bytes.
+
+use super::assembler::{Assembler, MessageBuffer};
+use super::close_code::CloseCode;
+use super::error::{ProtocolError, UsageError};
+use super::frame::{FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, encode_frame};
+use super::mask::{MaskKey, apply_mask};
+use super::opcode::Opcode;
+use super::state::State;
+use bytes::BufMut;
+
+/// How a connection behaves. Limits bound what is received, never what is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Mask outgoing frames: the client role.
+    pub masked: bool,
+    /// Enforce the rules that working peers are known to break: UTF-8 in text, masking by role.
+    pub strict: bool,
+    /// Largest payload of one frame, bytes; `None` is no bound.
+    pub max_payload_size: Option<u64>,
+    /// The non-final frame of a message with this number is refused.
+    pub max_fragments: u64,
+}
+
+/// What a frame brought.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'a, B> {
+    /// A whole message, text or binary.
+    Message {
+        /// [`Opcode::Text`] or [`Opcode::Binary`].
+        opcode: Opcode,
+        /// Its octets.
+        payload: Payload<'a, B>,
+    },
+    /// A ping; answer it with a pong of the same payload.
+    Ping(ControlPayload),
+    /// A pong.
+    Pong(ControlPayload),
+    /// The peer's Close frame. Unless `error` is set, answer it with [`Connection::close`]; if it is, with
+    /// [`Connection::fail`].
+    Close(CloseFrame),
+}
+
+/// The octets of a message.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Payload<'a, B> {
+    /// It came in one piece: a part of the input.
+    Borrowed(&'a [u8]),
+    /// It was put together.
+    Owned(B),
+}
+
+/// The payload of a control frame: at most 125 octets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ControlPayload {
+    octets: [u8; MAX_CONTROL_PAYLOAD],
+    len: u8,
+}
+
+impl ControlPayload {
+    const EMPTY: Self = Self { octets: [0; MAX_CONTROL_PAYLOAD], len: 0 };
+
+    /// The octets.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.octets[..self.len.into()]
+    }
+
+    fn append(&mut self, octets: &[u8]) {
+        let start = usize::from(self.len);
+        self.octets[start..start + octets.len()].copy_from_slice(octets);
+        self.len += octets.len() as u8;
+    }
+}
+
+/// A Close frame as received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CloseFrame {
+    /// [`CloseCode::NO_STATUS`] for an empty body, `None` for a body too short to hold a code.
+    pub code: Option<CloseCode>,
+    /// The rule it breaks.
+    pub error: Option<ProtocolError>,
+    body: ControlPayload,
+}
+
+impl CloseFrame {
+    fn parse(body: ControlPayload) -> Self {
+        let (code, error) = match *body.as_slice() {
+            [] => (Some(CloseCode::NO_STATUS), None),
+            [_] => (None, Some(ProtocolError::TruncatedCloseCode)),
+            [high, low, ref reason @ ..] => {
+                let code = CloseCode::new(u16::from_be_bytes([high, low]));
+                (Some(code), close_error(code, reason))
+            }
+        };
+        Self { code, error, body }
+    }
+
+    /// The reason, as octets that should be UTF-8.
+    pub fn reason(&self) -> &[u8] {
+        self.body.as_slice().get(2..).unwrap_or_default()
+    }
+}
+
+fn close_error(code: CloseCode, reason: &[u8]) -> Option<ProtocolError> {
+    if !code.is_allowed_on_the_wire() {
+        return Some(ProtocolError::InvalidCloseCode(code));
+    }
+    simdutf8::basic::from_utf8(reason).is_err().then_some(ProtocolError::InvalidCloseReason)
+}
+
+/// A frame whose payload is still arriving.
+#[derive(Clone, Copy, Debug)]
+struct Incoming {
+    header: FrameHeader,
+    received: u64,
+}
+
+impl Incoming {
+    fn remaining(&self) -> u64 {
+        self.header.payload_len - self.received
+    }
+
+    /// Unmasks the next octets of the payload.
+    fn unmask(&self, octets: &mut [u8]) {
+        if let Some(key) = self.header.mask {
+            apply_mask(octets, key, self.received);
+        }
+    }
+}
+
+/// One endpoint of a WebSocket connection, after the opening handshake.
+///
+/// `B` is where messages that arrive in pieces are put together.
+#[derive(Debug)]
+pub struct Connection<B> {
+    config: Config,
+    state: State,
+    /// A header cut off by the end of the input.
+    partial_header: [u8; MAX_HEADER_LEN],
+    partial_header_len: usize,
+    incoming: Option<Incoming>,
+    control: ControlPayload,
+    message: Assembler<B>,
+}
+
+impl<B: MessageBuffer> Connection<B> {
+    /// A connection whose opening handshake is done.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            state: State::default(),
+            partial_header: [0; MAX_HEADER_LEN],
+            partial_header_len: 0,
+            incoming: None,
+            control: ControlPayload::EMPTY,
+            message: Assembler::new(config.max_fragments, config.strict),
+        }
+    }
+
+    /// Takes bytes off the front of `input` up to the end of the first frame that means something, unmasking them where
+    /// they are. `None` means that all of `input` is taken and more is needed; call again until then.
+    ///
+    /// After the peer's Close, a violation or the end of the transport, input is discarded.
+    ///
+    /// # Errors
+    /// The peer's violation, once; answer it with [`Self::fail`].
+    pub fn receive<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Event<'a, B>>, ProtocolError> {
+        if !self.state.can_receive() {
+            *input = &mut [];
+            return Ok(None);
+        }
+        let result = self.decode(input);
+        self.note_outcome(&result);
+        result
+    }
+
+    /// Room for payload to be read straight into, and how many bytes of the frame are missing. `None` if the next byte
+    /// is not a message's payload. What was appended, still masked, is announced by [`Self::payload_appended`].
+    pub fn payload_space(&mut self) -> Option<(&mut B, u64)> {
+        let incoming = self.incoming.filter(|i| !i.header.opcode.is_control() && self.state.can_receive())?;
+        Some((self.message.buffer_mut(), incoming.remaining()))
+    }
+
+    /// `len` bytes, no more than were missing, were appended to the buffer of [`Self::payload_space`].
+    ///
+    /// # Errors
+    /// As [`Self::receive`].
+    ///
+    /// # Panics
+    /// If no payload was expected.
+    pub fn payload_appended(&mut self, len: usize) -> Result<Option<Event<'static, B>>, ProtocolError> {
+        let incoming = self.incoming.as_mut().expect("payload was expected");
+        let before = *incoming;
+        incoming.received += len as u64;
+        let result =
+            self.message.appended(len, |payload| before.unmask(payload)).and_then(|()| self.end_of_data_frame());
+        self.note_outcome(&result);
+        result
+    }
+
+    /// Whether `input`, of which [`Self::receive`] has just returned an event, goes on with at least one whole frame.
+    pub fn is_frame_complete(&self, input: &[u8]) -> bool {
+        self.state.can_receive()
+            && matches!(FrameHeader::parse(input),
+                Ok(Some((header, at))) if header.payload_len <= (input.len() - at) as u64)
+    }
+
+    /// Appends a frame to `out`, if the connection still sends; says whether it did. Sending a Close frame this way
+    /// begins the closing handshake. `mask` is needed if, and only if, the connection masks.
+    ///
+    /// # Errors
+    /// [`UsageError`] if no such frame may exist; nothing is appended.
+    pub fn send(
+        &mut self,
+        opcode: Opcode,
+        payload: &[u8],
+        mask: Option<MaskKey>,
+        out: &mut impl BufMut,
+    ) -> Result<bool, UsageError> {
+        if opcode.is_control() && payload.len() > MAX_CONTROL_PAYLOAD {
+            return Err(UsageError::OversizedControl(payload.len()));
+        }
+        if !self.state.can_send() {
+            return Ok(false);
+        }
+        encode_frame(opcode, payload, mask, out);
+        if opcode == Opcode::Close {
+            self.state = self.state.sent_close();
+        }
+        Ok(true)
+    }
+
+    /// Begins the closing handshake, or answers the peer's Close: appends a Close frame to `out`, unless one was sent
+    /// before; says whether it did. Without a code the body is empty. A reason that does not fit is cut between two
+    /// characters.
+    pub fn close(
+        &mut self,
+        code: Option<CloseCode>,
+        reason: &str,
+        mask: Option<MaskKey>,
+        out: &mut impl BufMut,
+    ) -> bool {
+        if !self.state.can_send_close() {
+            return false;
+        }
+        let mut body = ControlPayload::EMPTY;
+        if let Some(code) = code {
+            body.append(&code.value().to_be_bytes());
+            body.append(&reason.as_bytes()[..reason.floor_char_boundary(MAX_CONTROL_PAYLOAD - 2)]);
+        }
+        encode_frame(Opcode::Close, body.as_slice(), mask, out);
+        self.state = self.state.sent_close();
+        true
+    }
+
+    /// Answers a violation with a Close frame appended to `out`, unless our Close was sent before.
+    pub fn fail(&mut self, error: ProtocolError, mask: Option<MaskKey>, out: &mut impl BufMut) -> bool {
+        self.close(Some(error.close_code()), "", mask, out)
+    }
+
+    /// Gives the connection up without a Close frame: nothing more is sent or received.
+    pub fn abandon(&mut self) {
+        self.state = self.state.abandoned();
+    }
+
+    /// The transport is gone; says whether that is news.
+    pub fn transport_closed(&mut self) -> bool {
+        let is_news = !self.state.is_closed();
+        self.state = State::Closed;
+        is_news
+    }
+
+    /// Whether [`Self::send`] would append a frame.
+    pub fn can_send(&self) -> bool {
+        self.state.can_send()
+    }
+
+    /// Whether [`Self::receive`] still looks at its input.
+    pub fn can_receive(&self) -> bool {
+        self.state.can_receive()
+    }
+
+    /// Whether outgoing frames need a masking key.
+    pub fn is_masked(&self) -> bool {
+        self.config.masked
+    }
+
+    fn decode<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Event<'a, B>>, ProtocolError> {
+        loop {
+            let incoming = match self.incoming {
+                Some(incoming) => incoming,
+                None => match self.take_header(input)? {
+                    Some(header) => self.begin_frame(header)?,
+                    None => return Ok(None),
+                },
+            };
+            let is_whole = input.len() as u64 >= incoming.remaining();
+            let event = match incoming.header.opcode.is_control() {
+                true => self.take_control_payload(incoming, input),
+                false => self.take_data_payload(incoming, input)?,
+            };
+            if event.is_some() || !is_whole {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// Reads a header off the input, together with what an earlier input left of it.
+    fn take_header(&mut self, input: &mut &mut [u8]) -> Result<Option<FrameHeader>, ProtocolError> {
+        if self.partial_header_len == 0
+            && let Some((header, len)) = FrameHeader::parse(input)?
+        {
+            take_front(input, len);
+            return Ok(Some(header));
+        }
+        while !input.is_empty() {
+            self.partial_header[self.partial_header_len] = take_front(input, 1)[0];
+            self.partial_header_len += 1;
+            if let Some((header, _)) = FrameHeader::parse(&self.partial_header[..self.partial_header_len])? {
+                self.partial_header_len = 0;
+                return Ok(Some(header));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Judges a header where it stands.
+    fn begin_frame(&mut self, header: FrameHeader) -> Result<Incoming, ProtocolError> {
+        self.check_mask(&header)?;
+        if let Some(limit) = self.config.max_payload_size.filter(|&limit| header.payload_len > limit) {
+            return Err(ProtocolError::PayloadTooBig { announced: header.payload_len, limit });
+        }
+        if !header.opcode.is_control() {
+            self.message.begin_frame(&header)?;
+        }
+        let incoming = Incoming { header, received: 0 };
+        self.incoming = Some(incoming);
+        Ok(incoming)
+    }
+
+    /// "A client MUST mask all frames that it sends to the server", "a server MUST NOT mask any frames" (5.1).
+    fn check_mask(&self, header: &FrameHeader) -> Result<(), ProtocolError> {
+        match (self.config.strict, self.config.masked, header.mask) {
+            (true, false, None) => Err(ProtocolError::UnmaskedFrame),
+            (true, true, Some(_)) => Err(ProtocolError::MaskedFrame),
+            _ => Ok(()),
+        }
+    }
+
+    fn take_control_payload<'a>(&mut self, incoming: Incoming, input: &mut &'a mut [u8]) -> Option<Event<'a, B>> {
+        let octets = take_payload(incoming, input);
+        self.control.append(octets);
+        if !self.advance(incoming, octets.len()) {
+            return None;
+        }
+        let payload = std::mem::replace(&mut self.control, ControlPayload::EMPTY);
+        Some(match incoming.header.opcode {
+            Opcode::Ping => Event::Ping(payload),
+            Opcode::Pong => Event::Pong(payload),
+            _ => Event::Close(CloseFrame::parse(payload)),
+        })
+    }
+
+    fn take_data_payload<'a>(
+        &mut self,
+        incoming: Incoming,
+        input: &mut &'a mut [u8],
+    ) -> Result<Option<Event<'a, B>>, ProtocolError> {
+        let octets = take_payload(incoming, input);
+        let ends = self.advance(incoming, octets.len());
+        let is_alone = incoming.header.opcode != Opcode::Continuation && incoming.received == 0;
+        if ends && incoming.header.fin && is_alone {
+            let opcode = self.message.finish_unbuffered(octets)?;
+            return Ok(Some(Event::Message { opcode, payload: Payload::Borrowed(octets) }));
+        }
+        self.message.append(octets)?;
+        if ends && incoming.header.fin { self.finish_message() } else { Ok(None) }
+    }
+
+    /// Ends the data frame if all of it is here.
+    fn end_of_data_frame(&mut self) -> Result<Option<Event<'static, B>>, ProtocolError> {
+        match self.incoming {
+            Some(incoming) if incoming.remaining() == 0 => {
+                self.incoming = None;
+                if incoming.header.fin { self.finish_message() } else { Ok(None) }
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn finish_message(&mut self) -> Result<Option<Event<'static, B>>, ProtocolError> {
+        let (opcode, buffer) = self.message.finish()?;
+        Ok(Some(Event::Message { opcode, payload: Payload::Owned(buffer) }))
+    }
+
+    /// Counts payload as received; says whether the frame ends with it.
+    fn advance(&mut self, mut incoming: Incoming, len: usize) -> bool {
+        incoming.received += len as u64;
+        let ends = incoming.remaining() == 0;
+        self.incoming = if ends { None } else { Some(incoming) };
+        ends
+    }
+
+    fn note_outcome(&mut self, result: &Result<Option<Event<'_, B>>, ProtocolError>) {
+        match result {
+            Ok(Some(Event::Close(CloseFrame { error: None, .. }))) => self.state = self.state.received_close(),
+            Ok(Some(Event::Close(_))) | Err(_) => self.state = self.state.violated(),
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Splits the next octets of the frame's payload off the input, unmasked.
+fn take_payload<'a>(incoming: Incoming, input: &mut &'a mut [u8]) -> &'a mut [u8] {
+    let len = incoming.remaining().min(input.len() as u64) as usize;
+    let octets = take_front(input, len);
+    incoming.unmask(octets);
+    octets
+}
+
+fn take_front<'a>(input: &mut &'a mut [u8], len: usize) -> &'a mut [u8] {
+    let (front, rest) = std::mem::take(input).split_at_mut(len);
+    *input = rest;
+    front
+}
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;

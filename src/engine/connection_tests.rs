@@ -1,0 +1,301 @@
+use super::*;
+use bytes::BytesMut;
+
+const KEY: MaskKey = [0x37, 0xfa, 0x21, 0x3d];
+
+const LENIENT: Config = Config { masked: false, strict: false, max_payload_size: Some(65536), max_fragments: 128 };
+const STRICT_SERVER: Config = Config { strict: true, ..LENIENT };
+const STRICT_CLIENT: Config = Config { masked: true, ..STRICT_SERVER };
+
+/// An event with everything in it owned, so that runs can be compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Seen {
+    Text(Vec<u8>),
+    Binary(Vec<u8>),
+    Ping(Vec<u8>),
+    Pong(Vec<u8>),
+    Close(Option<u16>, Vec<u8>, Option<ProtocolError>),
+    Violation(ProtocolError),
+}
+
+fn text(body: &str) -> Seen {
+    Seen::Text(body.into())
+}
+
+fn seen(event: Event<'_, BytesMut>) -> Seen {
+    match event {
+        Event::Message { opcode, payload } => {
+            let octets = match payload {
+                Payload::Borrowed(octets) => octets.to_vec(),
+                Payload::Owned(buffer) => buffer.to_vec(),
+            };
+            if opcode == Opcode::Text { Seen::Text(octets) } else { Seen::Binary(octets) }
+        }
+        Event::Ping(payload) => Seen::Ping(payload.as_slice().into()),
+        Event::Pong(payload) => Seen::Pong(payload.as_slice().into()),
+        Event::Close(frame) => Seen::Close(frame.code.map(CloseCode::value), frame.reason().into(), frame.error),
+    }
+}
+
+fn feed(connection: &mut Connection<BytesMut>, mut bytes: Vec<u8>, events: &mut Vec<Seen>) {
+    let mut input = &mut bytes[..];
+    loop {
+        match connection.receive(&mut input) {
+            Ok(Some(event)) => events.push(seen(event)),
+            Ok(None) => break assert!(input.is_empty(), "all input is taken"),
+            Err(error) => events.push(Seen::Violation(error)),
+        }
+    }
+}
+
+/// Runs a byte stream in pieces of every size, in a fresh connection each time; all must agree.
+fn run(config: Config, wire: &[u8]) -> Vec<Seen> {
+    let in_pieces_of = |size: usize| {
+        let mut events = Vec::new();
+        let mut connection = Connection::new(config);
+        for piece in wire.chunks(size) {
+            feed(&mut connection, piece.to_vec(), &mut events);
+        }
+        events
+    };
+    let whole = in_pieces_of(wire.len().max(1));
+    for size in 1..wire.len().min(40) {
+        assert_eq!(in_pieces_of(size), whole, "in pieces of {size}");
+    }
+    whole
+}
+
+fn frame(first_byte: u8, payload: &[u8]) -> Vec<u8> {
+    assert!(payload.len() < 126);
+    [&[first_byte, payload.len() as u8], payload].concat()
+}
+
+#[test]
+fn rfc_5_7_examples() {
+    assert_eq!(run(LENIENT, b"\x81\x05Hello"), [text("Hello")]);
+    assert_eq!(run(LENIENT, b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"), [text("Hello")]);
+    assert_eq!(run(LENIENT, b"\x01\x03Hel\x80\x02lo"), [text("Hello")]);
+    assert_eq!(run(LENIENT, b"\x89\x05Hello"), [Seen::Ping(b"Hello".into())]);
+    assert_eq!(run(LENIENT, b"\x8a\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"), [Seen::Pong(b"Hello".into())]);
+    let binary: Vec<u8> = (0..=255).collect();
+    assert_eq!(run(LENIENT, &[b"\x82\x7e\x01\x00", &binary[..]].concat()), [Seen::Binary(binary)]);
+}
+
+#[test]
+fn control_frames_come_between_the_fragments_of_a_message() {
+    let wire = [frame(0x01, b"a"), frame(0x89, b"p"), frame(0x00, b""), frame(0x8a, b""), frame(0x80, b"b")].concat();
+    assert_eq!(run(LENIENT, &wire), [Seen::Ping(b"p".into()), Seen::Pong(b"".into()), text("ab")]);
+}
+
+#[test]
+fn empty_messages_are_messages() {
+    assert_eq!(run(LENIENT, b"\x81\x00\x82\x80abcd\x01\x00\x80\x00"), [text(""), Seen::Binary(vec![]), text("")]);
+}
+
+#[test]
+fn violations_end_the_stream_whatever_trails() {
+    use ProtocolError::*;
+    let vectors: [(&[u8], ProtocolError); 9] = [
+        (b"\x80\x01a", UnexpectedContinuation),
+        (b"\x00\x01a", UnexpectedContinuation),
+        (b"\x01\x01a\x81\x01b", InterleavedMessage),
+        (b"\x01\x01a\x02\x01b", InterleavedMessage),
+        (b"\xc1\x00", ReservedBits),
+        (b"\x83\x00", ReservedOpcode(3)),
+        (b"\x09\x00", FragmentedControl),
+        (b"\x82\x7e\x00\x05Hello", NonMinimalLength),
+        (b"\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x01", PayloadTooBig { announced: 65537, limit: 65536 }),
+    ];
+    for (wire, error) in vectors {
+        assert_eq!(run(LENIENT, wire), [Seen::Violation(error)], "{wire:x?}");
+        assert_eq!(run(LENIENT, &[wire, b"\x81\x01x"].concat()), [Seen::Violation(error)], "{wire:x?} with a trailer");
+        assert_eq!(
+            run(LENIENT, &[b"\x81\x01x", wire].concat()),
+            [text("x"), Seen::Violation(error)],
+            "{wire:x?} later"
+        );
+    }
+}
+
+#[test]
+fn a_payload_of_exactly_the_limit_passes_and_no_limit_is_none() {
+    let config = Config { max_payload_size: Some(5), ..LENIENT };
+    assert_eq!(run(config, b"\x81\x05Hello"), [text("Hello")]);
+    let error = ProtocolError::PayloadTooBig { announced: 6, limit: 5 };
+    assert_eq!(run(config, b"\x81\x06Hello!"), [Seen::Violation(error)]);
+    let huge = b"\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xff";
+    assert_eq!(run(Config { max_payload_size: None, ..LENIENT }, huge), []);
+}
+
+#[test]
+fn the_fragment_with_the_number_of_the_limit_is_refused() {
+    let config = Config { max_fragments: 3, ..LENIENT };
+    let two = [frame(0x01, b"a"), frame(0x00, b"b")].concat();
+    assert_eq!(run(config, &[&two[..], b"\x80\x01c"].concat()), [text("abc")]);
+    let error = ProtocolError::TooManyFragments { limit: 3 };
+    assert_eq!(run(config, &[&two[..], b"\x00\x01c"].concat()), [Seen::Violation(error)]);
+    let again = [&two[..], b"\x80\x01c", &two[..], b"\x80\x01c"].concat();
+    assert_eq!(run(config, &again), [text("abc"), text("abc")], "each message counts from nought");
+}
+
+#[test]
+fn close_frames_are_reported_as_received_with_the_rule_they_break() {
+    use ProtocolError::*;
+    let close = |body: &[u8]| run(LENIENT, &[frame(0x88, body), frame(0x81, b"late")].concat());
+    assert_eq!(close(b""), [Seen::Close(Some(1005), vec![], None)]);
+    assert_eq!(close(b"\x03\xe8bye"), [Seen::Close(Some(1000), b"bye".into(), None)]);
+    assert_eq!(close(b"\x03"), [Seen::Close(None, vec![], Some(TruncatedCloseCode))]);
+    let reserved = InvalidCloseCode(CloseCode::NO_STATUS);
+    assert_eq!(close(b"\x03\xedbb"), [Seen::Close(Some(1005), b"bb".into(), Some(reserved))]);
+    assert_eq!(close(b"\x03\xe8\xff"), [Seen::Close(Some(1000), vec![0xff], Some(InvalidCloseReason))]);
+}
+
+#[test]
+fn strict_refuses_bad_utf8_at_the_first_bad_byte_of_an_unfinished_frame() {
+    let error = Seen::Violation(ProtocolError::InvalidUtf8);
+    let masked = |payload: &[u8]| {
+        let mut out = Vec::new();
+        encode_frame(Opcode::Text, payload, Some(KEY), &mut out);
+        out
+    };
+    let bad = masked(b"ok\xff and much more");
+    assert_eq!(run(STRICT_SERVER, &bad), [error.clone()]);
+    assert_eq!(run(STRICT_SERVER, &bad[..9]), [error.clone()], "the frame is not complete yet");
+    assert_eq!(run(STRICT_SERVER, &masked(b"cut \xe2\x82")), [error]);
+    assert_eq!(run(STRICT_SERVER, &masked("κόσμε".as_bytes())), [text("κόσμε")]);
+    let mut binary = bad.clone();
+    binary[0] = 0x82;
+    assert!(matches!(run(STRICT_SERVER, &binary)[..], [Seen::Binary(_)]), "octets are not text");
+    assert!(matches!(run(LENIENT, &bad)[..], [Seen::Text(_)]), "lenient by default");
+}
+
+#[test]
+fn strict_holds_each_role_to_its_masking() {
+    let unmasked = b"\x81\x01a";
+    let masked = b"\x81\x81\0\0\0\0a";
+    assert_eq!(run(STRICT_SERVER, unmasked), [Seen::Violation(ProtocolError::UnmaskedFrame)]);
+    assert_eq!(run(STRICT_SERVER, masked), [text("a")]);
+    assert_eq!(run(STRICT_CLIENT, masked), [Seen::Violation(ProtocolError::MaskedFrame)]);
+    assert_eq!(run(STRICT_CLIENT, unmasked), [text("a")]);
+}
+
+#[test]
+fn payload_read_straight_into_the_buffer_is_the_same_message() {
+    let body: Vec<u8> = (0..5000u32).map(|i| i as u8).collect();
+    let mut wire = Vec::new();
+    encode_frame(Opcode::Binary, &body, Some(KEY), &mut wire);
+    for step in [1, 7, 1000, 4992] {
+        let mut connection = Connection::<BytesMut>::new(LENIENT);
+        let (mut head, mut rest) = (wire[..11].to_vec(), &wire[11..]);
+        assert!(connection.payload_space().is_none(), "no payload is due before a header");
+        assert_eq!(connection.receive(&mut &mut head[..]), Ok(None));
+        let event = loop {
+            let (buffer, missing) = connection.payload_space().expect("payload is due");
+            assert_eq!(missing, rest.len() as u64);
+            let (piece, tail) = rest.split_at(step.min(rest.len()));
+            buffer.extend_from_slice(piece);
+            rest = tail;
+            if let Some(event) = connection.payload_appended(piece.len()).expect("valid") {
+                break seen(event);
+            }
+        };
+        assert_eq!(event, Seen::Binary(body.clone()), "in steps of {step}");
+    }
+}
+
+#[test]
+fn complete_frames_are_told_from_cut_ones() {
+    let mut connection = Connection::<BytesMut>::new(LENIENT);
+    assert!(connection.is_frame_complete(b"\x81\x01a"));
+    assert!(connection.is_frame_complete(b"\x81\x00more"));
+    assert!(!connection.is_frame_complete(b"\x81\x02a"));
+    assert!(!connection.is_frame_complete(b"\x81"));
+    connection.abandon();
+    assert!(!connection.is_frame_complete(b"\x81\x01a"));
+}
+
+#[test]
+fn sending_masks_when_a_key_is_given_and_stops_after_close() {
+    let mut connection = Connection::<BytesMut>::new(STRICT_CLIENT);
+    let mut out = Vec::new();
+    assert_eq!(connection.send(Opcode::Text, b"Hello", Some(KEY), &mut out), Ok(true));
+    assert_eq!(out, b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
+    out.clear();
+    assert!(connection.close(Some(CloseCode::NORMAL), "bye", None, &mut out));
+    assert_eq!(out, b"\x88\x05\x03\xe8bye");
+    assert!(!connection.close(None, "", None, &mut out), "one Close frame only");
+    assert_eq!(connection.send(Opcode::Text, b"late", None, &mut out), Ok(false));
+    assert_eq!(out.len(), 7);
+}
+
+#[test]
+fn a_close_frame_sent_by_hand_begins_the_closing_handshake() {
+    let mut connection = Connection::<BytesMut>::new(LENIENT);
+    let mut out = Vec::new();
+    assert_eq!(connection.send(Opcode::Close, b"", None, &mut out), Ok(true));
+    assert!(!connection.can_send() && connection.can_receive());
+}
+
+#[test]
+fn close_reasons_are_cut_between_characters() {
+    for (reason, kept) in [("x".repeat(124), 123), ("é".repeat(62), 122), ("x".repeat(123), 123)] {
+        let mut out = Vec::new();
+        Connection::<BytesMut>::new(LENIENT).close(Some(CloseCode::NORMAL), &reason, None, &mut out);
+        assert_eq!(&out[4..], &reason.as_bytes()[..kept]);
+    }
+}
+
+#[test]
+fn oversized_control_frames_are_the_caller_s_mistake() {
+    let mut connection = Connection::<BytesMut>::new(LENIENT);
+    let mut out = Vec::new();
+    assert_eq!(connection.send(Opcode::Ping, &[0; 126], None, &mut out), Err(UsageError::OversizedControl(126)));
+    assert!(out.is_empty());
+    assert_eq!(connection.send(Opcode::Ping, &[0; 125], None, &mut out), Ok(true));
+}
+
+#[test]
+fn the_peer_s_close_is_answered_once_and_ends_receiving() {
+    let mut connection = Connection::<BytesMut>::new(LENIENT);
+    let mut events = Vec::new();
+    feed(&mut connection, b"\x88\x02\x03\xe8".to_vec(), &mut events);
+    assert!(!connection.can_send() && !connection.can_receive());
+    let mut out = Vec::new();
+    assert!(connection.close(Some(CloseCode::NORMAL), "", None, &mut out));
+    assert!(!connection.close(None, "", None, &mut out));
+    assert_eq!(out, b"\x88\x02\x03\xe8");
+}
+
+#[test]
+fn a_violation_is_answered_once_with_its_code_unless_our_close_is_out() {
+    let answer = |connection: &mut Connection<BytesMut>| {
+        let error = connection.receive(&mut &mut b"\x83\x00".to_vec()[..]).unwrap_err();
+        let mut out = Vec::new();
+        assert!(!connection.can_send());
+        connection.fail(error, None, &mut out);
+        assert!(!connection.fail(error, None, &mut out));
+        out
+    };
+    let mut connection = Connection::new(LENIENT);
+    assert_eq!(answer(&mut connection), b"\x88\x02\x03\xea");
+    let mut connection = Connection::new(LENIENT);
+    connection.close(None, "", None, &mut Vec::new());
+    assert_eq!(answer(&mut connection), b"");
+}
+
+#[test]
+fn messages_still_arrive_after_our_close() {
+    let mut connection = Connection::<BytesMut>::new(LENIENT);
+    connection.close(None, "", None, &mut Vec::new());
+    let mut events = Vec::new();
+    feed(&mut connection, b"\x81\x01a\x88\x00\x81\x01b".to_vec(), &mut events);
+    assert_eq!(events, [text("a"), Seen::Close(Some(1005), vec![], None)]);
+}
+
+#[test]
+fn the_end_of_the_transport_is_news_once() {
+    let mut connection = Connection::<BytesMut>::new(LENIENT);
+    assert!(connection.transport_closed());
+    assert!(!connection.transport_closed());
+    assert!(!connection.can_send() && !connection.can_receive());
+}

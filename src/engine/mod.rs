@@ -1,0 +1,25 @@
+//! The WebSocket protocol as bytes in, events out, bytes out (RFC 6455).
+//!
+//! Nothing here does I/O, reads a clock, draws random numbers or knows of Perl: time, randomness and buffers are
+//! inputs, so every rule can be tested without a socket. [`Connection`] is the entry point; the other modules are one
+//! job each.
+#![forbid(unsafe_code)]
+
+mod assembler;
+mod close_code;
+mod connection;
+mod error;
+mod frame;
+mod mask;
+mod opcode;
+mod state;
+mod utf8;
+
+pub use assembler::MessageBuffer;
+pub use close_code::CloseCode;
+pub use connection::{CloseFrame, Config, Connection, ControlPayload, Event, Payload};
+pub use error::{ProtocolError, UsageError};
+pub use frame::{FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, encode_frame};
+pub use mask::{MaskKey, apply_mask};
+pub use opcode::Opcode;
+pub use utf8::Utf8Validator;
