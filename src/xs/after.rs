@@ -1,0 +1,80 @@
+//! What an XSUB does after Rust has returned: the outermost act, when nothing is left that an exception could skip.
+
+use libperl_rs::SV;
+use std::ffi::{CStr, c_char, c_int};
+use std::ptr::null_mut;
+
+/// The shim's subs that an XSUB may end in.
+pub mod shim {
+    use std::ffi::CStr;
+
+    /// `(handle)`: write what is queued, the handle's own way.
+    pub const DRAIN: &CStr = c"AnyEvent::WebSocket::Connection::_drain";
+    /// `(handle)`: encrypt and write what is queued.
+    pub const DRAIN_TLS: &CStr = c"AnyEvent::WebSocket::Connection::_drain_tls";
+    /// `(handle, octets)`: queue and write.
+    pub const PUSH_WRITE: &CStr = c"AnyEvent::WebSocket::Connection::_push_write";
+    /// `(handle)`: the peer's end of file was read.
+    pub const READ_EOF: &CStr = c"AnyEvent::WebSocket::Connection::_read_eof";
+    /// `(handle, errno)`: read(2) failed.
+    pub const READ_ERROR: &CStr = c"AnyEvent::WebSocket::Connection::_read_error";
+    /// `(handle)`: let the handle read for itself.
+    pub const READ_BY_HANDLE: &CStr = c"AnyEvent::WebSocket::Connection::_read_by_handle";
+    /// `(handle, readable)`: read natively, unless reading is stopped.
+    pub const READ_NATIVELY: &CStr = c"AnyEvent::WebSocket::Connection::_read_natively";
+    /// `(connection, text or exception)`: it is down; tell the program.
+    pub const FAILED: &CStr = c"AnyEvent::WebSocket::Connection::_failed";
+    /// `(connection, message or bytes)`: a send whose argument takes Perl code to read.
+    pub const SEND_ANYTHING: &CStr = c"AnyEvent::WebSocket::Connection::_send_anything";
+}
+
+const MAX_CALLS: usize = 4;
+const MAX_ARGS: usize = 3;
+
+#[repr(C)]
+struct SubCall {
+    sub: *const c_char,
+    args: [*mut SV; MAX_ARGS],
+}
+
+/// Filled in by Rust, carried out by the trampoline in `glue.c`, where the same struct stands.
+#[repr(C)]
+pub struct After {
+    returns: *mut SV,
+    croak: *mut SV,
+    exiting: c_int,
+    calls: c_int,
+    call: [SubCall; MAX_CALLS],
+}
+
+impl Default for After {
+    fn default() -> Self {
+        const NO_CALL: SubCall = SubCall { sub: std::ptr::null(), args: [null_mut(); MAX_ARGS] };
+        Self { returns: null_mut(), croak: null_mut(), exiting: 0, calls: 0, call: [NO_CALL; MAX_CALLS] }
+    }
+}
+
+impl After {
+    /// Returns `value`, whose reference count is handed over.
+    pub fn returning(&mut self, value: *mut SV) {
+        self.returns = value;
+    }
+
+    /// Dies with `message`, whose reference count is handed over.
+    pub fn croaking(&mut self, message: *mut SV) {
+        self.croak = message;
+    }
+
+    /// Goes on with an `exit` that a callback called.
+    pub fn exiting(&mut self) {
+        self.exiting = 1;
+    }
+
+    /// Calls a Perl sub, after those named before; the arguments' reference counts are handed over.
+    pub fn calling<const N: usize>(&mut self, sub: &'static CStr, args: [*mut SV; N]) {
+        let mut padded = [null_mut(); MAX_ARGS];
+        padded[..N].copy_from_slice(&args);
+        self.call[self.calls as usize] = SubCall { sub: sub.as_ptr(), args: padded };
+        self.calls += 1;
+    }
+}

@@ -1,0 +1,249 @@
+//! The XSUBs, as their trampolines in `glue.c` call them.
+
+use super::after::{After, shim};
+use super::connection::{self, Connection, Found, Parts, Shared};
+use super::dispatch;
+use super::ffi::{self, Entry, Perl};
+use super::message;
+use super::receive;
+use super::send;
+use super::sv;
+use crate::engine::{CloseCode, Config, Opcode};
+use libperl_rs::{CV, SV, thx, xs_boot};
+use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::slice;
+
+use super::ffi::{
+    ws_xs_attach as _attach, ws_xs_close as _close, ws_xs_flush as _flush, ws_xs_library_version as library_version,
+    ws_xs_resume as _resume, ws_xs_send as send, ws_xs_send_frame as _send_frame, ws_xs_start as _start,
+    ws_xs_transport_closed as _transport_closed,
+};
+
+xs_boot! {
+    module = "AnyEvent::WebSocket::Native";
+    package = "AnyEvent::WebSocket::Native";
+    subs = [library_version];
+    package = "AnyEvent::WebSocket::Connection";
+    subs = [send, _attach, _close, _flush, _resume, _send_frame, _start, _transport_closed];
+}
+
+/// What every XSUB is given.
+struct Call<'a> {
+    perl: Perl,
+    sub: *mut CV,
+    args: &'a [*mut SV],
+}
+
+impl Call<'_> {
+    fn arg(&self, index: usize) -> Option<*mut SV> {
+        self.args.get(index).copied()
+    }
+
+    fn integer(&self, index: usize) -> Option<i64> {
+        sv::plain_integer(self.perl, self.arg(index)?)
+    }
+
+    fn is_true(&self, index: usize) -> bool {
+        self.integer(index).is_some_and(|n| n != 0)
+    }
+
+    /// The connection of the object that is the first argument. If it is no such object, the XSUB croaks.
+    fn connection(&self, after: &mut After) -> Option<Shared> {
+        let object = self.arg(0).and_then(sv::referent);
+        match object.map_or(Found::NotOurs, |object| connection::find(self.perl, object)) {
+            Found::Connection(shared) => Some(shared),
+            Found::Inert => None,
+            Found::NotOurs => {
+                after.croaking(self.located("not an AnyEvent::WebSocket::Connection"));
+                None
+            }
+        }
+    }
+
+    /// The connection a bound sub belongs to.
+    fn bound_connection(&self) -> Option<Shared> {
+        match connection::find(self.perl, self.sub.cast()) {
+            Found::Connection(shared) => Some(shared),
+            _ => None,
+        }
+    }
+
+    fn located(&self, text: &str) -> *mut SV {
+        // SAFETY: a pointer and its length.
+        unsafe { ffi::ws_located(self.perl, text.as_ptr().cast(), text.len()) }
+    }
+
+    fn boolean(&self, value: bool) -> *mut SV {
+        // SAFETY: a new integer.
+        unsafe { thx::Perl_newSViv(self.perl, value.into()) }
+    }
+}
+
+/// Runs an XSUB's body. A panic is our mistake: the program gets an exception, and the connection, if it was one's, is
+/// given up.
+fn run(call: &Call<'_>, after: &mut After, body: impl FnOnce(&mut After)) {
+    let Err(panic) = catch_unwind(AssertUnwindSafe(|| body(after))) else { return };
+    let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    *after = After::default();
+    after.croaking(call.located(&format!("internal error: {text}")));
+    let value = call.arg(0).and_then(sv::referent).unwrap_or(call.sub.cast());
+    for value in [value, call.sub.cast()] {
+        if let Found::Connection(shared) = connection::find(call.perl, value)
+            && let Ok(mut connection) = shared.try_borrow_mut()
+        {
+            connection.engine.abandon();
+        }
+    }
+}
+
+macro_rules! entries {
+    ($($(#[$doc:meta])* $name:ident = |$call:ident, $after:ident| $body:expr;)*) => {$(
+        $(#[$doc])*
+        #[unsafe(no_mangle)]
+        extern "C" fn $name(perl: Perl, sub: *mut CV, args: *mut *mut SV, items: i32, after: *mut After) {
+            // SAFETY: the trampoline passes its own struct, and the stack from the first argument on.
+            let (args, after) = unsafe { (slice::from_raw_parts(args, items as usize), &mut *after) };
+            let call = Call { perl, sub, args };
+            run(&call, after, |$after| { let $call = &call; $body });
+        }
+        const _: Entry = $name;
+    )*};
+}
+
+entries! {
+    /// `$connection->send($string or $message)`: returns the connection.
+    ws_rust_send = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        send_fast(call, &shared, after).unwrap_or_else(|| send_anything(call, after));
+        // SAFETY: the interpreter is running this XSUB, and its first argument is live.
+        unsafe {
+            if ffi::ws_wants_value(call.perl) != 0 {
+                after.returning(thx::Perl_newSVsv(call.perl, call.args[0]));
+            }
+        }
+    };
+    /// `_send_frame($connection, $opcode, $octets)`: returns what is wrong, if anything is.
+    ws_rust_send_frame = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        let opcode = call.integer(1).and_then(|code| u8::try_from(code).ok());
+        let octets = call.arg(2).map_or(&b""[..], |sv| sv::plain_octets(call.perl, sv));
+        let result = match opcode.map(Opcode::try_from) {
+            Some(Ok(opcode)) => send::send(call.perl, &shared, opcode, octets, after).map_err(|e| e.to_string()),
+            _ => Err("the opcode is not one of 0 to 2 and 8 to 10".to_string()),
+        };
+        if let Err(text) = result {
+            after.returning(sv::new_string(call.perl, text.as_bytes()));
+        }
+    };
+    /// `_attach($connection, $handle, \@each_message, \@next_message, $has_usual_handle, $masked, $strict,
+    /// $max_payload_size or undef, $max_fragments)`: returns the `on_read` callback.
+    ws_rust_attach = |call, after| {
+        let unsigned = |index| call.integer(index).and_then(|n| u64::try_from(n).ok());
+        let config = Config {
+            masked: call.is_true(5),
+            strict: call.is_true(6),
+            max_payload_size: unsigned(7),
+            max_fragments: unsigned(8).unwrap_or_default(),
+        };
+        let shared = call.arg(0).and_then(sv::referent).and_then(|object| {
+            Connection::attach(call.perl, Parts {
+                object: object.cast(),
+                handle: call.arg(1)?,
+                each_message: call.arg(2)?,
+                next_message: call.arg(3)?,
+                has_usual_handle: call.is_true(4),
+                config,
+            })
+        });
+        match shared {
+            Some(shared) => after.returning(sv::new_reference(call.perl, shared.borrow().on_read.cast())),
+            None => after.croaking(call.located("handle is not an object made of a hash")),
+        }
+    };
+    /// `_start($connection)`: delivers what has arrived so far; from now on, messages are delivered as they come.
+    ws_rust_start = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        shared.borrow_mut().is_started = true;
+        dispatch::pump(call.perl, &shared, None, after);
+        receive::read_natively(call.perl, &shared, after);
+    };
+    /// `_resume($connection)`: goes on with the messages that wait behind one whose callback runs the event loop.
+    ws_rust_resume = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        dispatch::pump(call.perl, &shared, None, after);
+    };
+    /// `_flush($connection)`: writes what waits for the end of a dispatch.
+    ws_rust_flush = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        send::flush(call.perl, &shared, after);
+    };
+    /// `_close($connection, $code or undef, $octets)`: says whether a Close frame was sent.
+    ws_rust_close = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        let code = call.integer(1).and_then(|code| u16::try_from(code).ok()).map(CloseCode::new);
+        let reason = call.arg(2).map_or(&b""[..], |sv| sv::plain_octets(call.perl, sv));
+        let reason = String::from_utf8_lossy(reason);
+        match send::close(call.perl, &shared, code, &reason, after) {
+            Ok(is_sent) => after.returning(call.boolean(is_sent)),
+            Err(error) => after.croaking(call.located(&error.to_string())),
+        }
+    };
+    /// `_transport_closed($connection)`: says whether that is news.
+    ws_rust_transport_closed = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        let is_news = shared.borrow_mut().engine.transport_closed();
+        after.returning(call.boolean(is_news));
+    };
+    /// `library_version()`.
+    ws_rust_library_version = |call, after| {
+        after.returning(sv::new_string(call.perl, env!("CARGO_PKG_VERSION").as_bytes()));
+    };
+    /// The watcher's callback.
+    ws_rust_readable = |call, after| {
+        if let Some(shared) = call.bound_connection() {
+            receive::readable(call.perl, &shared, after);
+        }
+    };
+    /// The handle's `on_read` callback. Without a connection, what arrives is discarded.
+    ws_rust_on_read = |call, after| match (call.bound_connection(), call.arg(0).and_then(sv::referent)) {
+        (Some(shared), _) => receive::on_read(call.perl, &shared, after),
+        (None, Some(handle)) => receive::discard(call.perl, handle.cast()),
+        (None, None) => {}
+    };
+}
+
+/// Sends a string or a message of our own class. `None` if it takes Perl code to do so, or to say what is wrong.
+fn send_fast(call: &Call<'_>, shared: &Shared, after: &mut After) -> Option<()> {
+    let message = call.arg(1)?;
+    let (opcode, body) = match sv::referent(message) {
+        None => (Opcode::Text, message),
+        Some(object) => {
+            let (code, body) = message::parts(call.perl, shared.borrow().message_class, object)?;
+            (Opcode::try_from(u8::try_from(code).ok()?).ok()?, body)
+        }
+    };
+    let payload = sv::wire_octets(call.perl, body)?;
+    send::send(call.perl, shared, opcode, payload, after).ok()
+}
+
+fn send_anything(call: &Call<'_>, after: &mut After) {
+    match *call.args {
+        [connection] => after.calling(shim::SEND_ANYTHING, [sv::retain(connection)]),
+        [connection, message, ..] => {
+            after.calling(shim::SEND_ANYTHING, [sv::retain(connection), sv::retain(message)]);
+        }
+        [] => {}
+    }
+}
+
+/// Frees state that hung on a Perl value.
+#[unsafe(no_mangle)]
+extern "C" fn ws_rust_free(state: *mut c_void) {
+    // A panic here has nobody to go to.
+    let _ = catch_unwind(|| {
+        // SAFETY: glue.c calls this once for each pointer it was given.
+        unsafe { connection::free(state) };
+    });
+}

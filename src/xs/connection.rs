@@ -1,0 +1,174 @@
+//! One connection's state, and how Perl values hold it.
+
+use super::ffi::{self, Perl};
+use super::handle::{Handle, Route};
+use super::mask_keys;
+use super::message;
+use super::receive::Inbox;
+use super::sv::{self, PerlBuffer};
+use crate::engine::{self, Config};
+use libperl_rs::{AV, HV, SV, thx};
+use std::cell::RefCell;
+use std::ffi::c_void;
+use std::ptr::null_mut;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How long a reply may wait for those to the messages behind it.
+const MAX_CORK: Duration = Duration::from_millis(1);
+
+/// Frames that are in the handle's buffer, and wait to be written together with those that follow.
+pub struct Cork {
+    /// The buffer's length before the first of them, bytes.
+    pub mark: usize,
+    /// In which process they were sent: a child must not write them a second time.
+    pub forks: u32,
+}
+
+/// What belongs to one Perl object. The pointers are kept alive by the object's magic.
+pub struct Connection {
+    pub engine: engine::Connection<PerlBuffer>,
+    /// The Perl object; null once it is gone.
+    pub object: *mut HV,
+    pub handle: *mut HV,
+    /// Of `[callback, unregister]`.
+    pub each_message: *mut AV,
+    /// Of callbacks.
+    pub next_message: *mut AV,
+    pub on_read: *mut SV,
+    pub readable: *mut SV,
+    pub message_class: *mut HV,
+    /// The handle's methods are AnyEvent::Handle's own, so its insides may be used.
+    pub has_usual_handle: bool,
+    /// Control has been back in the event loop, so the program has had its chance to register callbacks.
+    pub is_started: bool,
+    pub inbox: Inbox,
+    /// How many dispatches of this connection are on the stack.
+    pub depth: u32,
+    /// A whole frame stands behind the one that is being dispatched: since when that is so.
+    pub frames_follow: bool,
+    pub dispatching_since: Option<Instant>,
+    pub cork: Option<Cork>,
+}
+
+/// State is shared by the object and the two subs that AnyEvent holds.
+pub type Shared = Rc<RefCell<Connection>>;
+
+/// What hangs on one Perl value's magic.
+struct Anchor {
+    shared: Shared,
+    is_object: bool,
+}
+
+impl Drop for Anchor {
+    fn drop(&mut self) {
+        if self.is_object {
+            self.shared.borrow_mut().object = null_mut();
+        }
+    }
+}
+
+/// What a connection is made of.
+pub struct Parts {
+    pub object: *mut HV,
+    pub handle: *mut SV,
+    pub each_message: *mut SV,
+    pub next_message: *mut SV,
+    pub has_usual_handle: bool,
+    pub config: Config,
+}
+
+impl Connection {
+    /// Makes a connection's state, and hangs it on its object. `None` if a part is not what it should be.
+    pub fn attach(perl: Perl, parts: Parts) -> Option<Shared> {
+        mask_keys::watch_forks();
+        sv::prepare_keys();
+        let referents = [parts.handle, parts.each_message, parts.next_message].map(sv::referent);
+        let [Some(handle), Some(each_message), Some(next_message)] = referents else { return None };
+        let shared = Rc::new(RefCell::new(Self {
+            engine: engine::Connection::new(parts.config),
+            object: parts.object,
+            handle: handle.cast(),
+            each_message: each_message.cast(),
+            next_message: next_message.cast(),
+            on_read: null_mut(),
+            readable: null_mut(),
+            message_class: message::class(perl),
+            has_usual_handle: parts.has_usual_handle,
+            is_started: false,
+            inbox: Inbox::default(),
+            depth: 0,
+            frames_follow: false,
+            dispatching_since: None,
+            cork: None,
+        }));
+        // SAFETY: live values; the array takes over the references it is given.
+        unsafe {
+            let on_read = ffi::ws_new_on_read(perl, anchor(&shared, false));
+            let readable = ffi::ws_new_readable(perl, anchor(&shared, false));
+            let kept = thx::Perl_newAV(perl);
+            for referent in [handle, each_message, next_message] {
+                thx::Perl_av_push(perl, kept, sv::new_reference(perl, referent));
+            }
+            thx::Perl_av_push(perl, kept, on_read);
+            thx::Perl_av_push(perl, kept, readable);
+            ffi::ws_state_attach(perl, parts.object.cast(), anchor(&shared, true), kept.cast());
+            thx::Perl_SvREFCNT_dec(perl, kept.cast());
+            let mut connection = shared.borrow_mut();
+            connection.on_read = sv::referent(on_read)?;
+            connection.readable = sv::referent(readable)?;
+        }
+        Some(shared)
+    }
+
+    /// The handle, to be looked at before any Perl code runs.
+    pub fn handle(&self, perl: Perl) -> Handle {
+        Handle::new(perl, self.handle)
+    }
+
+    /// How outgoing bytes leave just now.
+    pub fn route(&self, perl: Perl) -> Route {
+        if self.has_usual_handle { self.handle(perl).route() } else { Route::PushWrite }
+    }
+
+    /// Whether a frame that is sent now may wait: another message is about to be dispatched, and not much time has gone.
+    pub fn may_cork(&self) -> bool {
+        self.frames_follow && self.dispatching_since.is_none_or(|since| since.elapsed() < MAX_CORK)
+    }
+}
+
+fn anchor(shared: &Shared, is_object: bool) -> *mut c_void {
+    Box::into_raw(Box::new(Anchor { shared: Rc::clone(shared), is_object })).cast()
+}
+
+/// Frees what [`anchor`] made.
+///
+/// # Safety
+/// `state` is from there, and not used again.
+pub unsafe fn free(state: *mut c_void) {
+    // SAFETY: promised by the caller.
+    drop(unsafe { Box::from_raw(state.cast::<Anchor>()) });
+}
+
+/// What a Perl value says about its connection.
+pub enum Found {
+    /// Here it is.
+    Connection(Shared),
+    /// It has gone, or belongs to another thread: nothing is to be done.
+    Inert,
+    /// It never had one.
+    NotOurs,
+}
+
+/// Finds the connection that hangs on a value's magic.
+pub fn find(perl: Perl, value: *mut SV) -> Found {
+    // SAFETY: `value` is live; a state that is not null is an anchor.
+    unsafe {
+        let state = ffi::ws_state(perl, value);
+        let Some(state) = state.as_ref() else { return Found::NotOurs };
+        match state.cast::<Anchor>().as_ref() {
+            Some(anchor) if !anchor.shared.borrow().object.is_null() => Found::Connection(Rc::clone(&anchor.shared)),
+            _ => Found::Inert,
+        }
+    }
+}

@@ -1,0 +1,373 @@
+/* The C half of the binding: what perl offers only as macros, every call that may run Perl code, and every croak.
+ *
+ * Two rules keep Perl's longjmp away from Rust frames:
+ *  - Rust calls into Perl code only through ws_call() and ws_release(), which come back whatever happens.
+ *  - An XSUB is a trampoline here: it asks Rust what to do (struct ws_after), and does it once Rust has returned.
+ */
+#define PERL_NO_GET_CONTEXT
+#define NO_XSLOCKS                    /* gives the XCPT_ macros */
+#include "EXTERN.h"
+#include "perl.h"
+#include "XSUB.h"
+
+/* Rust passes the interpreter as a plain pointer, whether or not this perl has more than one. */
+#ifdef MULTIPLICITY
+#  define THX my_perl
+#  define TAKE_THX(thx) PerlInterpreter *my_perl = (thx); PERL_UNUSED_VAR(my_perl)
+#else
+#  define THX NULL
+#  define TAKE_THX(thx) PERL_UNUSED_VAR(thx)
+#endif
+
+#define WS_MAX_CALLS 4
+#define WS_MAX_ARGS 3
+
+/* How ws_call() came back. */
+enum { WS_OK, WS_DIED, WS_EXITING };
+
+struct ws_sub_call {
+    const char *sub;              /* full name of a Perl sub, in the shim */
+    SV *args[WS_MAX_ARGS];        /* owned; NULL after the last */
+};
+
+/* What an XSUB does after Rust has returned. The same struct stands in after.rs. */
+struct ws_after {
+    SV *returns;                  /* owned; NULL: nothing */
+    SV *croak;                    /* owned; NULL: no */
+    int exiting;                  /* a callback called exit: go on with it */
+    int calls;
+    struct ws_sub_call call[WS_MAX_CALLS];
+};
+
+extern void ws_rust_send(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
+extern void ws_rust_send_frame(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
+extern void ws_rust_attach(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
+extern void ws_rust_start(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
+extern void ws_rust_resume(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
+extern void ws_rust_flush(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
+extern void ws_rust_close(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
+extern void ws_rust_transport_closed(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
+extern void ws_rust_library_version(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
+extern void ws_rust_readable(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
+extern void ws_rust_on_read(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
+extern void ws_rust_free(void *state);
+
+static void call_sub(pTHX_ const struct ws_sub_call *call)
+{
+    dSP;
+    int i;
+
+    ENTER;
+    SAVETMPS;
+    PUSHMARK(SP);
+    EXTEND(SP, WS_MAX_ARGS);
+    for (i = 0; i < WS_MAX_ARGS && call->args[i]; i++)
+        PUSHs(call->args[i]);
+    PUTBACK;
+    call_pv(call->sub, G_VOID | G_DISCARD);
+    FREETMPS;
+    LEAVE;
+}
+
+/* Everything Rust handed over becomes a mortal first: what follows may not come back here. */
+static void adopt(pTHX_ struct ws_after *after)
+{
+    int i, j;
+
+    if (after->returns) sv_2mortal(after->returns);
+    if (after->croak) sv_2mortal(after->croak);
+    for (i = 0; i < after->calls; i++)
+        for (j = 0; j < WS_MAX_ARGS && after->call[i].args[j]; j++)
+            sv_2mortal(after->call[i].args[j]);
+}
+
+static void act(pTHX_ struct ws_after *after)
+{
+    int i;
+
+    adopt(aTHX_ after);
+    for (i = 0; i < after->calls; i++)
+        call_sub(aTHX_ &after->call[i]);
+    if (after->exiting)
+        JMPENV_JUMP(2);
+    if (after->croak)
+        croak_sv(after->croak);
+}
+
+#define TRAMPOLINE(name)                                                     \
+    XS_EXTERNAL(ws_xs_##name)                                                \
+    {                                                                        \
+        dXSARGS;                                                             \
+        struct ws_after after;                                               \
+        after.returns = after.croak = NULL;                                  \
+        after.exiting = after.calls = 0;                                     \
+        ws_rust_##name(THX, cv, &ST(0), items, &after);                      \
+        if (after.calls || after.croak || after.exiting)                     \
+            act(aTHX_ &after);                                               \
+        else if (after.returns)                                              \
+            sv_2mortal(after.returns);                                       \
+        if (!after.returns)                                                  \
+            XSRETURN_EMPTY;                                                  \
+        if (items < 1)                                                       \
+            EXTEND(SP, 1);                                                   \
+        ST(0) = after.returns;                                               \
+        XSRETURN(1);                                                         \
+    }
+
+TRAMPOLINE(send)
+TRAMPOLINE(send_frame)
+TRAMPOLINE(attach)
+TRAMPOLINE(start)
+TRAMPOLINE(resume)
+TRAMPOLINE(flush)
+TRAMPOLINE(close)
+TRAMPOLINE(transport_closed)
+TRAMPOLINE(library_version)
+TRAMPOLINE(readable)
+TRAMPOLINE(on_read)
+
+/* Calls Perl code, and returns however it ends: die (the exception is in $@), exit, or a plain return. After
+ * WS_EXITING perl's stacks are unwound already: return to the trampoline at once. */
+int ws_call(void *thx, SV *sub, SV **args, int count)
+{
+    TAKE_THX(thx);
+    dSP;
+    dXCPT;
+    SV *error;
+    int i;
+
+    PUSHMARK(SP);
+    EXTEND(SP, count);
+    for (i = 0; i < count; i++)
+        PUSHs(args[i]);
+    PUTBACK;
+    XCPT_TRY_START {
+        call_sv(sub, G_VOID | G_DISCARD | G_EVAL);
+    } XCPT_TRY_END
+    if (rEtV)
+        return WS_EXITING;
+    error = ERRSV;
+    return SvROK(error) || (SvPOK(error) && SvCUR(error)) ? WS_DIED : WS_OK;
+}
+
+/* As ws_call, for a method of an object, which is the first argument. */
+int ws_call_method(void *thx, const char *name, SV **args, int count)
+{
+    TAKE_THX(thx);
+    GV *gv = gv_fetchmethod(SvSTASH(SvRV(args[0])), name);
+
+    return gv ? ws_call(thx, (SV *)GvCV(gv), args, count) : WS_OK;
+}
+
+/* Gives a reference up; a DESTROY may run. */
+int ws_release(void *thx, SV *sv)
+{
+    TAKE_THX(thx);
+    dXCPT;
+
+    if (SvREFCNT(sv) > 1) {
+        SvREFCNT_dec_NN(sv);
+        return WS_OK;
+    }
+    XCPT_TRY_START {
+        SvREFCNT_dec_NN(sv);
+    } XCPT_TRY_END
+    return rEtV ? WS_EXITING : WS_OK;
+}
+
+/* Around callbacks: $@ is local, and a stack of their own keeps `last` and `next` from leaving them. */
+void ws_enter(void *thx)
+{
+    TAKE_THX(thx);
+    dSP;
+
+    ENTER;
+    SAVETMPS;
+    save_scalar(PL_errgv);
+    PUSHSTACKi(PERLSI_MAGIC);
+    PUTBACK;
+}
+
+void ws_leave(void *thx)
+{
+    TAKE_THX(thx);
+    dSP;
+
+    PERL_UNUSED_VAR(sp);
+    POPSTACK;
+    FREETMPS;
+    LEAVE;
+}
+
+SV *ws_exception(void *thx)
+{
+    TAKE_THX(thx);
+
+    return newSVsv(ERRSV);
+}
+
+/* Whether the object's class has the method from elsewhere than our library. */
+int ws_is_overridden(void *thx, HV *object, const char *name, XSUBADDR_t ours)
+{
+    TAKE_THX(thx);
+    GV *gv = gv_fetchmethod(SvSTASH((SV *)object), name);
+
+    return gv && CvXSUB(GvCV(gv)) != ours;
+}
+
+int ws_send_is_overridden(void *thx, HV *object)
+{
+    return ws_is_overridden(thx, object, "send", ws_xs_send);
+}
+
+/* The descriptor of a handle's fh; -1 if it has none that read(2) could use. */
+int ws_fileno(void *thx, SV *fh)
+{
+    TAKE_THX(thx);
+    IO *io = NULL;
+
+    if (SvROK(fh))
+        fh = SvRV(fh);
+    if (isGV_with_GP(fh))
+        io = GvIO((GV *)fh);
+    else if (SvTYPE(fh) == SVt_PVIO)
+        io = (IO *)fh;
+    if (!io || !IoIFP(io) || SvRMAGICAL((SV *)io))
+        return -1;
+    return PerlIO_fileno(IoIFP(io));
+}
+
+/* Makes room to append to a string of octets; NULL if it is no such thing. */
+char *ws_reserve(void *thx, SV *sv, STRLEN extra)
+{
+    TAKE_THX(thx);
+
+    if (SvMAGICAL(sv) || SvROK(sv))
+        return NULL;
+    if (SvTHINKFIRST(sv))
+        sv_force_normal(sv);
+    if (!SvPOK(sv))
+        sv_setpvs(sv, "");
+    if (SvUTF8(sv) && !sv_utf8_downgrade(sv, TRUE))
+        return NULL;
+    (void)SvPOK_only(sv);
+    return SvGROW(sv, SvCUR(sv) + extra + 1);
+}
+
+void ws_set_length(SV *sv, STRLEN len)
+{
+    SvCUR_set(sv, len);
+    *SvEND(sv) = '\0';
+}
+
+/* Empties a string; memory beyond `keep` bytes is given back. */
+void ws_empty(void *thx, SV *sv, STRLEN keep)
+{
+    TAKE_THX(thx);
+
+    if (SvLEN(sv) > keep) {
+        SvOOK_off(sv);
+        SvPV_free(sv);
+        SvPV_set(sv, NULL);
+        SvLEN_set(sv, 0);
+        (void)SvGROW(sv, 16);
+    }
+    ws_set_length(sv, 0);
+}
+
+U32 ws_hash(const char *key, STRLEN len)
+{
+    U32 hash;
+
+    PERL_HASH(hash, key, len);
+    return hash;
+}
+
+/* Ext magic ties Rust state to a Perl value: freed with it, and absent from its copy in another thread. */
+static int state_free(pTHX_ SV *sv, MAGIC *mg)
+{
+    PERL_UNUSED_VAR(sv);
+    if (mg->mg_ptr)
+        ws_rust_free(mg->mg_ptr);
+    mg->mg_ptr = NULL;
+    return 0;
+}
+
+#ifdef USE_ITHREADS
+static int state_dup(pTHX_ MAGIC *mg, CLONE_PARAMS *params)
+{
+    PERL_UNUSED_VAR(params);
+    mg->mg_ptr = NULL;
+    return 0;
+}
+#else
+#  define state_dup NULL
+#endif
+
+static const MGVTBL state_vtbl = { NULL, NULL, NULL, NULL, state_free, NULL, state_dup, NULL };
+
+/* `keeps`, if any, lives as long as `sv` does. */
+void ws_state_attach(void *thx, SV *sv, void *state, SV *keeps)
+{
+    TAKE_THX(thx);
+    MAGIC *mg = sv_magicext(sv, keeps, PERL_MAGIC_ext, &state_vtbl, state, 0);
+
+#ifdef USE_ITHREADS
+    mg->mg_flags |= MGf_DUP;
+#else
+    PERL_UNUSED_VAR(mg);
+#endif
+}
+
+/* Where the state's pointer stands; NULL if `sv` never had one. */
+void **ws_state(void *thx, SV *sv)
+{
+    TAKE_THX(thx);
+    MAGIC *mg;
+
+    if (SvTYPE(sv) < SVt_PVMG)
+        return NULL;
+    mg = SvMAGIC(sv);
+    if (mg && mg->mg_virtual == &state_vtbl)
+        return (void **)&mg->mg_ptr;
+    mg = mg_findext(sv, PERL_MAGIC_ext, &state_vtbl);
+    return mg ? (void **)&mg->mg_ptr : NULL;
+}
+
+/* Anonymous subs that find their connection through their magic. */
+static SV *bound_sub(pTHX_ XSUBADDR_t xsub, void *state)
+{
+    CV *sub = newXS(NULL, xsub, __FILE__);
+
+    ws_state_attach(THX, (SV *)sub, state, NULL);
+    return newRV_noinc((SV *)sub);
+}
+
+SV *ws_new_readable(void *thx, void *state)
+{
+    TAKE_THX(thx);
+
+    return bound_sub(aTHX_ ws_xs_readable, state);
+}
+
+SV *ws_new_on_read(void *thx, void *state)
+{
+    TAKE_THX(thx);
+
+    return bound_sub(aTHX_ ws_xs_on_read, state);
+}
+
+int ws_wants_value(void *thx)
+{
+    TAKE_THX(thx);
+
+    return GIMME_V != G_VOID;
+}
+
+/* `message at FILE line N.`, where perl is now. */
+SV *ws_located(void *thx, const char *text, STRLEN len)
+{
+    TAKE_THX(thx);
+
+    return newSVsv(mess_sv(newSVpvn_flags(text, len, SVs_TEMP), TRUE));
+}

@@ -1,0 +1,162 @@
+//! The AnyEvent::Handle as the binding sees it: a hash that is asked each time, since the program may do with it what it
+//! likes. Nothing about it is remembered, above all no descriptor number.
+
+use super::ffi::{self, Perl};
+use super::sv::{self, Key};
+use libperl_rs::{AV, HV, SV, thx};
+use std::io;
+use std::os::fd::RawFd;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A write buffer that has been emptied keeps at most this much memory, bytes.
+const KEEP_WRITE_BUFFER: usize = 4096;
+
+/// A handle's hash, for as long as no Perl code runs.
+#[derive(Clone, Copy)]
+pub struct Handle {
+    perl: Perl,
+    hv: *mut HV,
+}
+
+/// How outgoing bytes leave.
+pub enum Route {
+    /// Append to the handle's write buffer, then write(2).
+    Native { fd: RawFd, buffer: *mut SV },
+    /// Append to the handle's buffer of what is to be encrypted, then have it do so.
+    Tls { buffer: *mut SV },
+    /// Call its `push_write`.
+    PushWrite,
+}
+
+impl Handle {
+    /// Looks at a handle.
+    pub fn new(perl: Perl, hv: *mut HV) -> Self {
+        Self { perl, hv }
+    }
+
+    /// A new reference to the handle.
+    pub fn reference(self) -> *mut SV {
+        sv::new_reference(self.perl, self.hv.cast())
+    }
+
+    /// The descriptor, if there is one that read(2) and write(2) can use.
+    pub fn fd(self) -> Option<RawFd> {
+        let fh = sv::fetch(self.perl, self.hv, Key::Fh)?;
+        // SAFETY: `fh` is live.
+        let fd = unsafe { ffi::ws_fileno(self.perl, fh) };
+        (fd >= 0).then_some(fd)
+    }
+
+    /// Whether the bytes on the descriptor are encrypted.
+    pub fn is_tls(self) -> bool {
+        self.is_slot_set(Key::Tls)
+    }
+
+    /// How outgoing bytes leave, if this handle's methods are those of AnyEvent::Handle.
+    pub fn route(self) -> Route {
+        let buffer = |key| sv::fetch_lvalue(self.perl, self.hv, key);
+        match self.fd() {
+            Some(_) if self.is_tls() => buffer(Key::TlsWbuf).map_or(Route::PushWrite, |buffer| Route::Tls { buffer }),
+            Some(fd) => buffer(Key::Wbuf).map_or(Route::PushWrite, |buffer| Route::Native { fd, buffer }),
+            None => Route::PushWrite,
+        }
+    }
+
+    /// Whether all that arrives goes to `on_read` and to nobody else.
+    pub fn reads_for(self, on_read: *mut SV) -> bool {
+        let reader = sv::fetch(self.perl, self.hv, Key::OnRead).and_then(sv::referent);
+        reader == Some(on_read) && self.has_empty_queue()
+    }
+
+    fn has_empty_queue(self) -> bool {
+        match sv::fetch(self.perl, self.hv, Key::Queue).and_then(sv::referent) {
+            // SAFETY: AnyEvent::Handle keeps an array there.
+            Some(queue) => unsafe { thx::AvFILLp(self.perl, queue.cast::<AV>()) < 0 },
+            None => true,
+        }
+    }
+
+    /// Whether reading is not stopped.
+    pub fn is_reading(self) -> bool {
+        sv::fetch(self.perl, self.hv, Key::ReadWatcher).is_some()
+    }
+
+    /// The buffer of bytes that nobody has looked at.
+    pub fn read_buffer(self) -> Option<*mut SV> {
+        sv::fetch(self.perl, self.hv, Key::Rbuf)
+    }
+
+    /// Notes that bytes came, for the handle's timeouts.
+    pub fn note_read(self) {
+        self.note_activity(Key::ReadActivity);
+    }
+
+    fn note_activity(self, key: Key) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        for key in [Key::Activity, key] {
+            if let Some(slot) = sv::fetch_lvalue(self.perl, self.hv, key) {
+                // SAFETY: a slot of a plain hash.
+                unsafe { thx::Perl_sv_setnv(self.perl, slot, now) };
+            }
+        }
+    }
+
+    /// Writes what is queued, if nothing else is to be done about it. `false`: the handle's own machinery must go on,
+    /// because the kernel did not take everything, or because someone wants to know what is queued.
+    pub fn write_queued(self, fd: RawFd, buffer: *mut SV) -> bool {
+        let octets = sv::plain_octets(self.perl, buffer);
+        if octets.is_empty() || self.is_slot_set(Key::WriteWatcher) {
+            return true;
+        }
+        if self.is_slot_set(Key::OnDrain) || self.is_slot_set(Key::Autocork) {
+            return false;
+        }
+        // SAFETY: the string's own memory.
+        let written = unsafe { libc::write(fd, octets.as_ptr().cast(), octets.len()) };
+        if written <= 0 {
+            return false;
+        }
+        self.note_activity(Key::WriteActivity);
+        let is_all = written as usize == octets.len();
+        // SAFETY: `buffer` is a plain string, and `written` lies in it.
+        unsafe {
+            match is_all {
+                true => ffi::ws_empty(self.perl, buffer, KEEP_WRITE_BUFFER),
+                false => thx::Perl_sv_chop(self.perl, buffer, octets.as_ptr().add(written as usize).cast()),
+            }
+        }
+        is_all
+    }
+
+    fn is_slot_set(self, key: Key) -> bool {
+        sv::fetch(self.perl, self.hv, key).is_some_and(|value| sv::is_set(self.perl, value))
+    }
+}
+
+/// What came of a read(2).
+pub enum Read {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing now.
+    Nothing,
+    /// The peer will send no more.
+    Eof,
+    /// It failed, with this errno.
+    Failed(i32),
+}
+
+/// Reads into uninitialised memory.
+///
+/// # Safety
+/// `start` has room for `len` bytes.
+pub unsafe fn read(fd: RawFd, start: *mut u8, len: usize) -> Read {
+    // SAFETY: promised by the caller.
+    match unsafe { libc::read(fd, start.cast(), len) } {
+        0 => Read::Eof,
+        count @ 1.. => Read::Bytes(count as usize),
+        _ => match io::Error::last_os_error().raw_os_error() {
+            Some(libc::EAGAIN | libc::EINTR) => Read::Nothing,
+            errno => Read::Failed(errno.unwrap_or_default()),
+        },
+    }
+}

@@ -1,0 +1,182 @@
+//! From the transport to the engine.
+
+use super::after::{After, shim};
+use super::connection::Shared;
+use super::dispatch::{self, Arrival};
+use super::ffi::{self, Perl};
+use super::handle::{self, Handle, Read};
+use super::sv;
+use libperl_rs::{HV, SV, thx};
+use std::cell::Cell;
+use std::os::fd::RawFd;
+
+/// At most this much is read per readiness, bytes, so that one fast peer cannot starve the loop.
+const READ_SIZE: usize = 128 * 1024;
+/// A payload of which so much is missing, bytes, is read straight into its message.
+const MIN_DIRECT_READ: u64 = 16 * 1024;
+/// A read buffer that has been emptied keeps at most this much memory, bytes.
+const KEEP_READ_BUFFER: usize = 4096;
+
+thread_local! {
+    /// The read buffer of all connections, while no dispatch has it.
+    static SCRATCH: Cell<Option<Vec<u8>>> = const { Cell::new(None) };
+}
+
+/// Bytes that have arrived and not been looked at; empty between dispatches, and then without memory.
+#[derive(Default)]
+pub struct Inbox {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Inbox {
+    /// What is left.
+    pub fn rest_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..]
+    }
+
+    /// What is left.
+    pub fn rest(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    /// Keeps the last `len` bytes.
+    pub fn keep_last(&mut self, len: usize) {
+        self.start = self.bytes.len() - len;
+    }
+
+    /// Adds bytes behind those that are there.
+    fn append(&mut self, bytes: &[u8]) {
+        self.make_room();
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Takes the process's read buffer, unless there are bytes here, or another dispatch has it.
+    fn make_room(&mut self) {
+        if self.rest().is_empty() {
+            self.clear();
+            self.bytes = SCRATCH.take().unwrap_or_default();
+        }
+    }
+
+    /// Discards what is left, and gives the read buffer back.
+    pub fn clear(&mut self) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        self.start = 0;
+        bytes.clear();
+        if bytes.capacity() == READ_SIZE {
+            SCRATCH.set(Some(bytes));
+        }
+    }
+
+    fn read(&mut self, fd: RawFd) -> Read {
+        self.make_room();
+        self.bytes.reserve_exact(READ_SIZE - self.bytes.len().min(READ_SIZE / 2));
+        let spare = self.bytes.spare_capacity_mut();
+        let (start, room) = (spare.as_mut_ptr().cast(), spare.len().min(READ_SIZE));
+        // SAFETY: `room` bytes at `start` are ours.
+        let read = unsafe { handle::read(fd, start, room) };
+        if let Read::Bytes(count) = read {
+            // SAFETY: read(2) has initialised them.
+            unsafe { self.bytes.set_len(self.bytes.len() + count) };
+        }
+        read
+    }
+}
+
+/// The descriptor is readable: the callback of the watcher in `$handle->{_rw}`.
+pub fn readable(perl: Perl, shared: &Shared, after: &mut After) {
+    let (handle, fd) = {
+        let connection = shared.borrow();
+        let handle = connection.handle(perl);
+        let Some(fd) = handle.fd() else { return };
+        if handle.is_tls() || !handle.reads_for(connection.on_read) {
+            return after.calling(shim::READ_BY_HANDLE, [handle.reference()]);
+        }
+        (handle, fd)
+    };
+    // Left over if a callback of this connection runs the event loop: they come before what is still in the kernel.
+    if !shared.borrow().inbox.rest().is_empty() {
+        return dispatch::pump(perl, shared, None, after);
+    }
+    let (read, arrival) = read(shared, fd);
+    match read {
+        Read::Bytes(_) => {
+            handle.note_read();
+            dispatch::pump(perl, shared, arrival, after);
+        }
+        Read::Nothing => shared.borrow_mut().inbox.clear(),
+        Read::Eof => {
+            shared.borrow_mut().inbox.clear();
+            after.calling(shim::READ_EOF, [handle.reference()]);
+        }
+        Read::Failed(errno) => {
+            shared.borrow_mut().inbox.clear();
+            // SAFETY: a new integer.
+            let errno = unsafe { thx::Perl_newSViv(perl, errno.into()) };
+            after.calling(shim::READ_ERROR, [handle.reference(), errno]);
+        }
+    }
+}
+
+/// Reads once: into the message that is being received, if much of it is missing, else into the inbox.
+fn read(shared: &Shared, fd: RawFd) -> (Read, Option<Arrival>) {
+    let mut connection = shared.borrow_mut();
+    let Some((buffer, missing)) = connection.engine.payload_space().filter(|(_, m)| *m >= MIN_DIRECT_READ) else {
+        return (connection.inbox.read(fd), None);
+    };
+    // A length in a header is a claim: memory is taken as the payload arrives.
+    let ahead = (buffer.len().max(READ_SIZE) as u64).min(missing) as usize;
+    buffer.reserve(ahead);
+    let (start, room) = buffer.spare();
+    // SAFETY: the buffer's own spare memory.
+    let read = unsafe { handle::read(fd, start, room.min(ahead)) };
+    let Read::Bytes(count) = read else { return (read, None) };
+    // SAFETY: read(2) has initialised them.
+    unsafe { buffer.add_len(count) };
+    let event = connection.engine.payload_appended(count);
+    (read, event.transpose())
+}
+
+/// The handle has read: the `on_read` callback. Takes all of `$handle->{rbuf}`.
+pub fn on_read(perl: Perl, shared: &Shared, after: &mut After) {
+    {
+        let mut connection = shared.borrow_mut();
+        let Some(buffer) = connection.handle(perl).read_buffer() else { return };
+        take_read_buffer(perl, buffer, |octets| connection.inbox.append(octets));
+        if !connection.is_started {
+            return;
+        }
+    }
+    dispatch::pump(perl, shared, None, after);
+    read_natively(perl, shared, after);
+}
+
+/// Has the descriptor watched by [`readable`], if that will do for this handle.
+pub fn read_natively(perl: Perl, shared: &Shared, after: &mut After) {
+    let connection = shared.borrow();
+    let handle = connection.handle(perl);
+    let is_plain = connection.has_usual_handle && handle.fd().is_some() && !handle.is_tls();
+    if is_plain && handle.is_reading() && handle.reads_for(connection.on_read) {
+        let readable = sv::new_reference(perl, connection.readable);
+        after.calling(shim::READ_NATIVELY, [handle.reference(), readable]);
+    }
+}
+
+/// Empties the read buffer of a handle whose connection is gone.
+pub fn discard(perl: Perl, handle: *mut HV) {
+    if let Some(buffer) = Handle::new(perl, handle).read_buffer() {
+        take_read_buffer(perl, buffer, |_| {});
+    }
+}
+
+fn take_read_buffer(perl: Perl, buffer: *mut SV, take: impl FnOnce(&[u8])) {
+    // SAFETY: `buffer` is live; reserving makes it a string of octets.
+    unsafe {
+        if ffi::ws_reserve(perl, buffer, 0).is_null() {
+            return;
+        }
+        take(sv::plain_octets(perl, buffer));
+        ffi::ws_empty(perl, buffer, KEEP_READ_BUFFER);
+    }
+}

@@ -1,0 +1,315 @@
+//! Perl strings and hash slots.
+
+use super::ffi::{self, Perl};
+use crate::engine::MessageBuffer;
+use bytes::buf::UninitSlice;
+use libperl_rs::{
+    HV, HV_FETCH_ISSTORE, HV_FETCH_JUST_SV, HV_FETCH_LVALUE, Perl_safesysfree, Perl_safesysmalloc, Perl_safesysrealloc,
+    SV, SV_HAS_TRAILING_NUL, SVf_IOK, SVf_POK, SVf_ROK, SVf_UTF8, SVs_GMG, thx,
+};
+use std::ffi::{c_char, c_int};
+use std::ptr::{NonNull, null_mut};
+use std::slice;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Whether a value may be read as it stands: no get magic.
+fn is_plain(sv: *mut SV) -> bool {
+    // SAFETY: callers pass live SVs.
+    unsafe { (*sv).sv_flags & SVs_GMG == 0 }
+}
+
+/// What a reference points at.
+pub fn referent(sv: *mut SV) -> Option<*mut SV> {
+    // SAFETY: callers pass live SVs; ROK says which member of the union is in use.
+    unsafe { (is_plain(sv) && (*sv).sv_flags & SVf_ROK != 0).then(|| (*sv).sv_u.svu_rv) }
+}
+
+/// An integer that needs no conversion.
+pub fn plain_integer(perl: Perl, sv: *mut SV) -> Option<i64> {
+    // SAFETY: IOK without magic: SvIVX is there to be read.
+    unsafe { (is_plain(sv) && (*sv).sv_flags & SVf_IOK != 0).then(|| thx::SvIVX(perl, sv) as i64) }
+}
+
+/// Whether a plain value is true enough for a flag of an AnyEvent::Handle: any reference, or a string or number that
+/// is not empty or zero.
+pub fn is_set(perl: Perl, sv: *mut SV) -> bool {
+    // SAFETY: callers pass live SVs; the flags say what may be read.
+    unsafe {
+        let flags = (*sv).sv_flags;
+        match flags & (SVf_ROK | SVf_POK | SVf_IOK) {
+            0 => flags & 0xff00 != 0,
+            kind if kind & SVf_ROK != 0 => true,
+            kind if kind & SVf_IOK != 0 => thx::SvIVX(perl, sv) != 0,
+            _ => !matches!(octets(perl, sv), b"" | b"0"),
+        }
+    }
+}
+
+/// A string's octets as they go onto the wire: those of a string with the UTF8 flag are UTF-8. `None` for what is not
+/// simply a string: references, numbers, undef, magic, and characters that UTF-8 cannot encode.
+pub fn wire_octets<'a>(perl: Perl, sv: *mut SV) -> Option<&'a [u8]> {
+    // SAFETY: POK without magic or reference: the string buffer is there to be read. The caller does nothing to the
+    // scalar while it holds the slice.
+    unsafe {
+        let flags = (*sv).sv_flags;
+        if flags & (SVs_GMG | SVf_ROK | SVf_POK) != SVf_POK {
+            return None;
+        }
+        let octets = octets(perl, sv);
+        (flags & SVf_UTF8 == 0 || simdutf8::basic::from_utf8(octets).is_ok()).then_some(octets)
+    }
+}
+
+/// The string buffer of `sv`.
+///
+/// # Safety
+/// `sv` is POK, and stays as it is while the slice lives.
+unsafe fn octets<'a>(perl: Perl, sv: *mut SV) -> &'a [u8] {
+    // SAFETY: promised by the caller.
+    unsafe { slice::from_raw_parts(thx::SvPVX(perl, sv).cast(), length(sv)) }
+}
+
+/// The length of a string, bytes; 0 for anything else.
+pub fn length(sv: *mut SV) -> usize {
+    // SAFETY: a POK value has a body that starts like xpv.
+    unsafe { if (*sv).sv_flags & SVf_POK == 0 { 0 } else { (*(*sv).sv_any.cast::<libperl_rs::xpv>()).xpv_cur } }
+}
+
+/// The octets of a plain string, empty for anything else.
+pub fn plain_octets<'a>(perl: Perl, sv: *mut SV) -> &'a [u8] {
+    // SAFETY: POK, and the caller does nothing to the scalar while it holds the slice.
+    unsafe { if (*sv).sv_flags & SVf_POK == 0 { b"" } else { octets(perl, sv) } }
+}
+
+/// A new string of octets.
+pub fn new_string(perl: Perl, octets: &[u8]) -> *mut SV {
+    // SAFETY: copies `octets`.
+    unsafe { thx::Perl_newSVpvn(perl, octets.as_ptr().cast(), octets.len()) }
+}
+
+/// A new reference to `sv`, which it keeps alive.
+pub fn new_reference(perl: Perl, sv: *mut SV) -> *mut SV {
+    // SAFETY: `sv` is live.
+    unsafe { thx::Perl_newRV(perl, sv) }
+}
+
+/// One more owner of `sv`.
+pub fn retain(sv: *mut SV) -> *mut SV {
+    // SAFETY: `sv` is live.
+    unsafe { (*sv).sv_refcnt += 1 };
+    sv
+}
+
+/// The hash keys that are looked up for every message, their hash values computed once.
+#[derive(Clone, Copy)]
+pub enum Key {
+    Activity,
+    Autocork,
+    Body,
+    Fh,
+    OnDrain,
+    OnRead,
+    Opcode,
+    Queue,
+    Rbuf,
+    ReadActivity,
+    ReadWatcher,
+    Tls,
+    TlsWbuf,
+    Wbuf,
+    WriteActivity,
+    WriteWatcher,
+}
+
+const KEY_NAMES: [&str; 16] = [
+    "_activity",
+    "autocork",
+    "body",
+    "fh",
+    "on_drain",
+    "on_read",
+    "opcode",
+    "_queue",
+    "rbuf",
+    "_ractivity",
+    "_rw",
+    "tls",
+    "_tls_wbuf",
+    "wbuf",
+    "_wactivity",
+    "_ww",
+];
+
+static KEY_HASHES: [AtomicU32; KEY_NAMES.len()] = [const { AtomicU32::new(0) }; KEY_NAMES.len()];
+
+/// Computes the hash values of the keys; they hold for all of the process.
+pub fn prepare_keys() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        for (name, hash) in KEY_NAMES.iter().zip(&KEY_HASHES) {
+            // SAFETY: a pointer and its length.
+            hash.store(unsafe { ffi::ws_hash(name.as_ptr().cast(), name.len()) }, Ordering::Relaxed);
+        }
+    });
+}
+
+fn hv_common(perl: Perl, hv: *mut HV, key: Key, action: u32, value: *mut SV) -> Option<NonNull<SV>> {
+    let name = KEY_NAMES[key as usize];
+    let hash = KEY_HASHES[key as usize].load(Ordering::Relaxed);
+    let action = (action | HV_FETCH_JUST_SV) as c_int;
+    // SAFETY: a live hash without magic, a key with its length and hash value. JUST_SV makes it an SV**.
+    unsafe {
+        let name_ptr = name.as_ptr().cast::<c_char>();
+        let slot = thx::Perl_hv_common(perl, hv, null_mut(), name_ptr, name.len(), 0, action, value, hash);
+        slot.cast::<*mut SV>().as_ref().and_then(|&sv| NonNull::new(sv))
+    }
+}
+
+/// The value in a slot of a hash.
+pub fn fetch(perl: Perl, hv: *mut HV, key: Key) -> Option<*mut SV> {
+    hv_common(perl, hv, key, 0, null_mut()).map(NonNull::as_ptr)
+}
+
+/// The value in a slot of a hash, made if need be.
+pub fn fetch_lvalue(perl: Perl, hv: *mut HV, key: Key) -> Option<*mut SV> {
+    hv_common(perl, hv, key, HV_FETCH_LVALUE, null_mut()).map(NonNull::as_ptr)
+}
+
+/// Puts a value, whose reference count is handed over, into a new hash.
+pub fn store(perl: Perl, hv: *mut HV, key: Key, value: *mut SV) {
+    hv_common(perl, hv, key, HV_FETCH_ISSTORE, value);
+}
+
+/// Appends octets to a Perl string; they count once [`Self::finish`] is called.
+pub struct Appender {
+    sv: *mut SV,
+    start: *mut u8,
+    len: usize,
+    capacity: usize,
+}
+
+impl Appender {
+    /// Makes room for `extra` bytes; `None` if `sv` cannot be a string of octets.
+    pub fn new(perl: Perl, sv: *mut SV, extra: usize) -> Option<Self> {
+        // SAFETY: `sv` is live.
+        let start = unsafe { ffi::ws_reserve(perl, sv, extra) };
+        let len = length(sv);
+        (!start.is_null()).then(|| Self { sv, start: start.cast(), len, capacity: len + extra })
+    }
+
+    /// Makes what was appended part of the string.
+    pub fn finish(self) {
+        // SAFETY: up to `len` everything is initialised, and there is room for the NUL behind it.
+        unsafe { ffi::ws_set_length(self.sv, self.len) };
+    }
+}
+
+// SAFETY: `len` never passes `capacity`, which was reserved, and `chunk_mut` is what lies between them.
+unsafe impl bytes::BufMut for Appender {
+    fn remaining_mut(&self) -> usize {
+        self.capacity - self.len
+    }
+
+    unsafe fn advance_mut(&mut self, count: usize) {
+        assert!(count <= self.remaining_mut());
+        self.len += count;
+    }
+
+    fn chunk_mut(&mut self) -> &mut UninitSlice {
+        // SAFETY: reserved by `new`.
+        unsafe { UninitSlice::from_raw_parts_mut(self.start.add(self.len), self.remaining_mut()) }
+    }
+}
+
+/// A message that grows in memory of perl's allocator, so that it becomes a scalar without a copy.
+#[derive(Debug)]
+pub struct PerlBuffer {
+    start: *mut u8,
+    len: usize,
+    capacity: usize,
+}
+
+impl Default for PerlBuffer {
+    fn default() -> Self {
+        Self { start: null_mut(), len: 0, capacity: 0 }
+    }
+}
+
+impl PerlBuffer {
+    /// Makes room for `extra` bytes and one more, for the NUL that perl wants behind a string.
+    pub fn reserve(&mut self, extra: usize) {
+        let needed = self.len.checked_add(extra).and_then(|n| n.checked_add(1)).expect("fits the address space");
+        if needed <= self.capacity {
+            return;
+        }
+        self.capacity = needed.max(self.capacity.saturating_mul(2)).max(64);
+        // SAFETY: `start` is null or came from the same allocator.
+        self.start = unsafe {
+            match self.start.is_null() {
+                true => Perl_safesysmalloc(self.capacity).cast(),
+                false => Perl_safesysrealloc(self.start.cast(), self.capacity).cast(),
+            }
+        };
+    }
+
+    /// How many bytes are in it.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The reserved memory behind the message, for read(2).
+    pub fn spare(&mut self) -> (*mut u8, usize) {
+        // SAFETY: within the allocation, or null with no room.
+        let start = if self.start.is_null() { null_mut() } else { unsafe { self.start.add(self.len) } };
+        (start, self.capacity.saturating_sub(self.len + 1))
+    }
+
+    /// Counts `count` bytes of the spare memory as part of the message.
+    ///
+    /// # Safety
+    /// They are initialised.
+    pub unsafe fn add_len(&mut self, count: usize) {
+        self.len += count;
+        assert!(self.len < self.capacity);
+    }
+
+    /// Becomes a Perl string.
+    pub fn into_sv(mut self, perl: Perl) -> *mut SV {
+        self.reserve(0);
+        // SAFETY: `start` has `len` initialised bytes and room for the NUL; its ownership goes to the scalar.
+        unsafe {
+            *self.start.add(self.len) = 0;
+            let sv = thx::Perl_newSV(perl, 0);
+            thx::Perl_sv_usepvn_flags(perl, sv, self.start.cast(), self.len, SV_HAS_TRAILING_NUL);
+            self.start = null_mut();
+            sv
+        }
+    }
+}
+
+impl MessageBuffer for PerlBuffer {
+    fn extend_from_slice(&mut self, payload: &[u8]) {
+        self.reserve(payload.len());
+        // SAFETY: room was reserved, and `payload` is not part of it.
+        unsafe {
+            self.start.add(self.len).copy_from_nonoverlapping(payload.as_ptr(), payload.len());
+            self.add_len(payload.len());
+        }
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [u8] {
+        if self.len == 0 {
+            return &mut [];
+        }
+        // SAFETY: `len` bytes are initialised, and ours.
+        unsafe { slice::from_raw_parts_mut(self.start, self.len) }
+    }
+}
+
+impl Drop for PerlBuffer {
+    fn drop(&mut self) {
+        // SAFETY: null or from this allocator, and no one else's.
+        unsafe { Perl_safesysfree(self.start.cast()) };
+    }
+}
