@@ -1,0 +1,287 @@
+package # the class of AnyEvent/WebSocket/Connection.pm, where its documentation stands
+  AnyEvent::WebSocket::Connection;
+
+use strict;
+use warnings;
+use AE ();
+use AnyEvent::Handle ();
+use AnyEvent::WebSocket::Message ();
+use AnyEvent::WebSocket::Native ();
+use Carp ();
+use Encode ();
+use Errno ();
+use Moo;
+use overload ();
+use Scalar::Util ();
+
+AnyEvent::WebSocket::Native::load_library();
+
+our $DEFAULT_CLOSE_CODE = $ENV{ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE} || 1005;
+
+# Never meant for the wire: the code of a Close frame without one.
+use constant NO_STATUS => 1005;
+
+has handle => ( is => 'ro', required => 1 );
+has masked => ( is => 'ro', default => sub { 0 } );
+has subprotocol => ( is => 'ro' );
+has [qw( max_payload_size max_fragments )] => ( is => 'ro' );
+has close_timeout => ( is => 'ro', default => sub { 30 } );
+has strict => ( is => 'ro', default => sub { $ENV{ANYEVENT_WEBSOCKET_STRICT} ? 1 : 0 } );
+has [qw( close_code close_reason close_error )] => ( is => 'rw' );
+
+# Lists of callbacks by event; each_message holds [callback, unregister] pairs for the dispatcher.
+has [map { "_${_}_cb" } qw( each_message next_message finish parse_error )] =>
+  ( is => 'ro', init_arg => undef, default => sub { [] } );
+
+# Some apps depend on these subs of AnyEvent::Handle in ways only their own versions know of.
+my @HANDLE_METHODS = qw( on_read push_write start_read stop_read _drain_rbuf _drain_wbuf _error );
+
+sub backend { 'rust' }
+
+sub _check_attributes
+{
+  my($self) = @_;
+  my $handle = $self->handle;
+  Carp::croak('handle must be an AnyEvent::Handle')
+    unless Scalar::Util::blessed $handle && ($handle->can('on_read') || $handle->can('AUTOLOAD'));
+  for my $name (qw( max_payload_size max_fragments ))
+  {
+    my $value = $self->$name;
+    Carp::croak("$name must be a whole number, or undef") if defined $value && $value !~ /\A[0-9]{1,18}\z/;
+  }
+  my $timeout = $self->close_timeout;
+  Carp::croak('close_timeout must be a number of seconds')
+    unless Scalar::Util::looks_like_number($timeout) && $timeout >= 0 && $timeout < 9**9**9;
+}
+
+sub BUILD
+{
+  my($self) = @_;
+  $self->_check_attributes;
+  my $handle = $self->handle;
+  my $on_read = _attach(
+    $self, $handle, $self->_each_message_cb, $self->_next_message_cb, _is_usual($handle),
+    $self->masked ? 1 : 0, $self->strict ? 1 : 0, $self->_payload_limit, $self->_fragment_limit,
+  );
+  Scalar::Util::weaken(my $weak = $self);
+  my $finish = sub { $weak->_finish($_[2]) if $weak };
+  $handle->on_error($finish);
+  $handle->on_eof($finish);
+  $handle->on_read($on_read);
+  # The program registers its callbacks before control is back in the event loop.
+  $self->{_starter} = AE::timer 0, 0, sub { $weak->_begin if $weak };
+}
+
+sub _is_usual
+{
+  my($handle) = @_;
+  for my $name (@HANDLE_METHODS)
+  {
+    my $code = $handle->can($name) or return 0;
+    return 0 if $code != AnyEvent::Handle->can($name);
+  }
+  return 1;
+}
+
+# Apps set these package variables without loading anything else of that distribution.
+sub _payload_limit
+{
+  my($self) = @_;
+  no warnings 'once';
+  my $limit = $self->max_payload_size;
+  $limit = $Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE unless defined $limit;
+  $limit = 65536 unless defined $limit;
+  return $limit ? 0 + $limit : undef;
+}
+
+sub _fragment_limit
+{
+  my($self) = @_;
+  no warnings 'once';
+  my $limit = $self->max_fragments;
+  $limit = $Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT unless defined $limit;
+  return 0 + (defined $limit ? $limit : 128);
+}
+
+sub _begin
+{
+  my($self) = @_;
+  delete $self->{_starter};
+  _start($self);
+  my $finish = delete $self->{_early_finish};
+  $self->_finish(@$finish) if $finish;
+}
+
+sub on
+{
+  my($self, $event, $cb) = @_;
+  Carp::croak("on: the callback must be a code reference")
+    unless ref $cb && (Scalar::Util::reftype($cb) eq 'CODE' || Scalar::Util::blessed $cb && overload::Method($cb, '&{}'));
+  my $list = _list_of($self, $event);
+  push @$list, $event eq 'each_message' ? [$cb, _unregister($self, $event, $cb)] : $cb;
+  return sub { $self->_off($event, $cb) };
+}
+
+sub _list_of
+{
+  my($self, $event) = @_;
+  my $list = defined $event && !ref $event && $self->{"_${event}_cb"};
+  return $list || Carp::croak('unrecognized event: ' . (defined $event ? $event : 'undef'));
+}
+
+# What each_message callbacks get; it lives in the list, so it must not keep the connection alive.
+sub _unregister
+{
+  my($self, $event, $cb) = @_;
+  Scalar::Util::weaken $self;
+  my $id = Scalar::Util::refaddr $cb;
+  return sub { $self->_off($event, $id) if $self };
+}
+
+sub _off
+{
+  my($self, $event, $cb) = @_;
+  my $id = ref $cb ? Scalar::Util::refaddr $cb : $cb;
+  my $list = _list_of($self, $event);
+  @$list = grep { $id != Scalar::Util::refaddr($event eq 'each_message' ? $_->[0] : $_) } @$list;
+  return;
+}
+
+# send() is native; it comes here with arguments that take Perl code to read, and when there is something to complain of.
+sub _send_anything
+{
+  my($self, $message) = @_;
+  my($opcode, $body) = (1, $message);
+  if(ref $message)
+  {
+    Carp::croak('send takes a string or an object with opcode and body') unless Scalar::Util::blessed $message;
+    ($opcode, $body) = ($message->opcode, $message->body);
+  }
+  my $error = _send_frame($self, _opcode_number($opcode), _octets($body));
+  Carp::croak("send: $error") if defined $error;
+}
+
+sub _opcode_number
+{
+  my($opcode) = @_;
+  return defined $opcode && $opcode =~ /\A[0-9]{1,2}\z/ ? 0 + $opcode : -1;
+}
+
+sub _octets
+{
+  my($body) = @_;
+  my $copy = defined $body ? "$body" : '';
+  return utf8::is_utf8($copy) ? Encode::encode('UTF-8', $copy) : $copy;
+}
+
+sub close
+{
+  my($self, $code, $reason) = @_;
+  $code ||= $DEFAULT_CLOSE_CODE;
+  Carp::croak("close: $code is not a close code") unless $code =~ /\A[1-4][0-9]{3}\z/;
+  $reason = defined $reason ? Encode::encode('UTF-8', "$reason") : '';
+  my $is_bare = $code == NO_STATUS && $reason eq '';
+  $self->_half_close if _close($self, $is_bare ? undef : 0 + $code, $reason);
+  return $self;
+}
+
+# The write side is shut once everything queued is out; a peer that does not shut its own in time is given up.
+sub _half_close
+{
+  my($self) = @_;
+  my $handle = $self->handle;
+  $handle->push_shutdown;
+  my $timeout = $self->close_timeout or return;
+  Scalar::Util::weaken $self;
+  $self->{_close_timer} = AE::timer $timeout, 0, sub {
+    $self->handle->_error(Errno::ETIMEDOUT, 1, "the peer did not close the connection within $timeout seconds") if $self;
+  };
+}
+
+sub _close_received
+{
+  my($self, $code, $reason, $is_valid) = @_;
+  if(defined $code)
+  {
+    $self->close_code($code);
+    $self->close_reason(Encode::decode('UTF-8', $reason));
+  }
+  return unless $is_valid;
+  # Against the default, an empty Close is answered with an empty one.
+  local $DEFAULT_CLOSE_CODE = NO_STATUS;
+  $self->close($code == NO_STATUS ? () : $code);
+  # Our own Close may have been out already.
+  $self->handle->push_shutdown;
+}
+
+sub _failed
+{
+  my($self, $error) = @_;
+  local $@;
+  $self->_half_close;
+  $_->($self, $error) for @{[ @{ $self->_parse_error_cb } ]};
+}
+
+sub _finish
+{
+  my($self, $message) = @_;
+  if($self->{_starter})
+  {
+    $self->{_early_finish} ||= [$message];
+    return;
+  }
+  _transport_closed($self) or return;
+  delete $self->{_close_timer};
+  $self->handle->push_shutdown;
+  $self->close_error($message) if defined $message;
+  $_->($self, $message) for @{[ @{ $self->_finish_cb } ]};
+}
+
+# A callback that runs the event loop gets the messages behind its own, and has its frames written, from here.
+sub _expect_recursion
+{
+  my($self) = @_;
+  Scalar::Util::weaken $self;
+  $self->{_recursion} = AE::timer 0, 0, sub {
+    $self or return;
+    _flush($self);
+    _resume($self);
+  };
+}
+
+sub _forget_recursion
+{
+  my($self) = @_;
+  delete $self->{_recursion};
+}
+
+# What follows is called with the handle by the library, once none of its frames is on the stack.
+
+sub _drain { $_[0]->_drain_wbuf }
+sub _drain_tls { AnyEvent::Handle::_dotls($_[0]) if $_[0]{fh} }
+sub _push_write { $_[0]->push_write($_[1]) }
+
+sub _read_eof
+{
+  my($handle) = @_;
+  delete $handle->{_rw};
+  $handle->{_eof} = 1;
+  $handle->_drain_rbuf;
+}
+
+sub _read_error { $_[0]->_error($_[1], 1) }
+
+sub _read_by_handle
+{
+  my($handle) = @_;
+  delete $handle->{_rw};
+  $handle->start_read;
+}
+
+sub _read_natively
+{
+  my($handle, $readable) = @_;
+  $handle->{_rw} = AE::io $handle->{fh}, 0, $readable;
+}
+
+1;

@@ -1,0 +1,20 @@
+package # the class of AnyEvent/WebSocket/Message.pm, where its documentation stands
+  AnyEvent::WebSocket::Message;
+
+use strict;
+use warnings;
+use Encode ();
+use Moo;
+
+has body => ( is => 'ro', required => 1 );
+has opcode => ( is => 'ro', default => sub { 1 } );
+
+sub decoded_body { Encode::decode('UTF-8', $_[0]->body) }
+
+sub is_text   { $_[0]->opcode == 1 }
+sub is_binary { $_[0]->opcode == 2 }
+sub is_close  { $_[0]->opcode == 8 }
+sub is_ping   { $_[0]->opcode == 9 }
+sub is_pong   { $_[0]->opcode == 10 }
+
+1;
