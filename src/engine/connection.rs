@@ -9,6 +9,9 @@ use super::opcode::Opcode;
 use super::state::State;
 use bytes::BufMut;
 
+const MAX_OPCODE: u8 = 15;
+const CONTROL_BIT: u8 = 8;
+
 /// How a connection behaves. Limits bound what is received, never what is sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
@@ -205,26 +208,29 @@ impl<B: MessageBuffer> Connection<B> {
                 Ok(Some((header, at))) if header.payload_len <= (input.len() - at) as u64)
     }
 
-    /// Appends a frame to `out`, if the connection still sends; says whether it did. Sending a Close frame this way
-    /// begins the closing handshake. `mask` is needed if, and only if, the connection masks.
+    /// Appends a frame to `out`, if the connection still sends; says whether it did. A Close frame sent this way begins
+    /// or ends the closing handshake. `mask` is needed if, and only if, the connection masks.
     ///
     /// # Errors
     /// [`UsageError`] if no such frame may exist; nothing is appended.
     pub fn send(
         &mut self,
-        opcode: Opcode,
+        opcode: u8,
         payload: &[u8],
         mask: Option<MaskKey>,
         out: &mut impl BufMut,
     ) -> Result<bool, UsageError> {
-        if opcode.is_control() && payload.len() > MAX_CONTROL_PAYLOAD {
+        if opcode > MAX_OPCODE {
+            return Err(UsageError::OpcodeOutOfRange);
+        }
+        if opcode & CONTROL_BIT != 0 && payload.len() > MAX_CONTROL_PAYLOAD {
             return Err(UsageError::OversizedControl(payload.len()));
         }
-        if !self.state.can_send() {
+        if !self.can_send(opcode) {
             return Ok(false);
         }
         encode_frame(opcode, payload, mask, out);
-        if opcode == Opcode::Close {
+        if opcode == Opcode::Close as u8 {
             self.state = self.state.sent_close();
         }
         Ok(true)
@@ -240,7 +246,7 @@ impl<B: MessageBuffer> Connection<B> {
         mask: Option<MaskKey>,
         out: &mut impl BufMut,
     ) -> bool {
-        if !self.state.can_send_close() {
+        if !self.can_send(Opcode::Close as u8) {
             return false;
         }
         let mut body = ControlPayload::EMPTY;
@@ -248,7 +254,7 @@ impl<B: MessageBuffer> Connection<B> {
             body.append(&code.value().to_be_bytes());
             body.append(&reason.as_bytes()[..reason.floor_char_boundary(MAX_CONTROL_PAYLOAD - 2)]);
         }
-        encode_frame(Opcode::Close, body.as_slice(), mask, out);
+        encode_frame(Opcode::Close as u8, body.as_slice(), mask, out);
         self.state = self.state.sent_close();
         true
     }
@@ -270,9 +276,9 @@ impl<B: MessageBuffer> Connection<B> {
         is_news
     }
 
-    /// Whether [`Self::send`] would append a frame.
-    pub fn can_send(&self) -> bool {
-        self.state.can_send()
+    /// Whether [`Self::send`] would append a frame: a Close frame may go where others may not.
+    pub fn can_send(&self, opcode: u8) -> bool {
+        if opcode == Opcode::Close as u8 { self.state.can_send_close() } else { self.state.can_send() }
     }
 
     /// Whether [`Self::receive`] still looks at its input.

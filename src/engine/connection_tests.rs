@@ -155,7 +155,7 @@ fn strict_refuses_bad_utf8_at_the_first_bad_byte_of_an_unfinished_frame() {
     let error = Seen::Violation(ProtocolError::InvalidUtf8);
     let masked = |payload: &[u8]| {
         let mut out = Vec::new();
-        encode_frame(Opcode::Text, payload, Some(KEY), &mut out);
+        encode_frame(1, payload, Some(KEY), &mut out);
         out
     };
     let bad = masked(b"ok\xff and much more");
@@ -183,7 +183,7 @@ fn strict_holds_each_role_to_its_masking() {
 fn payload_read_straight_into_the_buffer_is_the_same_message() {
     let body: Vec<u8> = (0..5000u32).map(|i| i as u8).collect();
     let mut wire = Vec::new();
-    encode_frame(Opcode::Binary, &body, Some(KEY), &mut wire);
+    encode_frame(2, &body, Some(KEY), &mut wire);
     for step in [1, 7, 1000, 4992] {
         let mut connection = Connection::<BytesMut>::new(LENIENT);
         let (mut head, mut rest) = (wire[..11].to_vec(), &wire[11..]);
@@ -218,13 +218,13 @@ fn complete_frames_are_told_from_cut_ones() {
 fn sending_masks_when_a_key_is_given_and_stops_after_close() {
     let mut connection = Connection::<BytesMut>::new(STRICT_CLIENT);
     let mut out = Vec::new();
-    assert_eq!(connection.send(Opcode::Text, b"Hello", Some(KEY), &mut out), Ok(true));
+    assert_eq!(connection.send(1, b"Hello", Some(KEY), &mut out), Ok(true));
     assert_eq!(out, b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
     out.clear();
     assert!(connection.close(Some(CloseCode::NORMAL), "bye", None, &mut out));
     assert_eq!(out, b"\x88\x05\x03\xe8bye");
     assert!(!connection.close(None, "", None, &mut out), "one Close frame only");
-    assert_eq!(connection.send(Opcode::Text, b"late", None, &mut out), Ok(false));
+    assert_eq!(connection.send(1, b"late", None, &mut out), Ok(false));
     assert_eq!(out.len(), 7);
 }
 
@@ -232,8 +232,19 @@ fn sending_masks_when_a_key_is_given_and_stops_after_close() {
 fn a_close_frame_sent_by_hand_begins_the_closing_handshake() {
     let mut connection = Connection::<BytesMut>::new(LENIENT);
     let mut out = Vec::new();
-    assert_eq!(connection.send(Opcode::Close, b"", None, &mut out), Ok(true));
-    assert!(!connection.can_send() && connection.can_receive());
+    assert_eq!(connection.send(8, b"", None, &mut out), Ok(true));
+    assert!(!connection.can_send(1) && connection.can_receive());
+}
+
+#[test]
+fn a_close_frame_sent_by_hand_answers_the_peer_s() {
+    let mut connection = Connection::<BytesMut>::new(LENIENT);
+    feed(&mut connection, b"\x88\x00".to_vec(), &mut Vec::new());
+    let mut out = Vec::new();
+    assert_eq!(connection.send(1, b"late", None, &mut out), Ok(false));
+    assert_eq!(connection.send(8, b"", None, &mut out), Ok(true));
+    assert_eq!(connection.send(8, b"", None, &mut out), Ok(false));
+    assert_eq!(out, b"\x88\x00");
 }
 
 #[test]
@@ -246,12 +257,21 @@ fn close_reasons_are_cut_between_characters() {
 }
 
 #[test]
+fn reserved_opcodes_may_be_sent_but_no_number_beyond_four_bits() {
+    let mut connection = Connection::<BytesMut>::new(LENIENT);
+    let mut out = Vec::new();
+    assert_eq!(connection.send(3, b"x", None, &mut out), Ok(true));
+    assert_eq!(connection.send(16, b"x", None, &mut out), Err(UsageError::OpcodeOutOfRange));
+    assert_eq!(out, b"\x83\x01x");
+}
+
+#[test]
 fn oversized_control_frames_are_the_caller_s_mistake() {
     let mut connection = Connection::<BytesMut>::new(LENIENT);
     let mut out = Vec::new();
-    assert_eq!(connection.send(Opcode::Ping, &[0; 126], None, &mut out), Err(UsageError::OversizedControl(126)));
+    assert_eq!(connection.send(9, &[0; 126], None, &mut out), Err(UsageError::OversizedControl(126)));
     assert!(out.is_empty());
-    assert_eq!(connection.send(Opcode::Ping, &[0; 125], None, &mut out), Ok(true));
+    assert_eq!(connection.send(9, &[0; 125], None, &mut out), Ok(true));
 }
 
 #[test]
@@ -259,7 +279,7 @@ fn the_peer_s_close_is_answered_once_and_ends_receiving() {
     let mut connection = Connection::<BytesMut>::new(LENIENT);
     let mut events = Vec::new();
     feed(&mut connection, b"\x88\x02\x03\xe8".to_vec(), &mut events);
-    assert!(!connection.can_send() && !connection.can_receive());
+    assert!(!connection.can_send(1) && !connection.can_receive());
     let mut out = Vec::new();
     assert!(connection.close(Some(CloseCode::NORMAL), "", None, &mut out));
     assert!(!connection.close(None, "", None, &mut out));
@@ -271,7 +291,7 @@ fn a_violation_is_answered_once_with_its_code_unless_our_close_is_out() {
     let answer = |connection: &mut Connection<BytesMut>| {
         let error = connection.receive(&mut &mut b"\x83\x00".to_vec()[..]).unwrap_err();
         let mut out = Vec::new();
-        assert!(!connection.can_send());
+        assert!(!connection.can_send(1));
         connection.fail(error, None, &mut out);
         assert!(!connection.fail(error, None, &mut out));
         out
@@ -297,5 +317,5 @@ fn the_end_of_the_transport_is_news_once() {
     let mut connection = Connection::<BytesMut>::new(LENIENT);
     assert!(connection.transport_closed());
     assert!(!connection.transport_closed());
-    assert!(!connection.can_send() && !connection.can_receive());
+    assert!(!connection.can_send(1) && !connection.can_receive());
 }

@@ -78,6 +78,9 @@ impl ProtocolError {
 /// The caller asked for a frame that must not exist.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum UsageError {
+    /// An opcode has four bits.
+    #[error("the opcode must be a whole number from 0 to 15")]
+    OpcodeOutOfRange,
     /// RFC 6455, 5.5.
     #[error("a control frame carries at most 125 bytes, not {0}")]
     OversizedControl(usize),

@@ -54,25 +54,25 @@ impl FrameHeader {
         };
         Ok(Some((Self { fin, opcode, mask, payload_len }, bytes.len() - rest.len())))
     }
+}
 
-    /// Appends the header's bytes to `out`, the length in its shortest form.
-    pub fn encode(&self, out: &mut impl BufMut) {
-        let masked = if self.mask.is_some() { MASKED } else { 0 };
-        out.put_u8(if self.fin { FIN } else { 0 } | self.opcode as u8);
-        match self.payload_len {
-            len @ 0..126 => out.put_u8(masked | len as u8),
-            len @ 126..=0xffff => {
-                out.put_u8(masked | LEN_16);
-                out.put_u16(len as u16);
-            }
-            len => {
-                out.put_u8(masked | LEN_64);
-                out.put_u64(len);
-            }
+/// Appends a final frame's header to `out`, the length in its shortest form.
+fn encode_header(opcode: u8, payload_len: u64, mask: Option<MaskKey>, out: &mut impl BufMut) {
+    let masked = if mask.is_some() { MASKED } else { 0 };
+    out.put_u8(FIN | opcode & OPCODE);
+    match payload_len {
+        0..126 => out.put_u8(masked | payload_len as u8),
+        126..=0xffff => {
+            out.put_u8(masked | LEN_16);
+            out.put_u16(payload_len as u16);
         }
-        if let Some(key) = self.mask {
-            out.put_slice(&key);
+        _ => {
+            out.put_u8(masked | LEN_64);
+            out.put_u64(payload_len);
         }
+    }
+    if let Some(key) = mask {
+        out.put_slice(&key);
     }
 }
 
@@ -108,9 +108,10 @@ fn parse_length(short_len: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, Prot
     }
 }
 
-/// Appends a whole, final frame to `out`; with a `mask`, copying and masking in one pass.
-pub fn encode_frame(opcode: Opcode, payload: &[u8], mask: Option<MaskKey>, out: &mut impl BufMut) {
-    FrameHeader { fin: true, opcode, mask, payload_len: payload.len() as u64 }.encode(out);
+/// Appends a whole, final frame to `out`; with a `mask`, copying and masking in one pass. Of `opcode` the lower four bits
+/// count; it is a number, because what is sent is the caller's affair.
+pub fn encode_frame(opcode: u8, payload: &[u8], mask: Option<MaskKey>, out: &mut impl BufMut) {
+    encode_header(opcode, payload.len() as u64, mask, out);
     let Some(key) = mask else { return out.put_slice(payload) };
     let mut block = [0; MASK_BLOCK];
     for chunk in payload.chunks(MASK_BLOCK) {
@@ -136,7 +137,7 @@ mod tests {
         for payload_len in [0, 1, 125, 126, 127, 0xffff, 0x1_0000, u64::MAX >> 1] {
             for mask in [None, Some(KEY)] {
                 let mut wire = Vec::new();
-                header(payload_len, mask).encode(&mut wire);
+                encode_header(2, payload_len, mask, &mut wire);
                 for cut in 0..wire.len() {
                     assert_eq!(FrameHeader::parse(&wire[..cut]), Ok(None), "{payload_len} cut at {cut}");
                 }
@@ -172,7 +173,7 @@ mod tests {
         for len in [0, 3, MASK_BLOCK - 1, MASK_BLOCK, 2 * MASK_BLOCK + 5] {
             let payload: Vec<u8> = (0..len).map(|i| i as u8).collect();
             let mut wire = Vec::new();
-            encode_frame(Opcode::Text, &payload, Some(KEY), &mut wire);
+            encode_frame(1, &payload, Some(KEY), &mut wire);
             let (parsed, at) = FrameHeader::parse(&wire).unwrap().unwrap();
             assert_eq!((parsed.payload_len, parsed.mask), (len as u64, Some(KEY)));
             apply_mask(&mut wire[at..], KEY, 0);

@@ -15,9 +15,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice;
 
 use super::ffi::{
-    ws_xs_attach as _attach, ws_xs_close as _close, ws_xs_flush as _flush, ws_xs_library_version as library_version,
-    ws_xs_resume as _resume, ws_xs_send as send, ws_xs_send_frame as _send_frame, ws_xs_start as _start,
-    ws_xs_transport_closed as _transport_closed,
+    ws_xs_attach as _attach, ws_xs_can_close as _can_close, ws_xs_close as _close, ws_xs_flush as _flush,
+    ws_xs_library_version as library_version, ws_xs_resume as _resume, ws_xs_send as send,
+    ws_xs_send_frame as _send_frame, ws_xs_start as _start, ws_xs_transport_closed as _transport_closed,
 };
 
 xs_boot! {
@@ -25,7 +25,7 @@ xs_boot! {
     package = "AnyEvent::WebSocket::Native";
     subs = [library_version];
     package = "AnyEvent::WebSocket::Connection";
-    subs = [send, _attach, _close, _flush, _resume, _send_frame, _start, _transport_closed];
+    subs = [send, _attach, _can_close, _close, _flush, _resume, _send_frame, _start, _transport_closed];
 }
 
 /// What every XSUB is given.
@@ -127,14 +127,10 @@ entries! {
     /// `_send_frame($connection, $opcode, $octets)`: returns what is wrong, if anything is.
     ws_rust_send_frame = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        let opcode = call.integer(1).and_then(|code| u8::try_from(code).ok());
+        let opcode = call.integer(1).and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX);
         let octets = call.arg(2).map_or(&b""[..], |sv| sv::plain_octets(call.perl, sv));
-        let result = match opcode.map(Opcode::try_from) {
-            Some(Ok(opcode)) => send::send(call.perl, &shared, opcode, octets, after).map_err(|e| e.to_string()),
-            _ => Err("the opcode is not one of 0 to 2 and 8 to 10".to_string()),
-        };
-        if let Err(text) = result {
-            after.returning(sv::new_string(call.perl, text.as_bytes()));
+        if let Err(error) = send::send(call.perl, &shared, opcode, octets, after) {
+            after.returning(sv::new_string(call.perl, error.to_string().as_bytes()));
         }
     };
     /// `_attach($connection, $handle, \@each_message, \@next_message, $has_usual_handle, $masked, $strict,
@@ -179,6 +175,11 @@ entries! {
         let Some(shared) = call.connection(after) else { return };
         send::flush(call.perl, &shared, after);
     };
+    /// `_can_close($connection)`: says whether a Close frame may still be sent.
+    ws_rust_can_close = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        after.returning(call.boolean(shared.borrow().engine.can_send(Opcode::Close as u8)));
+    };
     /// `_close($connection, $code or undef, $octets)`: says whether a Close frame was sent.
     ws_rust_close = |call, after| {
         let Some(shared) = call.connection(after) else { return };
@@ -218,10 +219,10 @@ entries! {
 fn send_fast(call: &Call<'_>, shared: &Shared, after: &mut After) -> Option<()> {
     let message = call.arg(1)?;
     let (opcode, body) = match sv::referent(message) {
-        None => (Opcode::Text, message),
+        None => (Opcode::Text as u8, message),
         Some(object) => {
             let (code, body) = message::parts(call.perl, shared.borrow().message_class, object)?;
-            (Opcode::try_from(u8::try_from(code).ok()?).ok()?, body)
+            (u8::try_from(code).ok()?, body)
         }
     };
     let payload = sv::wire_octets(call.perl, body)?;

@@ -1,5 +1,6 @@
 //! One connection's state, and how Perl values hold it.
 
+use super::dispatch::Job;
 use super::ffi::{self, Perl};
 use super::handle::{Handle, Route};
 use super::mask_keys;
@@ -9,6 +10,7 @@ use super::sv::{self, PerlBuffer};
 use crate::engine::{self, Config};
 use libperl_rs::{AV, HV, SV, thx};
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::rc::Rc;
@@ -49,6 +51,8 @@ pub struct Connection {
     pub frames_follow: bool,
     pub dispatching_since: Option<Instant>,
     pub cork: Option<Cork>,
+    /// Callbacks that are due before the next message is looked at.
+    pub jobs: VecDeque<Job>,
 }
 
 /// State is shared by the object and the two subs that AnyEvent holds.
@@ -101,6 +105,7 @@ impl Connection {
             frames_follow: false,
             dispatching_since: None,
             cork: None,
+            jobs: VecDeque::new(),
         }));
         // SAFETY: live values; the array takes over the references it is given.
         unsafe {

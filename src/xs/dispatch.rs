@@ -23,6 +23,27 @@ enum Delivery {
     Violation(ProtocolError),
 }
 
+/// A callback to be called; all values' reference counts are the job's.
+pub enum Job {
+    /// A next_message callback.
+    Next { callback: *mut SV, message: *mut SV },
+    /// The each_message callbacks, of which the list is looked at only now.
+    EachList { message: *mut SV },
+    /// An element of the list of each_message callbacks.
+    Each { entry: *mut SV, message: *mut SV },
+}
+
+impl Job {
+    /// The values whose reference counts are the job's.
+    fn values(&self) -> [Option<*mut SV>; 2] {
+        match *self {
+            Self::Next { callback, message } => [Some(callback), Some(message)],
+            Self::EachList { message } => [None, Some(message)],
+            Self::Each { entry, message } => [Some(entry), Some(message)],
+        }
+    }
+}
+
 /// Why a dispatch ends before its input does.
 enum Stop {
     Violation(ProtocolError),
@@ -81,6 +102,7 @@ struct Dispatch<'a> {
 
 impl Dispatch<'_> {
     fn run(&self, arrival: Option<Arrival>) -> Result<(), Stop> {
+        self.run_jobs()?;
         let mut next = arrival.map(|arrival| delivery(self.perl, &self.shared.borrow(), arrival));
         loop {
             let delivery = match next.take() {
@@ -144,7 +166,7 @@ impl Dispatch<'_> {
     fn deliver(&self, delivery: Delivery) -> Result<(), Stop> {
         match delivery {
             Delivery::Message(message) => {
-                self.each(vec![message], |message| self.message(message))?;
+                self.message(message)?;
                 self.write_if_late();
                 Ok(())
             }
@@ -154,30 +176,77 @@ impl Dispatch<'_> {
         }
     }
 
+    /// Queues a message's callbacks and calls them; unless there is just one, which needs no queue.
     fn message(&self, message: *mut SV) -> Result<(), Stop> {
-        let (next, each) = {
-            let connection = self.shared.borrow();
-            (connection.next_message, connection.each_message)
-        };
-        self.each(self.take_all(next), |callback| self.call(callback, &[self.connection, message]))?;
-        self.each(self.copy_all(each), |entry| {
-            let (callback, unregister) = self.entry(entry);
-            self.call(callback, &[self.connection, message, unregister])
-        })
+        let (next, each) = self.lists();
+        let is_simple = self.len(next) == 0 && self.len(each) == 1 && self.shared.borrow().jobs.is_empty();
+        if is_simple {
+            let entry = self.element(each, 0);
+            let called = self.call_entry(entry, message);
+            return self.release_after(called, [entry, message]);
+        }
+        let mut connection = self.shared.borrow_mut();
+        // SAFETY: the list is an array of ours.
+        let callbacks = (0..self.len(next)).map(|_| unsafe { thx::Perl_av_shift(self.perl, next) });
+        connection.jobs.extend(callbacks.map(|callback| Job::Next { callback, message: sv::retain(message) }));
+        connection.jobs.push_back(Job::EachList { message });
+        drop(connection);
+        self.run_jobs()
     }
 
-    /// Goes through values whose reference counts are handed over, up to the first that stops the dispatch.
-    fn each(&self, values: Vec<*mut SV>, visit: impl Fn(*mut SV) -> Result<(), Stop>) -> Result<(), Stop> {
-        let mut outcome = Ok(());
-        for value in values {
-            outcome = outcome.and_then(|()| visit(value));
-            if let Err(Stop::Exiting) = outcome {
-                break;
+    /// Calls the callbacks in the queue. A callback that runs the event loop comes by here again: then those behind it
+    /// are called before any later message is looked at, so that each callback sees all messages in order.
+    fn run_jobs(&self) -> Result<(), Stop> {
+        loop {
+            let Some(job) = self.shared.borrow_mut().jobs.pop_front() else { return Ok(()) };
+            match job {
+                Job::Next { callback, message } => {
+                    let called = self.call(callback, &[self.connection, message]);
+                    self.release_after(called, [callback, message])?;
+                }
+                Job::EachList { message } => {
+                    let (_, each) = self.lists();
+                    let entries = (0..self.len(each)).map(|index| self.element(each, index));
+                    let jobs = entries.map(|entry| Job::Each { entry, message: sv::retain(message) });
+                    self.shared.borrow_mut().jobs.extend(jobs);
+                    self.release(message)?;
+                }
+                Job::Each { entry, message } => {
+                    let called = self.call_entry(entry, message);
+                    self.release_after(called, [entry, message])?;
+                }
             }
-            let released = self.release(value);
-            outcome = outcome.and(released);
         }
-        outcome
+    }
+
+    fn lists(&self) -> (*mut AV, *mut AV) {
+        let connection = self.shared.borrow();
+        (connection.next_message, connection.each_message)
+    }
+
+    fn len(&self, list: *mut AV) -> usize {
+        // SAFETY: an array of ours.
+        unsafe { (thx::AvFILLp(self.perl, list) + 1) as usize }
+    }
+
+    /// An element of an array, kept alive for the caller.
+    fn element(&self, list: *mut AV, index: usize) -> *mut SV {
+        // SAFETY: an array of ours, without holes.
+        unsafe { sv::retain(*thx::AvARRAY(self.perl, list).add(index)) }
+    }
+
+    fn call_entry(&self, entry: *mut SV, message: *mut SV) -> Result<(), Stop> {
+        let (callback, unregister) = self.entry(entry);
+        self.call(callback, &[self.connection, message, unregister])
+    }
+
+    /// Gives up what a call needed, and passes on how it ended.
+    fn release_after(&self, called: Result<(), Stop>, values: [*mut SV; 2]) -> Result<(), Stop> {
+        if let Err(Stop::Exiting) = called {
+            return called;
+        }
+        let released = values.into_iter().try_for_each(|value| self.release(value));
+        called.and(released)
     }
 
     /// The parts of an element of `each_message`.
@@ -186,24 +255,6 @@ impl Dispatch<'_> {
         unsafe {
             let pair = thx::AvARRAY(self.perl, sv::referent(entry).expect("a reference").cast::<AV>());
             (*pair, *pair.add(1))
-        }
-    }
-
-    /// Empties an array; its elements' reference counts go to the caller.
-    fn take_all(&self, list: *mut AV) -> Vec<*mut SV> {
-        // SAFETY: an array of ours.
-        unsafe {
-            let len = thx::AvFILLp(self.perl, list) + 1;
-            (0..len).map(|_| thx::Perl_av_shift(self.perl, list)).collect()
-        }
-    }
-
-    /// The elements of an array, kept alive for the caller.
-    fn copy_all(&self, list: *mut AV) -> Vec<*mut SV> {
-        // SAFETY: an array of ours, without holes.
-        unsafe {
-            let len = thx::AvFILLp(self.perl, list) + 1;
-            (0..len as usize).map(|i| sv::retain(*thx::AvARRAY(self.perl, list).add(i))).collect()
         }
     }
 
@@ -227,13 +278,22 @@ impl Dispatch<'_> {
             Called::Returned => Ok(()),
             Called::Exiting => Err(Stop::Exiting),
             Called::Died => {
-                let mut connection = self.shared.borrow_mut();
-                connection.engine.abandon();
-                connection.inbox.clear();
                 // SAFETY: a copy of `$@`.
-                Err(Stop::Died(unsafe { ffi::ws_exception(self.perl) }))
+                let exception = unsafe { ffi::ws_exception(self.perl) };
+                Err(self.give_up().err().unwrap_or(Stop::Died(exception)))
             }
         }
+    }
+
+    /// Nothing more is delivered.
+    fn give_up(&self) -> Result<(), Stop> {
+        let jobs = {
+            let mut connection = self.shared.borrow_mut();
+            connection.engine.abandon();
+            connection.inbox.clear();
+            std::mem::take(&mut connection.jobs)
+        };
+        jobs.iter().flat_map(Job::values).flatten().try_for_each(|value| self.release(value))
     }
 
     fn release(&self, sv: *mut SV) -> Result<(), Stop> {
@@ -267,7 +327,7 @@ impl Dispatch<'_> {
             return self.call_method(c"send", &[pong]);
         }
         // A pong that cannot be masked for want of random bytes is not sent; no frame could be.
-        let _ = send::send_later(self.perl, self.shared, Opcode::Pong, payload.as_slice());
+        let _ = send::send_later(self.perl, self.shared, Opcode::Pong as u8, payload.as_slice());
         Ok(())
     }
 

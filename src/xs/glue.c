@@ -45,6 +45,7 @@ extern void ws_rust_attach(void *thx, CV *cv, SV **args, I32 items, struct ws_af
 extern void ws_rust_start(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_resume(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_flush(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
+extern void ws_rust_can_close(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_close(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_transport_closed(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_library_version(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
@@ -120,6 +121,7 @@ TRAMPOLINE(attach)
 TRAMPOLINE(start)
 TRAMPOLINE(resume)
 TRAMPOLINE(flush)
+TRAMPOLINE(can_close)
 TRAMPOLINE(close)
 TRAMPOLINE(transport_closed)
 TRAMPOLINE(library_version)

@@ -6,7 +6,7 @@ use super::ffi::{self, Perl};
 use super::handle::Route;
 use super::mask_keys;
 use super::sv::{self, Appender};
-use crate::engine::{CloseCode, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, MaskKey, Opcode, ProtocolError, UsageError};
+use crate::engine::{CloseCode, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, MaskKey, ProtocolError, UsageError};
 use libperl_rs::SV;
 use std::borrow::Cow;
 use thiserror::Error;
@@ -25,8 +25,8 @@ pub enum SendError {
 type Engine = crate::engine::Connection<sv::PerlBuffer>;
 
 /// Sends one frame, if the connection still sends.
-pub fn send(perl: Perl, shared: &Shared, opcode: Opcode, payload: &[u8], after: &mut After) -> Result<(), SendError> {
-    if !shared.borrow().engine.can_send() {
+pub fn send(perl: Perl, shared: &Shared, opcode: u8, payload: &[u8], after: &mut After) -> Result<(), SendError> {
+    if !shared.borrow().engine.can_send(opcode) {
         return Ok(());
     }
     write(perl, shared, payload, after, |engine, payload, mask, out| Ok(engine.send(opcode, payload, mask, out)?))?;
@@ -34,8 +34,8 @@ pub fn send(perl: Perl, shared: &Shared, opcode: Opcode, payload: &[u8], after: 
 }
 
 /// As [`send`], but the frame is written at the end of this dispatch.
-pub fn send_later(perl: Perl, shared: &Shared, opcode: Opcode, payload: &[u8]) -> Result<(), SendError> {
-    if shared.borrow().engine.can_send() {
+pub fn send_later(perl: Perl, shared: &Shared, opcode: u8, payload: &[u8]) -> Result<(), SendError> {
+    if shared.borrow().engine.can_send(opcode) {
         append(perl, shared, payload, |engine, payload, mask, out| Ok(engine.send(opcode, payload, mask, out)?))?;
     }
     Ok(())

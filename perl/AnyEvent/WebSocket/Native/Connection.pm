@@ -179,10 +179,21 @@ sub close
   my($self, $code, $reason) = @_;
   $code ||= $DEFAULT_CLOSE_CODE;
   Carp::croak("close: $code is not a close code") unless $code =~ /\A[1-4][0-9]{3}\z/;
+  return $self unless _can_close($self);
   $reason = defined $reason ? Encode::encode('UTF-8', "$reason") : '';
   my $is_bare = $code == NO_STATUS && $reason eq '';
-  $self->_half_close if _close($self, $is_bare ? undef : 0 + $code, $reason);
+  $self->_send_close($is_bare ? undef : 0 + $code, $reason);
+  $self->_half_close;
   return $self;
+}
+
+# A subclass that has its own send gets to see this frame as well.
+sub _send_close
+{
+  my($self, $code, $reason) = @_;
+  return _close($self, $code, $reason) if $self->can('send') == \&send;
+  my $body = defined $code ? pack('n a*', $code, $reason) : '';
+  $self->send(AnyEvent::WebSocket::Message->new(opcode => 8, body => $body));
 }
 
 # The write side is shut once everything queued is out; a peer that does not shut its own in time is given up.
