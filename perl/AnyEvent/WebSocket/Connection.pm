@@ -6,6 +6,200 @@ use AnyEvent::WebSocket::Native ();
 
 our $VERSION = $AnyEvent::WebSocket::Native::VERSION;
 
-AnyEvent::WebSocket::Native::load_class('Connection', __FILE__);
+my $backend = AnyEvent::WebSocket::Native::load_class('Connection', __FILE__);
+
+sub backend { $backend }
 
 1;
+
+__END__
+
+=encoding utf-8
+
+=head1 NAME
+
+AnyEvent::WebSocket::Connection - one WebSocket connection on AnyEvent's loop, on a native engine
+
+=head1 SYNOPSIS
+
+  use AnyEvent::WebSocket::Client;
+
+  my $connection = AnyEvent::WebSocket::Client->new->connect('ws://localhost:5000/feed')->recv;
+
+  $connection->on(each_message => sub {
+    my($connection, $message) = @_;
+    print $message->decoded_body, "\n";
+  });
+
+  $connection->on(finish => sub {
+    my($connection, $error) = @_;
+    print 'closed: ', $error || $connection->close_code, "\n";
+  });
+
+  $connection->send('hello');
+
+=head1 DESCRIPTION
+
+An object of this class speaks RFC 6455 over an L<AnyEvent::Handle> whose opening handshake is done. It usually comes
+from L<AnyEvent::WebSocket::Client> or L<AnyEvent::WebSocket::Server>; both work with this class as they do with the one
+of the same name that it stands in for. L<AnyEvent::WebSocket::Native> tells how the two relate.
+
+Bytes are a character string's octets here: L</send> encodes what has Perl's UTF8 flag, and received bodies are octets
+(L<AnyEvent::WebSocket::Message/decoded_body> decodes).
+
+A connection lives as long as the program holds a reference to it, or one of its callbacks is running. When the last
+reference goes, what was sent still goes out, and the socket is closed. A callback that holds its own connection keeps
+it alive; weaken one of the two.
+
+=head1 CONSTRUCTOR
+
+=head2 new
+
+  my $connection = AnyEvent::WebSocket::Connection->new(
+    handle => $handle,
+    masked => 1,
+  );
+
+Takes the attributes below by name. Only L</handle> is required. An attribute that makes no sense is an exception at the
+caller's line.
+
+What the handle has read already is taken over. Messages are delivered only once control is back in the event loop, so
+callbacks that are registered before that miss none.
+
+=head1 ATTRIBUTES
+
+All but the C<close_> ones are read-only.
+
+=head2 handle
+
+The L<AnyEvent::Handle>, with or without TLS; required. It stays usable, and its C<timeout>s, C<wbuf_max>, C<linger>,
+C<on_drain> and C<destroy> keep their meaning, but its C<on_read>, C<on_eof> and C<on_error> belong to the connection.
+
+=head2 masked
+
+True in the client's role: outgoing frames are masked, with keys from the operating system's generator. Default 0.
+
+=head2 subprotocol
+
+What the handshake agreed on; not looked at. Default undef.
+
+=head2 max_payload_size
+
+The largest payload of one received frame, in bytes. 0 is no bound. undef, the default, is
+C<$Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE> if that variable is set, and 65536 if not. A frame over the limit is
+answered with Close 1009, and then L</parse_error>.
+
+=head2 max_fragments
+
+How many non-final frames a message may not have: the one with this number is refused with Close 1009. undef, the
+default, is C<$Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT> if that variable is set, and 128 if not.
+
+=head2 close_timeout
+
+How long to wait, in seconds, for the peer to close its side after we have closed ours. When the time is up, L</finish>
+is called with a message, and the handle is destroyed. 0 waits forever. Default 30.
+
+=head2 strict
+
+If true, enforces three rules that peers are known to break: text is UTF-8 (else Close 1007), a server (L</masked> is
+false) refuses frames that are not masked, and a client those that are (Close 1002). Default 0, or 1 if the environment
+variable C<ANYEVENT_WEBSOCKET_STRICT> is true. All other rules of RFC 6455 are always enforced.
+
+=head2 close_code
+
+The code of the peer's Close frame; 1005 if it held none (RFC 6455, 7.1.5); undef as long as there was no such frame.
+
+=head2 close_reason
+
+The reason in the peer's Close frame, decoded; undef as long as there was no such frame.
+
+=head2 close_error
+
+What L</finish> was called with, if the connection ended with an error.
+
+=head1 METHODS
+
+=head2 backend
+
+  my $name = AnyEvent::WebSocket::Connection->backend;
+
+C<rust> for this class, C<pp> where C<ANYEVENT_WEBSOCKET_PP> has the original take its place.
+
+=head2 close
+
+  $connection->close;
+  $connection->close($code);
+  $connection->close($code, $reason);
+
+Sends a Close frame, and shuts the socket for writing when all that was sent before is out. Messages that the peer had
+under way still arrive. Returns the connection. Only the first call does anything.
+
+The code is a number from 1000 to 4999. Without one the Close frame is empty, which the peer sees as 1005; see
+L</$DEFAULT_CLOSE_CODE>. The reason is a character string; what does not fit into 123 bytes of UTF-8 is cut off.
+
+=head2 on
+
+  my $cancel = $connection->on($event => $callback);
+
+Has C<$callback> called for an event, one of those under L</EVENTS>; any number of callbacks can be registered for each.
+Returns a code reference that takes the callback back out.
+
+=head2 send
+
+  $connection->send($string);
+  $connection->send($message);
+
+Sends a string as text, or an object with C<opcode> and C<body>, such as an L<AnyEvent::WebSocket::Message>. A payload
+with Perl's UTF8 flag goes out encoded as UTF-8, one without as its bytes; undef is the empty string. Returns the
+connection. After L</close>, or when the peer has gone, it does nothing.
+
+Opcodes over 15, control frames of more than 125 bytes, and references that are no such objects are exceptions at the
+caller's line.
+
+=head1 EVENTS
+
+=head2 each_message
+
+  $connection->on(each_message => sub { my($connection, $message, $unregister) = @_; ... });
+
+A text or binary message has arrived, as an L<AnyEvent::WebSocket::Message>. Calling C<$unregister> takes this callback
+out. If the callback dies, the connection is shut down, and L</parse_error> gets the exception.
+
+=head2 finish
+
+  $connection->on(finish => sub { my($connection, $error) = @_; ... });
+
+The connection is over; called once. C<$error> is undef if the peer closed in order, and a text if not. An exception
+goes to the event loop.
+
+=head2 next_message
+
+  $connection->on(next_message => sub { my($connection, $message) = @_; ... });
+
+As L</each_message>, but for the next message only, and before those.
+
+=head2 parse_error
+
+  $connection->on(parse_error => sub { my($connection, $error) = @_; ... });
+
+The peer broke a rule or a limit, and was told so by a Close frame; or a message callback died with C<$error>. The
+connection neither sends nor receives any more; L</finish> follows.
+
+=head1 VARIABLES
+
+=head2 $DEFAULT_CLOSE_CODE
+
+What L</close> sends if it is not told; 1005, or what the environment variable
+C<ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE> held when the class was loaded. 1005 stands for an empty Close frame, unless
+there is a reason: then these bytes are sent, as versions 0.44 to 0.54 of the original did. 1000 is what 0.55 sends.
+
+=head1 SUBCLASSES
+
+The class is made with L<Moo>, and can be extended with it or with plain C<@ISA>. Pongs and the answer to the peer's
+Close frame go through C<send> and C<close> of the subclass, if it has its own.
+
+=head1 SEE ALSO
+
+L<AnyEvent::WebSocket::Native>, L<AnyEvent::WebSocket::Message>, L<AnyEvent::Handle>, RFC 6455
+
+=cut

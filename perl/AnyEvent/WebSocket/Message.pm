@@ -9,3 +9,68 @@ our $VERSION = $AnyEvent::WebSocket::Native::VERSION;
 AnyEvent::WebSocket::Native::load_class('Message', __FILE__);
 
 1;
+
+__END__
+
+=encoding utf-8
+
+=head1 NAME
+
+AnyEvent::WebSocket::Message - one WebSocket message
+
+=head1 SYNOPSIS
+
+  $connection->send(AnyEvent::WebSocket::Message->new(opcode => 2, body => $octets));
+
+  $connection->on(each_message => sub {
+    my($connection, $message) = @_;
+    print $message->is_text ? $message->decoded_body : length($message->body) . ' octets', "\n";
+  });
+
+=head1 DESCRIPTION
+
+What message callbacks of L<AnyEvent::WebSocket::Connection> get, and one of the things its C<send> takes.
+
+=head1 ATTRIBUTES
+
+=head2 body
+
+The payload; required. Of a received message: octets, not decoded.
+
+=head2 opcode
+
+The kind of message, by its number in RFC 6455, 5.2. Default 1, text.
+
+=head1 METHODS
+
+=head2 decoded_body
+
+  my $characters = $message->decoded_body;
+
+The body, decoded from UTF-8. What is not UTF-8 becomes U+FFFD.
+
+=head2 is_binary
+
+True if the opcode is 2.
+
+=head2 is_close
+
+True if the opcode is 8.
+
+=head2 is_ping
+
+True if the opcode is 9.
+
+=head2 is_pong
+
+True if the opcode is 10.
+
+=head2 is_text
+
+True if the opcode is 1.
+
+=head1 SEE ALSO
+
+L<AnyEvent::WebSocket::Connection>, RFC 6455
+
+=cut

@@ -7,18 +7,17 @@ use File::Spec ();
 
 our $VERSION = '1.000';
 
-# Loads the class named by its file, for instance 'Connection': ours, or the one that ours shadows.
+# Loads the class named by its file, for instance 'Connection': ours, or the one that ours shadows. Says which.
 sub load_class
 {
   my($name, $own_path) = @_;
   if($ENV{ANYEVENT_WEBSOCKET_PP})
   {
     load_shadowed("AnyEvent/WebSocket/$name.pm", $own_path);
+    return 'pp';
   }
-  else
-  {
-    require "AnyEvent/WebSocket/Native/$name.pm"; ## no critic
-  }
+  require "AnyEvent/WebSocket/Native/$name.pm";
+  return 'rust';
 }
 
 sub load_shadowed
@@ -73,3 +72,99 @@ sub load_library
 }
 
 1;
+
+__END__
+
+=encoding utf-8
+
+=head1 NAME
+
+AnyEvent::WebSocket::Native - AnyEvent::WebSocket::Connection on a native engine, without changing a line
+
+=head1 SYNOPSIS
+
+  # Install this distribution. That is all: programs that use
+  use AnyEvent::WebSocket::Client;
+  # or AnyEvent::WebSocket::Server now run on the engine in Rust.
+
+  # To see which one a program runs on:
+  print AnyEvent::WebSocket::Connection->backend, "\n";   # rust
+
+  # To go back to the original, for one run:
+  ANYEVENT_WEBSOCKET_PP=1 perl program.pl
+
+=head1 DESCRIPTION
+
+This distribution brings classes named L<AnyEvent::WebSocket::Connection> and L<AnyEvent::WebSocket::Message>, whose
+frame engine and connection state are compiled from Rust. They stand in for the classes of the same names in the
+distribution AnyEvent-WebSocket-Client, called the original here, and do what those do, from version 0.44 to 0.55:
+L<AnyEvent::WebSocket::Client>, L<AnyEvent::WebSocket::Server> and programs work on top, unchanged.
+
+They install into perl's directory for compiled modules, which comes before the others in C<@INC>. No file of the
+original is touched, and uninstalling brings it back.
+
+=head1 WHERE IT DIFFERS FROM THE ORIGINAL
+
+Rules of RFC 6455 that the original did not enforce are enforced: a peer that breaks one gets a Close frame that says
+so, C<parse_error> callbacks are called, and the connection goes down. These are
+
+=over
+
+=item *
+
+reserved bits without an extension, reserved opcodes, lengths not in their shortest form: 1002
+
+=item *
+
+control frames that are fragmented or longer than 125 bytes: 1002
+
+=item *
+
+continuation frames out of place, and messages inside a fragmented one: 1002
+
+=item *
+
+Close frames with a 1-byte body or a code that may not be sent (1002), or a reason that is not UTF-8 (1007)
+
+=item *
+
+frames over C<max_payload_size>, and too many fragments: 1009; the original sent no Close frame
+
+=back
+
+A rule that peers in the wild do break is enforced only on request; see
+L<AnyEvent::WebSocket::Connection/strict>.
+
+The answer to a Close frame has the same code, where the original sent its default; C<close> without a code sends an
+empty Close frame, which is what code 1005 means. A peer that never answers our Close is given up after
+L<AnyEvent::WebSocket::Connection/close_timeout>.
+
+=head1 VARIABLES OF THE ENVIRONMENT
+
+=head2 ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE
+
+The initial value of L<AnyEvent::WebSocket::Connection/$DEFAULT_CLOSE_CODE>.
+
+=head2 ANYEVENT_WEBSOCKET_PP
+
+If true, both classes step aside and load the original that they shadow. It is an exception if there is none.
+
+=head2 ANYEVENT_WEBSOCKET_STRICT
+
+If true, L<AnyEvent::WebSocket::Connection/strict> is 1 by default.
+
+=head1 THREADS AND FORKS
+
+A connection belongs to the thread that made it; its copy in another does nothing. A forked child may drop its copy, or
+use it, as with any L<AnyEvent::Handle>: bytes that were waiting to be written when it was forked are written by the
+parent alone, and masking keys are drawn anew.
+
+=head1 LICENSE
+
+The same terms as Perl itself.
+
+=head1 SEE ALSO
+
+L<AnyEvent::WebSocket::Connection>, L<AnyEvent::WebSocket::Client>, L<AnyEvent::WebSocket::Server>, RFC 6455
+
+=cut

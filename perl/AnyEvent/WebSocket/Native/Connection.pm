@@ -36,8 +36,6 @@ has [map { "_${_}_cb" } qw( each_message next_message finish parse_error )] =>
 # Some apps depend on these subs of AnyEvent::Handle in ways only their own versions know of.
 my @HANDLE_METHODS = qw( on_read push_write start_read stop_read _drain_rbuf _drain_wbuf _error );
 
-sub backend { 'rust' }
-
 sub _check_attributes
 {
   my($self) = @_;
