@@ -8,6 +8,8 @@ use std::ptr::null_mut;
 pub mod shim {
     use std::ffi::CStr;
 
+    /// `(handle)`: forget what it has read.
+    pub const DISCARD: &CStr = c"AnyEvent::WebSocket::Connection::_discard";
     /// `(handle)`: write what is queued, the handle's own way.
     pub const DRAIN: &CStr = c"AnyEvent::WebSocket::Connection::_drain";
     /// `(handle)`: encrypt and write what is queued.

@@ -4,7 +4,6 @@ use super::after::{After, shim};
 use super::connection::{self, Connection, Found, Parts, Shared};
 use super::dispatch;
 use super::ffi::{self, Entry, Perl};
-use super::message;
 use super::receive;
 use super::send;
 use super::sv;
@@ -145,6 +144,7 @@ entries! {
         };
         let shared = call.arg(0).and_then(sv::referent).and_then(|object| {
             Connection::attach(call.perl, Parts {
+                messages: connection::messages(call.perl, call.sub.cast()),
                 object: object.cast(),
                 handle: call.arg(1)?,
                 each_message: call.arg(2)?,
@@ -210,7 +210,7 @@ entries! {
     /// The handle's `on_read` callback. Without a connection, what arrives is discarded.
     ws_rust_on_read = |call, after| match (call.bound_connection(), call.arg(0).and_then(sv::referent)) {
         (Some(shared), _) => receive::on_read(call.perl, &shared, after),
-        (None, Some(handle)) => receive::discard(call.perl, handle.cast()),
+        (None, Some(handle)) => after.calling(shim::DISCARD, [sv::new_reference(call.perl, handle)]),
         (None, None) => {}
     };
 }
@@ -221,7 +221,7 @@ fn send_fast(call: &Call<'_>, shared: &Shared, after: &mut After) -> Option<()> 
     let (opcode, body) = match sv::referent(message) {
         None => (Opcode::Text as u8, message),
         Some(object) => {
-            let (code, body) = message::parts(call.perl, shared.borrow().message_class, object)?;
+            let (code, body) = shared.borrow().messages.parts(object)?;
             (u8::try_from(code).ok()?, body)
         }
     };

@@ -4,7 +4,7 @@ use super::dispatch::Job;
 use super::ffi::{self, Perl};
 use super::handle::{Handle, Route};
 use super::mask_keys;
-use super::message;
+use super::message::Messages;
 use super::receive::Inbox;
 use super::sv::{self, PerlBuffer};
 use crate::engine::{self, Config};
@@ -30,6 +30,7 @@ pub struct Cork {
 /// What belongs to one Perl object. The pointers are kept alive by the object's magic.
 pub struct Connection {
     pub engine: engine::Connection<PerlBuffer>,
+    pub messages: Rc<Messages>,
     /// The Perl object; null once it is gone.
     pub object: *mut HV,
     pub handle: *mut HV,
@@ -39,7 +40,6 @@ pub struct Connection {
     pub next_message: *mut AV,
     pub on_read: *mut SV,
     pub readable: *mut SV,
-    pub message_class: *mut HV,
     /// The handle's methods are AnyEvent::Handle's own, so its insides may be used.
     pub has_usual_handle: bool,
     /// Control has been back in the event loop, so the program has had its chance to register callbacks.
@@ -59,21 +59,32 @@ pub struct Connection {
 pub type Shared = Rc<RefCell<Connection>>;
 
 /// What hangs on one Perl value's magic.
-struct Anchor {
-    shared: Shared,
-    is_object: bool,
+enum State {
+    /// On the object.
+    Object(Shared),
+    /// On a sub that AnyEvent holds.
+    Sub(Shared),
+    /// On the XSUB that makes connections, which each interpreter has for itself.
+    Messages(Rc<Messages>),
 }
 
-impl Drop for Anchor {
+impl State {
+    fn into_raw(self) -> *mut c_void {
+        Box::into_raw(Box::new(self)).cast()
+    }
+}
+
+impl Drop for State {
     fn drop(&mut self) {
-        if self.is_object {
-            self.shared.borrow_mut().object = null_mut();
+        if let Self::Object(shared) = self {
+            shared.borrow_mut().object = null_mut();
         }
     }
 }
 
 /// What a connection is made of.
 pub struct Parts {
+    pub messages: Rc<Messages>,
     pub object: *mut HV,
     pub handle: *mut SV,
     pub each_message: *mut SV,
@@ -86,18 +97,17 @@ impl Connection {
     /// Makes a connection's state, and hangs it on its object. `None` if a part is not what it should be.
     pub fn attach(perl: Perl, parts: Parts) -> Option<Shared> {
         mask_keys::watch_forks();
-        sv::prepare_keys();
         let referents = [parts.handle, parts.each_message, parts.next_message].map(sv::referent);
         let [Some(handle), Some(each_message), Some(next_message)] = referents else { return None };
         let shared = Rc::new(RefCell::new(Self {
             engine: engine::Connection::new(parts.config),
+            messages: parts.messages,
             object: parts.object,
             handle: handle.cast(),
             each_message: each_message.cast(),
             next_message: next_message.cast(),
             on_read: null_mut(),
             readable: null_mut(),
-            message_class: message::class(perl),
             has_usual_handle: parts.has_usual_handle,
             is_started: false,
             inbox: Inbox::default(),
@@ -109,15 +119,15 @@ impl Connection {
         }));
         // SAFETY: live values; the array takes over the references it is given.
         unsafe {
-            let on_read = ffi::ws_new_on_read(perl, anchor(&shared, false));
-            let readable = ffi::ws_new_readable(perl, anchor(&shared, false));
+            let on_read = ffi::ws_new_on_read(perl, State::Sub(Rc::clone(&shared)).into_raw());
+            let readable = ffi::ws_new_readable(perl, State::Sub(Rc::clone(&shared)).into_raw());
             let kept = thx::Perl_newAV(perl);
             for referent in [handle, each_message, next_message] {
                 thx::Perl_av_push(perl, kept, sv::new_reference(perl, referent));
             }
             thx::Perl_av_push(perl, kept, on_read);
             thx::Perl_av_push(perl, kept, readable);
-            ffi::ws_state_attach(perl, parts.object.cast(), anchor(&shared, true), kept.cast());
+            ffi::ws_state_attach(perl, parts.object.cast(), State::Object(Rc::clone(&shared)).into_raw(), kept.cast());
             thx::Perl_SvREFCNT_dec(perl, kept.cast());
             let mut connection = shared.borrow_mut();
             connection.on_read = sv::referent(on_read)?;
@@ -127,8 +137,8 @@ impl Connection {
     }
 
     /// The handle, to be looked at before any Perl code runs.
-    pub fn handle(&self, perl: Perl) -> Handle {
-        Handle::new(perl, self.handle)
+    pub fn handle(&self, perl: Perl) -> Handle<'_> {
+        Handle::new(perl, &self.messages.keys, self.handle)
     }
 
     /// How outgoing bytes leave just now.
@@ -142,17 +152,30 @@ impl Connection {
     }
 }
 
-fn anchor(shared: &Shared, is_object: bool) -> *mut c_void {
-    Box::into_raw(Box::new(Anchor { shared: Rc::clone(shared), is_object })).cast()
-}
-
-/// Frees what [`anchor`] made.
+/// Frees what hung on a Perl value.
 ///
 /// # Safety
-/// `state` is from there, and not used again.
+/// `state` was made by [`State::into_raw`], and is not used again.
 pub unsafe fn free(state: *mut c_void) {
     // SAFETY: promised by the caller.
-    drop(unsafe { Box::from_raw(state.cast::<Anchor>()) });
+    drop(unsafe { Box::from_raw(state.cast::<State>()) });
+}
+
+/// What hangs on a value; `None` if nothing ever did, `Some(None)` if it has gone, or is another thread's.
+fn state<'a>(perl: Perl, value: *mut SV) -> Option<Option<&'a State>> {
+    // SAFETY: `value` is live, and stays so while the result is looked at; a pointer that is not null is a state's.
+    unsafe { ffi::ws_state(perl, value).as_ref().map(|state| state.cast::<State>().as_ref()) }
+}
+
+/// What makes this interpreter's messages; it hangs on the XSUB `sub`.
+pub fn messages(perl: Perl, sub: *mut SV) -> Rc<Messages> {
+    if let Some(Some(State::Messages(messages))) = state(perl, sub) {
+        return Rc::clone(messages);
+    }
+    let messages = Rc::new(Messages::new(perl));
+    // SAFETY: `sub` is live.
+    unsafe { ffi::ws_state_attach(perl, sub, State::Messages(Rc::clone(&messages)).into_raw(), null_mut()) };
+    messages
 }
 
 /// What a Perl value says about its connection.
@@ -167,13 +190,11 @@ pub enum Found {
 
 /// Finds the connection that hangs on a value's magic.
 pub fn find(perl: Perl, value: *mut SV) -> Found {
-    // SAFETY: `value` is live; a state that is not null is an anchor.
-    unsafe {
-        let state = ffi::ws_state(perl, value);
-        let Some(state) = state.as_ref() else { return Found::NotOurs };
-        match state.cast::<Anchor>().as_ref() {
-            Some(anchor) if !anchor.shared.borrow().object.is_null() => Found::Connection(Rc::clone(&anchor.shared)),
-            _ => Found::Inert,
+    match state(perl, value) {
+        Some(Some(State::Object(shared) | State::Sub(shared))) if !shared.borrow().object.is_null() => {
+            Found::Connection(Rc::clone(shared))
         }
+        Some(_) => Found::Inert,
+        None => Found::NotOurs,
     }
 }

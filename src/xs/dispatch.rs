@@ -4,12 +4,13 @@ use super::after::{After, shim};
 use super::connection::{Connection, Shared};
 use super::ffi::{self, Called, Perl};
 use super::handle::Route;
-use super::message;
+use super::message::Messages;
 use super::send;
 use super::sv::{self, PerlBuffer};
 use crate::engine::{CloseFrame, ControlPayload, Event, Opcode, Payload, ProtocolError};
 use libperl_rs::{AV, SV, thx};
 use std::ffi::CStr;
+use std::rc::Rc;
 use std::time::Instant;
 
 /// What the engine said of bytes that never were in the inbox.
@@ -120,12 +121,12 @@ impl Dispatch<'_> {
     /// The next event in the inbox that concerns Perl.
     fn next_delivery(&self) -> Option<Delivery> {
         let mut connection = self.shared.borrow_mut();
-        let Connection { engine, inbox, message_class, .. } = &mut *connection;
+        let Connection { engine, inbox, messages, .. } = &mut *connection;
         loop {
             let mut input = inbox.rest_mut();
             let event = engine.receive(&mut input).transpose();
             let left = input.len();
-            let delivery = event.map(|event| convert(self.perl, *message_class, event));
+            let delivery = event.map(|event| convert(self.perl, messages, event));
             inbox.keep_last(left);
             match delivery {
                 Some(Some(delivery)) => return Some(delivery),
@@ -245,7 +246,9 @@ impl Dispatch<'_> {
         if let Err(Stop::Exiting) = called {
             return called;
         }
-        let released = values.into_iter().try_for_each(|value| self.release(value));
+        let [callback, message] = values;
+        let is_kept = self.shared.borrow().messages.keep(message);
+        let released = self.release(callback).and_then(|()| if is_kept { Ok(()) } else { self.release(message) });
         called.and(released)
     }
 
@@ -315,15 +318,14 @@ impl Dispatch<'_> {
 
     /// Answers a ping: through `send`, if a subclass has its own.
     fn ping(&self, payload: ControlPayload) -> Result<(), Stop> {
-        let (object, class) = {
+        let (object, messages) = {
             let connection = self.shared.borrow();
-            (connection.object, connection.message_class)
+            (connection.object, Rc::clone(&connection.messages))
         };
         let is_direct = !matches!(self.shared.borrow().route(self.perl), Route::PushWrite);
         // SAFETY: a live object.
         if !is_direct || unsafe { ffi::ws_send_is_overridden(self.perl, object) } != 0 {
-            let body = sv::new_string(self.perl, payload.as_slice());
-            let pong = message::new(self.perl, class, Opcode::Pong as u8, body);
+            let pong = messages.message(Opcode::Pong as u8, payload.as_slice());
             return self.call_method(c"send", &[pong]);
         }
         // A pong that cannot be masked for want of random bytes is not sent; no frame could be.
@@ -348,23 +350,16 @@ impl Dispatch<'_> {
 }
 
 fn delivery(perl: Perl, connection: &Connection, arrival: Arrival) -> Option<Delivery> {
-    convert(perl, connection.message_class, arrival)
+    convert(perl, &connection.messages, arrival)
 }
 
 /// Takes an event out of the buffers it may lie in; `None` if nobody asked for it.
-fn convert(
-    perl: Perl,
-    class: *mut libperl_rs::HV,
-    event: Result<Event<'_, PerlBuffer>, ProtocolError>,
-) -> Option<Delivery> {
+fn convert(perl: Perl, messages: &Messages, event: Result<Event<'_, PerlBuffer>, ProtocolError>) -> Option<Delivery> {
     Some(match event {
-        Ok(Event::Message { opcode, payload }) => {
-            let body = match payload {
-                Payload::Borrowed(octets) => sv::new_string(perl, octets),
-                Payload::Owned(buffer) => buffer.into_sv(perl),
-            };
-            Delivery::Message(message::new(perl, class, opcode as u8, body))
-        }
+        Ok(Event::Message { opcode, payload }) => Delivery::Message(match payload {
+            Payload::Borrowed(octets) => messages.message(opcode as u8, octets),
+            Payload::Owned(buffer) => messages.message_with_body(opcode as u8, buffer.into_sv(perl)),
+        }),
         Ok(Event::Ping(payload)) => Delivery::Ping(payload),
         Ok(Event::Pong(_)) => return None,
         Ok(Event::Close(frame)) => Delivery::Close(frame),

@@ -40,11 +40,12 @@ unsafe extern "C" {
     pub fn ws_reserve(perl: Perl, sv: *mut SV, extra: usize) -> *mut c_char;
     pub fn ws_set_length(sv: *mut SV, len: usize);
     pub fn ws_empty(perl: Perl, sv: *mut SV, keep: usize);
-    pub fn ws_hash(key: *const c_char, len: usize) -> u32;
     pub fn ws_state_attach(perl: Perl, sv: *mut SV, state: *mut c_void, keeps: *mut SV);
     pub fn ws_state(perl: Perl, sv: *mut SV) -> *mut *mut c_void;
     pub fn ws_new_readable(perl: Perl, state: *mut c_void) -> *mut SV;
     pub fn ws_new_on_read(perl: Perl, state: *mut c_void) -> *mut SV;
+    pub fn ws_class_generation(perl: Perl, class: *mut HV) -> u32;
+    pub fn ws_has_destructor(perl: Perl, class: *mut HV) -> c_int;
     pub fn ws_wants_value(perl: Perl) -> c_int;
     pub fn ws_located(perl: Perl, text: *const c_char, len: usize) -> *mut SV;
 }

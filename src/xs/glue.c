@@ -222,6 +222,21 @@ int ws_send_is_overridden(void *thx, HV *object)
     return ws_is_overridden(thx, object, "send", ws_xs_send);
 }
 
+/* Another number whenever a method of the class may have changed. */
+U32 ws_class_generation(void *thx, HV *class)
+{
+    TAKE_THX(thx);
+
+    return PL_sub_generation + HvMROMETA(class)->cache_gen;
+}
+
+int ws_has_destructor(void *thx, HV *class)
+{
+    TAKE_THX(thx);
+
+    return gv_fetchmeth_pvn(class, "DESTROY", 7, 0, 0) != NULL;
+}
+
 /* The descriptor of a handle's fh; -1 if it has none that read(2) could use. */
 int ws_fileno(void *thx, SV *fh)
 {
@@ -275,14 +290,6 @@ void ws_empty(void *thx, SV *sv, STRLEN keep)
         (void)SvGROW(sv, 16);
     }
     ws_set_length(sv, 0);
-}
-
-U32 ws_hash(const char *key, STRLEN len)
-{
-    U32 hash;
-
-    PERL_HASH(hash, key, len);
-    return hash;
 }
 
 /* Ext magic ties Rust state to a Perl value: freed with it, and absent from its copy in another thread. */

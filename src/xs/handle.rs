@@ -2,7 +2,8 @@
 //! likes. Nothing about it is remembered, above all no descriptor number.
 
 use super::ffi::{self, Perl};
-use super::sv::{self, Key};
+use super::keys::{Key, KeyTable};
+use super::sv;
 use libperl_rs::{AV, HV, SV, thx};
 use std::io;
 use std::os::fd::RawFd;
@@ -13,8 +14,9 @@ const KEEP_WRITE_BUFFER: usize = 4096;
 
 /// A handle's hash, for as long as no Perl code runs.
 #[derive(Clone, Copy)]
-pub struct Handle {
+pub struct Handle<'k> {
     perl: Perl,
+    keys: &'k KeyTable,
     hv: *mut HV,
 }
 
@@ -28,10 +30,10 @@ pub enum Route {
     PushWrite,
 }
 
-impl Handle {
+impl<'k> Handle<'k> {
     /// Looks at a handle.
-    pub fn new(perl: Perl, hv: *mut HV) -> Self {
-        Self { perl, hv }
+    pub fn new(perl: Perl, keys: &'k KeyTable, hv: *mut HV) -> Self {
+        Self { perl, keys, hv }
     }
 
     /// A new reference to the handle.
@@ -41,7 +43,7 @@ impl Handle {
 
     /// The descriptor, if there is one that read(2) and write(2) can use.
     pub fn fd(self) -> Option<RawFd> {
-        let fh = sv::fetch(self.perl, self.hv, Key::Fh)?;
+        let fh = self.keys.fetch(self.perl, self.hv, Key::Fh)?;
         // SAFETY: `fh` is live.
         let fd = unsafe { ffi::ws_fileno(self.perl, fh) };
         (fd >= 0).then_some(fd)
@@ -54,7 +56,7 @@ impl Handle {
 
     /// How outgoing bytes leave, if this handle's methods are those of AnyEvent::Handle.
     pub fn route(self) -> Route {
-        let buffer = |key| sv::fetch_lvalue(self.perl, self.hv, key);
+        let buffer = |key| self.keys.fetch_lvalue(self.perl, self.hv, key);
         match self.fd() {
             Some(_) if self.is_tls() => buffer(Key::TlsWbuf).map_or(Route::PushWrite, |buffer| Route::Tls { buffer }),
             Some(fd) => buffer(Key::Wbuf).map_or(Route::PushWrite, |buffer| Route::Native { fd, buffer }),
@@ -64,12 +66,12 @@ impl Handle {
 
     /// Whether all that arrives goes to `on_read` and to nobody else.
     pub fn reads_for(self, on_read: *mut SV) -> bool {
-        let reader = sv::fetch(self.perl, self.hv, Key::OnRead).and_then(sv::referent);
+        let reader = self.keys.fetch(self.perl, self.hv, Key::OnRead).and_then(sv::referent);
         reader == Some(on_read) && self.has_empty_queue()
     }
 
     fn has_empty_queue(self) -> bool {
-        match sv::fetch(self.perl, self.hv, Key::Queue).and_then(sv::referent) {
+        match self.keys.fetch(self.perl, self.hv, Key::Queue).and_then(sv::referent) {
             // SAFETY: AnyEvent::Handle keeps an array there.
             Some(queue) => unsafe { thx::AvFILLp(self.perl, queue.cast::<AV>()) < 0 },
             None => true,
@@ -78,12 +80,12 @@ impl Handle {
 
     /// Whether reading is not stopped.
     pub fn is_reading(self) -> bool {
-        sv::fetch(self.perl, self.hv, Key::ReadWatcher).is_some()
+        self.keys.fetch(self.perl, self.hv, Key::ReadWatcher).is_some()
     }
 
     /// The buffer of bytes that nobody has looked at.
     pub fn read_buffer(self) -> Option<*mut SV> {
-        sv::fetch(self.perl, self.hv, Key::Rbuf)
+        self.keys.fetch(self.perl, self.hv, Key::Rbuf)
     }
 
     /// Notes that bytes came, for the handle's timeouts.
@@ -94,7 +96,7 @@ impl Handle {
     fn note_activity(self, key: Key) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         for key in [Key::Activity, key] {
-            if let Some(slot) = sv::fetch_lvalue(self.perl, self.hv, key) {
+            if let Some(slot) = self.keys.fetch_lvalue(self.perl, self.hv, key) {
                 // SAFETY: a slot of a plain hash.
                 unsafe { thx::Perl_sv_setnv(self.perl, slot, now) };
             }
@@ -129,7 +131,7 @@ impl Handle {
     }
 
     fn is_slot_set(self, key: Key) -> bool {
-        sv::fetch(self.perl, self.hv, key).is_some_and(|value| sv::is_set(self.perl, value))
+        self.keys.fetch(self.perl, self.hv, key).is_some_and(|value| sv::is_set(self.perl, value))
     }
 }
 

@@ -1,43 +1,137 @@
 //! Message objects, as the class in Message.pm makes them: a blessed hash with `body` and `opcode`.
 
-use super::ffi::Perl;
-use super::sv::{self, Key};
-use libperl_rs::{HV, SV, SVf_PROTECT, thx};
+use super::ffi::{self, Perl};
+use super::keys::{Key, KeyTable};
+use super::sv;
+use libperl_rs::{HV, SV, SVf_IOK, SVf_IsCOW, SVf_POK, SVp_IOK, SVp_POK, svtype, thx, xpv, xpvhv};
+use std::cell::Cell;
 
 const CLASS: &[u8] = b"AnyEvent::WebSocket::Message";
+/// A message whose body has more memory than this, bytes, is not kept for the next one.
+const MAX_SPARE_BODY: usize = 4096;
+const TYPE_MASK: u32 = 0xff;
 
-/// The class's stash, made if need be.
-pub fn class(perl: Perl) -> *mut HV {
-    let create = libperl_rs::GV_ADD as i32;
-    // SAFETY: a pointer and its length.
-    unsafe { thx::Perl_gv_stashpvn(perl, CLASS.as_ptr().cast(), CLASS.len() as u32, create) }
+/// Makes one interpreter's messages.
+///
+/// Most callbacks look at their message and let it go. Such a message is made into the next one, which takes half the
+/// instructions of freeing it and making another.
+pub struct Messages {
+    perl: Perl,
+    pub keys: KeyTable,
+    class: *mut HV,
+    /// A reference to a message that nobody else has.
+    spare: Cell<Option<*mut SV>>,
+    /// The flags of a message's hash as we made it: without magic, weak references, iterators or locks.
+    pristine: Cell<u32>,
+    /// What the class was like when it was last seen not to have a destructor.
+    generation: Cell<Option<u32>>,
 }
 
-/// A reference to a new message; the body's reference count is handed over.
-pub fn new(perl: Perl, class: *mut HV, opcode: u8, body: *mut SV) -> *mut SV {
-    // SAFETY: a new hash, its slots, and a reference that is its only owner.
-    unsafe {
-        let hv = thx::Perl_newHV(perl);
-        sv::store(perl, hv, Key::Body, body);
-        sv::store(perl, hv, Key::Opcode, thx::Perl_newSViv(perl, opcode.into()));
-        let reference = thx::Perl_newRV_noinc(perl, hv.cast());
-        thx::Perl_sv_bless(perl, reference, class)
+impl Messages {
+    /// The class is made if need be.
+    pub fn new(perl: Perl) -> Self {
+        let create = libperl_rs::GV_ADD as i32;
+        // SAFETY: a pointer and its length.
+        let class = unsafe { thx::Perl_gv_stashpvn(perl, CLASS.as_ptr().cast(), CLASS.len() as u32, create) };
+        let keys = KeyTable::new(perl);
+        Self { perl, keys, class, spare: Cell::new(None), pristine: Cell::new(0), generation: Cell::new(None) }
     }
-}
 
-/// The opcode and the body's scalar of a message that is of this very class, so that no method need be called.
-pub fn parts(perl: Perl, class: *mut HV, object: *mut SV) -> Option<(i64, *mut SV)> {
-    // SAFETY: `object` is live; an object's body has a stash.
-    unsafe {
-        let is_message = thx::SvTYPE(perl, object) == libperl_rs::svtype::SVt_PVHV
-            && (*object).sv_flags & (libperl_rs::SVs_OBJECT | libperl_rs::SVs_RMG | SVf_PROTECT)
-                == libperl_rs::SVs_OBJECT
-            && thx::SvSTASH(perl, object) == class;
-        if !is_message || class.is_null() {
-            return None;
+    /// A reference to a message with these octets.
+    pub fn message(&self, opcode: u8, octets: &[u8]) -> *mut SV {
+        let Some(spare) = self.spare.take() else {
+            return self.message_with_body(opcode, sv::new_string(self.perl, octets));
+        };
+        let hv = sv::referent(spare).expect("a spare message is a reference").cast();
+        let slots = [Key::Body, Key::Opcode].map(|key| self.keys.fetch(self.perl, hv, key));
+        let [Some(body), Some(code)] = slots else { unreachable!("a spare message has both slots") };
+        // SAFETY: plain values that nobody else has.
+        unsafe {
+            thx::Perl_sv_setpvn(self.perl, body, octets.as_ptr().cast(), octets.len());
+            (*code).sv_u.svu_iv = opcode.into();
+        }
+        spare
+    }
+
+    /// A reference to a message; the body's reference count is handed over.
+    pub fn message_with_body(&self, opcode: u8, body: *mut SV) -> *mut SV {
+        // SAFETY: a new hash, its slots, and a reference that is its only owner.
+        unsafe {
+            let hv = thx::Perl_newHV(self.perl);
+            self.keys.store(self.perl, hv, Key::Body, body);
+            self.keys.store(self.perl, hv, Key::Opcode, thx::Perl_newSViv(self.perl, opcode.into()));
+            let reference = thx::Perl_newRV_noinc(self.perl, hv.cast());
+            thx::Perl_sv_bless(self.perl, reference, self.class);
+            self.pristine.set((*hv).sv_flags);
+            reference
         }
     }
-    let hv = object.cast();
-    let opcode = sv::plain_integer(perl, sv::fetch(perl, hv, Key::Opcode)?)?;
-    Some((opcode, sv::fetch(perl, hv, Key::Body)?))
+
+    /// Keeps a message for the next one, if it is as it was made and nobody else has any part of it. If not, says
+    /// `false`: its reference count is still the caller's.
+    pub fn keep(&self, message: *mut SV) -> bool {
+        let is_kept = self.spare.get().is_none() && self.is_unused(message) && self.has_no_destructor();
+        if is_kept {
+            self.spare.set(Some(message));
+        }
+        is_kept
+    }
+
+    fn is_unused(&self, message: *mut SV) -> bool {
+        let Some(object) = sv::referent(message) else { return false };
+        // SAFETY: the reference, its hash and the values in it are live; the flags tell what they are.
+        unsafe {
+            let is_sole = (*message).sv_refcnt == 1 && (*object).sv_refcnt == 1;
+            if !is_sole || (*object).sv_flags != self.pristine.get() || thx::SvSTASH(self.perl, object) != self.class {
+                return false;
+            }
+            let hv: *mut HV = object.cast();
+            if (*(*hv).sv_any.cast::<xpvhv>()).xhv_keys != 2 {
+                return false;
+            }
+            let slots = [Key::Body, Key::Opcode].map(|key| self.keys.fetch(self.perl, hv, key));
+            let [Some(body), Some(code)] = slots else { return false };
+            is_plain(body, svtype::SVt_PV, SVf_POK | SVp_POK)
+                && (*(*body).sv_any.cast::<xpv>()).xpv_len_u.xpvlenu_len <= MAX_SPARE_BODY
+                && is_plain(code, svtype::SVt_IV, SVf_IOK | SVp_IOK)
+        }
+    }
+
+    fn has_no_destructor(&self) -> bool {
+        // SAFETY: a live stash.
+        unsafe {
+            let generation = Some(ffi::ws_class_generation(self.perl, self.class));
+            if self.generation.get() != generation {
+                let has_one = ffi::ws_has_destructor(self.perl, self.class) != 0;
+                self.generation.set(generation.filter(|_| !has_one));
+            }
+            self.generation.get() == generation
+        }
+    }
+
+    /// The opcode and the body's scalar of a message that is of this very class, so that no method need be called.
+    pub fn parts(&self, object: *mut SV) -> Option<(i64, *mut SV)> {
+        // SAFETY: `object` is live; an object's body has a stash.
+        let is_message = unsafe {
+            thx::SvTYPE(self.perl, object) == svtype::SVt_PVHV
+                && (*object).sv_flags & libperl_rs::SVs_OBJECT != 0
+                && thx::SvSTASH(self.perl, object) == self.class
+        };
+        if !is_message {
+            return None;
+        }
+        let hv = object.cast();
+        let opcode = sv::plain_integer(self.perl, self.keys.fetch(self.perl, hv, Key::Opcode)?)?;
+        Some((opcode, self.keys.fetch(self.perl, hv, Key::Body)?))
+    }
+}
+
+/// Whether a value is of this type, has these flags and at most the one for a shared buffer besides, and one owner.
+unsafe fn is_plain(value: *mut SV, kind: svtype, flags: u32) -> bool {
+    // SAFETY: the caller passes a live value.
+    unsafe {
+        (*value).sv_refcnt == 1
+            && (*value).sv_flags & !(SVf_IsCOW | TYPE_MASK) == flags
+            && (*value).sv_flags & TYPE_MASK == kind as u32
+    }
 }

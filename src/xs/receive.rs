@@ -4,9 +4,9 @@ use super::after::{After, shim};
 use super::connection::Shared;
 use super::dispatch::{self, Arrival};
 use super::ffi::{self, Perl};
-use super::handle::{self, Handle, Read};
+use super::handle::{self, Read};
 use super::sv;
-use libperl_rs::{HV, SV, thx};
+use libperl_rs::{SV, thx};
 use std::cell::Cell;
 use std::os::fd::RawFd;
 
@@ -86,14 +86,14 @@ impl Inbox {
 
 /// The descriptor is readable: the callback of the watcher in `$handle->{_rw}`.
 pub fn readable(perl: Perl, shared: &Shared, after: &mut After) {
-    let (handle, fd) = {
+    let fd = {
         let connection = shared.borrow();
         let handle = connection.handle(perl);
         let Some(fd) = handle.fd() else { return };
         if handle.is_tls() || !handle.reads_for(connection.on_read) {
             return after.calling(shim::READ_BY_HANDLE, [handle.reference()]);
         }
-        (handle, fd)
+        fd
     };
     // Left over if a callback of this connection runs the event loop: they come before what is still in the kernel.
     if !shared.borrow().inbox.rest().is_empty() {
@@ -102,19 +102,19 @@ pub fn readable(perl: Perl, shared: &Shared, after: &mut After) {
     let (read, arrival) = read(shared, fd);
     match read {
         Read::Bytes(_) => {
-            handle.note_read();
+            shared.borrow().handle(perl).note_read();
             dispatch::pump(perl, shared, arrival, after);
         }
         Read::Nothing => shared.borrow_mut().inbox.clear(),
         Read::Eof => {
             shared.borrow_mut().inbox.clear();
-            after.calling(shim::READ_EOF, [handle.reference()]);
+            after.calling(shim::READ_EOF, [shared.borrow().handle(perl).reference()]);
         }
         Read::Failed(errno) => {
             shared.borrow_mut().inbox.clear();
             // SAFETY: a new integer.
             let errno = unsafe { thx::Perl_newSViv(perl, errno.into()) };
-            after.calling(shim::READ_ERROR, [handle.reference(), errno]);
+            after.calling(shim::READ_ERROR, [shared.borrow().handle(perl).reference(), errno]);
         }
     }
 }
@@ -163,13 +163,7 @@ pub fn read_natively(perl: Perl, shared: &Shared, after: &mut After) {
     }
 }
 
-/// Empties the read buffer of a handle whose connection is gone.
-pub fn discard(perl: Perl, handle: *mut HV) {
-    if let Some(buffer) = Handle::new(perl, handle).read_buffer() {
-        take_read_buffer(perl, buffer, |_| {});
-    }
-}
-
+/// Empties a handle's read buffer.
 fn take_read_buffer(perl: Perl, buffer: *mut SV, take: impl FnOnce(&[u8])) {
     // SAFETY: `buffer` is live; reserving makes it a string of octets.
     unsafe {

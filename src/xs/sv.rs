@@ -1,17 +1,14 @@
-//! Perl strings and hash slots.
+//! Perl strings.
 
 use super::ffi::{self, Perl};
 use crate::engine::MessageBuffer;
 use bytes::buf::UninitSlice;
 use libperl_rs::{
-    HV, HV_FETCH_ISSTORE, HV_FETCH_JUST_SV, HV_FETCH_LVALUE, Perl_safesysfree, Perl_safesysmalloc, Perl_safesysrealloc,
-    SV, SV_HAS_TRAILING_NUL, SVf_IOK, SVf_POK, SVf_ROK, SVf_UTF8, SVs_GMG, thx,
+    Perl_safesysfree, Perl_safesysmalloc, Perl_safesysrealloc, SV, SV_HAS_TRAILING_NUL, SVf_IOK, SVf_POK, SVf_ROK,
+    SVf_UTF8, SVs_GMG, thx,
 };
-use std::ffi::{c_char, c_int};
-use std::ptr::{NonNull, null_mut};
+use std::ptr::null_mut;
 use std::slice;
-use std::sync::Once;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Whether a value may be read as it stands: no get magic.
 fn is_plain(sv: *mut SV) -> bool {
@@ -99,86 +96,6 @@ pub fn retain(sv: *mut SV) -> *mut SV {
     // SAFETY: `sv` is live.
     unsafe { (*sv).sv_refcnt += 1 };
     sv
-}
-
-/// The hash keys that are looked up for every message, their hash values computed once.
-#[derive(Clone, Copy)]
-pub enum Key {
-    Activity,
-    Autocork,
-    Body,
-    Fh,
-    OnDrain,
-    OnRead,
-    Opcode,
-    Queue,
-    Rbuf,
-    ReadActivity,
-    ReadWatcher,
-    Tls,
-    TlsWbuf,
-    Wbuf,
-    WriteActivity,
-    WriteWatcher,
-}
-
-const KEY_NAMES: [&str; 16] = [
-    "_activity",
-    "autocork",
-    "body",
-    "fh",
-    "on_drain",
-    "on_read",
-    "opcode",
-    "_queue",
-    "rbuf",
-    "_ractivity",
-    "_rw",
-    "tls",
-    "_tls_wbuf",
-    "wbuf",
-    "_wactivity",
-    "_ww",
-];
-
-static KEY_HASHES: [AtomicU32; KEY_NAMES.len()] = [const { AtomicU32::new(0) }; KEY_NAMES.len()];
-
-/// Computes the hash values of the keys; they hold for all of the process.
-pub fn prepare_keys() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        for (name, hash) in KEY_NAMES.iter().zip(&KEY_HASHES) {
-            // SAFETY: a pointer and its length.
-            hash.store(unsafe { ffi::ws_hash(name.as_ptr().cast(), name.len()) }, Ordering::Relaxed);
-        }
-    });
-}
-
-fn hv_common(perl: Perl, hv: *mut HV, key: Key, action: u32, value: *mut SV) -> Option<NonNull<SV>> {
-    let name = KEY_NAMES[key as usize];
-    let hash = KEY_HASHES[key as usize].load(Ordering::Relaxed);
-    let action = (action | HV_FETCH_JUST_SV) as c_int;
-    // SAFETY: a live hash without magic, a key with its length and hash value. JUST_SV makes it an SV**.
-    unsafe {
-        let name_ptr = name.as_ptr().cast::<c_char>();
-        let slot = thx::Perl_hv_common(perl, hv, null_mut(), name_ptr, name.len(), 0, action, value, hash);
-        slot.cast::<*mut SV>().as_ref().and_then(|&sv| NonNull::new(sv))
-    }
-}
-
-/// The value in a slot of a hash.
-pub fn fetch(perl: Perl, hv: *mut HV, key: Key) -> Option<*mut SV> {
-    hv_common(perl, hv, key, 0, null_mut()).map(NonNull::as_ptr)
-}
-
-/// The value in a slot of a hash, made if need be.
-pub fn fetch_lvalue(perl: Perl, hv: *mut HV, key: Key) -> Option<*mut SV> {
-    hv_common(perl, hv, key, HV_FETCH_LVALUE, null_mut()).map(NonNull::as_ptr)
-}
-
-/// Puts a value, whose reference count is handed over, into a new hash.
-pub fn store(perl: Perl, hv: *mut HV, key: Key, value: *mut SV) {
-    hv_common(perl, hv, key, HV_FETCH_ISSTORE, value);
 }
 
 /// Appends octets to a Perl string; they count once [`Self::finish`] is called.

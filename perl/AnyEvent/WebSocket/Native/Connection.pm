@@ -266,6 +266,7 @@ sub _forget_recursion
 
 # What follows is called with the handle by the library, once none of its frames is on the stack.
 
+sub _discard { $_[0]{rbuf} = '' }
 sub _drain { $_[0]->_drain_wbuf }
 sub _drain_tls { AnyEvent::Handle::_dotls($_[0]) if $_[0]{fh} }
 sub _push_write { $_[0]->push_write($_[1]) }
