@@ -3,7 +3,7 @@
 use super::assembler::{Assembler, MessageBuffer};
 use super::close_code::CloseCode;
 use super::error::{ProtocolError, UsageError};
-use super::frame::{FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, encode_frame};
+use super::frame::{FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, encode_frame, encode_header};
 use super::mask::{MaskKey, apply_mask};
 use super::opcode::Opcode;
 use super::state::State;
@@ -220,20 +220,38 @@ impl<B: MessageBuffer> Connection<B> {
         mask: Option<MaskKey>,
         out: &mut impl BufMut,
     ) -> Result<bool, UsageError> {
+        let is_admitted = self.admit(opcode, payload.len())?;
+        if is_admitted {
+            encode_frame(opcode, payload, mask, out);
+        }
+        Ok(is_admitted)
+    }
+
+    /// As [`Self::send`] without a mask, but appends the header alone: `payload_len` bytes of payload are to follow.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub fn send_header(&mut self, opcode: u8, payload_len: usize, out: &mut impl BufMut) -> Result<bool, UsageError> {
+        let is_admitted = self.admit(opcode, payload_len)?;
+        if is_admitted {
+            encode_header(opcode, payload_len as u64, None, out);
+        }
+        Ok(is_admitted)
+    }
+
+    /// Whether such a frame may be sent now; if so, it counts as sent.
+    fn admit(&mut self, opcode: u8, payload_len: usize) -> Result<bool, UsageError> {
         if opcode > MAX_OPCODE {
             return Err(UsageError::OpcodeOutOfRange);
         }
-        if opcode & CONTROL_BIT != 0 && payload.len() > MAX_CONTROL_PAYLOAD {
-            return Err(UsageError::OversizedControl(payload.len()));
+        if opcode & CONTROL_BIT != 0 && payload_len > MAX_CONTROL_PAYLOAD {
+            return Err(UsageError::OversizedControl(payload_len));
         }
-        if !self.can_send(opcode) {
-            return Ok(false);
-        }
-        encode_frame(opcode, payload, mask, out);
-        if opcode == Opcode::Close as u8 {
+        let is_admitted = self.can_send(opcode);
+        if is_admitted && opcode == Opcode::Close as u8 {
             self.state = self.state.sent_close();
         }
-        Ok(true)
+        Ok(is_admitted)
     }
 
     /// Begins the closing handshake, or answers the peer's Close: appends a Close frame to `out`, unless one was sent

@@ -257,6 +257,17 @@ fn close_reasons_are_cut_between_characters() {
 }
 
 #[test]
+fn a_header_sent_alone_is_that_of_the_whole_frame() {
+    for len in [0, 125, 126, 65536] {
+        let (mut header, mut whole) = (Vec::new(), Vec::new());
+        let mut connection = Connection::<BytesMut>::new(LENIENT);
+        assert_eq!(connection.send_header(2, len, &mut header), Ok(true));
+        assert_eq!(connection.send(2, &vec![7; len], None, &mut whole), Ok(true));
+        assert_eq!(header, whole[..whole.len() - len]);
+    }
+}
+
+#[test]
 fn reserved_opcodes_may_be_sent_but_no_number_beyond_four_bits() {
     let mut connection = Connection::<BytesMut>::new(LENIENT);
     let mut out = Vec::new();

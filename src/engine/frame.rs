@@ -57,7 +57,7 @@ impl FrameHeader {
 }
 
 /// Appends a final frame's header to `out`, the length in its shortest form.
-fn encode_header(opcode: u8, payload_len: u64, mask: Option<MaskKey>, out: &mut impl BufMut) {
+pub(super) fn encode_header(opcode: u8, payload_len: u64, mask: Option<MaskKey>, out: &mut impl BufMut) {
     let masked = if mask.is_some() { MASKED } else { 0 };
     out.put_u8(FIN | opcode & OPCODE);
     match payload_len {

@@ -143,7 +143,8 @@ impl Connection {
 
     /// How outgoing bytes leave just now.
     pub fn route(&self, perl: Perl) -> Route {
-        if self.has_usual_handle { self.handle(perl).route() } else { Route::PushWrite }
+        let handle = self.handle(perl);
+        if self.has_usual_handle { handle.route() } else { handle.push_write_route() }
     }
 
     /// Whether a frame that is sent now may wait: another message is about to be dispatched, and not much time has gone.

@@ -322,7 +322,7 @@ impl Dispatch<'_> {
             let connection = self.shared.borrow();
             (connection.object, Rc::clone(&connection.messages))
         };
-        let is_direct = !matches!(self.shared.borrow().route(self.perl), Route::PushWrite);
+        let is_direct = !matches!(self.shared.borrow().route(self.perl), Route::PushWrite { .. });
         // SAFETY: a live object.
         if !is_direct || unsafe { ffi::ws_send_is_overridden(self.perl, object) } != 0 {
             let pong = messages.message(Opcode::Pong as u8, payload.as_slice());

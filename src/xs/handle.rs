@@ -5,7 +5,7 @@ use super::ffi::{self, Perl};
 use super::keys::{Key, KeyTable};
 use super::sv;
 use libperl_rs::{AV, HV, SV, thx};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::RawFd;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -26,8 +26,8 @@ pub enum Route {
     Native { fd: RawFd, buffer: *mut SV },
     /// Append to the handle's buffer of what is to be encrypted, then have it do so.
     Tls { buffer: *mut SV },
-    /// Call its `push_write`.
-    PushWrite,
+    /// Call its `push_write` with this string of ours.
+    PushWrite { frame: *mut SV },
 }
 
 impl<'k> Handle<'k> {
@@ -57,11 +57,17 @@ impl<'k> Handle<'k> {
     /// How outgoing bytes leave, if this handle's methods are those of AnyEvent::Handle.
     pub fn route(self) -> Route {
         let buffer = |key| self.keys.fetch_lvalue(self.perl, self.hv, key);
-        match self.fd() {
-            Some(_) if self.is_tls() => buffer(Key::TlsWbuf).map_or(Route::PushWrite, |buffer| Route::Tls { buffer }),
-            Some(fd) => buffer(Key::Wbuf).map_or(Route::PushWrite, |buffer| Route::Native { fd, buffer }),
-            None => Route::PushWrite,
-        }
+        let Some(fd) = self.fd() else { return self.push_write_route() };
+        let route = match self.is_tls() {
+            true => buffer(Key::TlsWbuf).map(|buffer| Route::Tls { buffer }),
+            false => buffer(Key::Wbuf).map(|buffer| Route::Native { fd, buffer }),
+        };
+        route.unwrap_or_else(|| self.push_write_route())
+    }
+
+    /// How outgoing bytes leave if this handle's methods are its own.
+    pub fn push_write_route(self) -> Route {
+        Route::PushWrite { frame: sv::new_mortal_string(self.perl) }
     }
 
     /// Whether all that arrives goes to `on_read` and to nobody else.
@@ -101,6 +107,23 @@ impl<'k> Handle<'k> {
                 unsafe { thx::Perl_sv_setnv(self.perl, slot, now) };
             }
         }
+    }
+
+    /// Whether nothing is queued, and nobody wants to know of what is.
+    pub fn is_idle(self, buffer: *mut SV) -> bool {
+        sv::length(buffer) == 0
+            && ![Key::WriteWatcher, Key::OnDrain, Key::Autocork].into_iter().any(|key| self.is_slot_set(key))
+    }
+
+    /// Writes a header and a payload; how many bytes of both the kernel took, 0 if it failed.
+    pub fn write_vectored(self, fd: RawFd, header: &[u8], payload: &[u8]) -> usize {
+        let slices = [IoSlice::new(header), IoSlice::new(payload)];
+        // SAFETY: an IoSlice is an iovec.
+        let written = unsafe { libc::writev(fd, slices.as_ptr().cast(), slices.len() as i32) };
+        if written > 0 {
+            self.note_activity(Key::WriteActivity);
+        }
+        written.max(0) as usize
     }
 
     /// Writes what is queued, if nothing else is to be done about it. `false`: the handle's own machinery must go on,

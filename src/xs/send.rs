@@ -1,15 +1,18 @@
 //! From the program to the transport.
 
 use super::after::{After, shim};
-use super::connection::{Cork, Shared};
+use super::connection::{Connection, Cork, Shared};
 use super::ffi::{self, Perl};
 use super::handle::Route;
 use super::mask_keys;
 use super::sv::{self, Appender};
 use crate::engine::{CloseCode, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, MaskKey, ProtocolError, UsageError};
-use libperl_rs::SV;
+use bytes::BufMut;
 use std::borrow::Cow;
 use thiserror::Error;
+
+/// Payloads from this size on, bytes, are not copied to the handle's buffer if the kernel can take them at once.
+const MIN_UNCOPIED: usize = 4096;
 
 /// Why nothing was sent; the program's mistake, or its machine's.
 #[derive(Debug, Error)]
@@ -26,17 +29,22 @@ type Engine = crate::engine::Connection<sv::PerlBuffer>;
 
 /// Sends one frame, if the connection still sends.
 pub fn send(perl: Perl, shared: &Shared, opcode: u8, payload: &[u8], after: &mut After) -> Result<(), SendError> {
-    if !shared.borrow().engine.can_send(opcode) {
+    let connection = &mut *shared.borrow_mut();
+    if !connection.engine.can_send(opcode) {
         return Ok(());
     }
-    write(perl, shared, payload, after, |engine, payload, mask, out| Ok(engine.send(opcode, payload, mask, out)?))?;
+    if payload.len() >= MIN_UNCOPIED && send_uncopied(perl, connection, opcode, payload, after)? {
+        return Ok(());
+    }
+    write(perl, connection, payload, after, |engine, payload, mask, out| Ok(engine.send(opcode, payload, mask, out)?))?;
     Ok(())
 }
 
-/// As [`send`], but the frame is written at the end of this dispatch.
+/// As [`send`], but the frame is written at the end of this dispatch. Not for handles that only push_write.
 pub fn send_later(perl: Perl, shared: &Shared, opcode: u8, payload: &[u8]) -> Result<(), SendError> {
-    if shared.borrow().engine.can_send(opcode) {
-        append(perl, shared, payload, |engine, payload, mask, out| Ok(engine.send(opcode, payload, mask, out)?))?;
+    let connection = &mut *shared.borrow_mut();
+    if connection.engine.can_send(opcode) {
+        append(perl, connection, payload, |engine, payload, mask, out| Ok(engine.send(opcode, payload, mask, out)?))?;
     }
     Ok(())
 }
@@ -49,14 +57,30 @@ pub fn close(
     reason: &str,
     after: &mut After,
 ) -> Result<bool, SendError> {
+    let connection = &mut *shared.borrow_mut();
     // The engine cuts the reason; so much of it is enough to see where.
     let reason = &reason[..reason.floor_char_boundary(MAX_CONTROL_PAYLOAD)];
-    write(perl, shared, reason.as_bytes(), after, |engine, _, mask, out| Ok(engine.close(code, reason, mask, out)))
+    write(perl, connection, reason.as_bytes(), after, |engine, _, mask, out| Ok(engine.close(code, reason, mask, out)))
 }
 
 /// Answers a violation with a Close frame, if one is due.
 pub fn fail(perl: Perl, shared: &Shared, error: ProtocolError, after: &mut After) -> Result<bool, SendError> {
-    write(perl, shared, &[0; 2], after, |engine, _, mask, out| Ok(engine.fail(error, mask, out)))
+    let connection = &mut *shared.borrow_mut();
+    write(perl, connection, &[0; 2], after, |engine, _, mask, out| Ok(engine.fail(error, mask, out)))
+}
+
+/// Writes what is queued in the handle's buffer, as far as the kernel takes it; the handle sees to the rest.
+pub fn flush(perl: Perl, shared: &Shared, after: &mut After) {
+    let connection = &mut *shared.borrow_mut();
+    let route = connection.route(perl);
+    flush_route(perl, connection, &route, after);
+}
+
+/// As [`flush`], but where Perl code would have to go on, it waits.
+pub fn flush_natively(perl: Perl, shared: &Shared) {
+    let connection = &mut *shared.borrow_mut();
+    let route = connection.route(perl);
+    is_flushed(perl, connection, &route);
 }
 
 /// What has the engine append a frame: it gets the payload, a masking key if one is needed, and where to append.
@@ -66,33 +90,32 @@ impl<F: FnOnce(&mut Engine, &[u8], Option<MaskKey>, &mut Appender) -> Result<boo
 /// Queues a frame, and writes it unless it may wait; says whether the engine had one.
 fn write(
     perl: Perl,
-    shared: &Shared,
+    connection: &mut Connection,
     payload: &[u8],
     after: &mut After,
     encode: impl Encode,
 ) -> Result<bool, SendError> {
-    let (is_sent, elsewhere) = append(perl, shared, payload, encode)?;
-    if let Some(frame) = elsewhere {
-        after.calling(shim::PUSH_WRITE, [shared.borrow().handle(perl).reference(), frame]);
-    } else if !shared.borrow().may_cork() {
-        flush(perl, shared, after);
+    let (is_sent, route) = append(perl, connection, payload, encode)?;
+    let may_wait = connection.may_cork() && !matches!(route, Route::PushWrite { .. });
+    if is_sent && !may_wait {
+        flush_route(perl, connection, &route, after);
     }
     Ok(is_sent)
 }
 
-/// Queues a frame in the handle's buffer; where there is no such buffer, it comes back as a string.
+/// Queues a frame in the buffer of the route it will take; says whether the engine had one.
 fn append(
     perl: Perl,
-    shared: &Shared,
+    connection: &mut Connection,
     payload: &[u8],
     encode: impl Encode,
-) -> Result<(bool, Option<*mut SV>), SendError> {
-    let mut connection = shared.borrow_mut();
+) -> Result<(bool, Route), SendError> {
     let mask = if connection.engine.is_masked() { Some(mask_keys::next_key()?) } else { None };
     let route = connection.route(perl);
+    forget_inherited(perl, connection, &route);
     let buffer = match route {
         Route::Native { buffer, .. } | Route::Tls { buffer } => buffer,
-        Route::PushWrite => sv::new_string(perl, b""),
+        Route::PushWrite { frame } => frame,
     };
     let mark = sv::length(buffer);
     // Growing the buffer would pull a payload that lies in it from under our feet.
@@ -101,50 +124,77 @@ fn append(
     let mut out = Appender::new(perl, buffer, payload.len() + MAX_HEADER_LEN).ok_or(SendError::Buffer)?;
     let is_sent = encode(&mut connection.engine, &payload, mask, &mut out);
     out.finish();
-    if let Route::PushWrite = route {
-        return Ok((is_sent?, Some(buffer)));
+    if !matches!(route, Route::PushWrite { .. }) {
+        connection.cork.get_or_insert(Cork { mark, forks: mask_keys::fork_generation() });
     }
-    connection.cork.get_or_insert(Cork { mark, forks: mask_keys::fork_generation() });
-    Ok((is_sent?, None))
+    Ok((is_sent?, route))
 }
 
-/// Writes what is queued in the handle's buffer, as far as the kernel takes it; the handle sees to the rest.
-pub fn flush(perl: Perl, shared: &Shared, after: &mut After) {
-    if flush_natively(perl, shared) {
+/// Writes a large frame from where its payload is, if nothing is queued before it; what the kernel does not take is
+/// queued. Says `false` if it cannot be done.
+fn send_uncopied(
+    perl: Perl,
+    connection: &mut Connection,
+    opcode: u8,
+    payload: &[u8],
+    after: &mut After,
+) -> Result<bool, SendError> {
+    let Route::Native { fd, buffer } = connection.route(perl) else { return Ok(false) };
+    let is_direct = !connection.engine.is_masked() && !connection.may_cork();
+    if !is_direct || !connection.handle(perl).is_idle(buffer) {
+        return Ok(false);
+    }
+    let mut header = Vec::with_capacity(MAX_HEADER_LEN);
+    if !connection.engine.send_header(opcode, payload.len(), &mut header)? {
+        return Ok(true);
+    }
+    let written = connection.handle(perl).write_vectored(fd, &header, payload);
+    let rest_of_header = &header[written.min(header.len())..];
+    let rest_of_payload = &payload[written.saturating_sub(header.len())..];
+    if !rest_of_payload.is_empty() {
+        let mut out =
+            Appender::new(perl, buffer, rest_of_header.len() + rest_of_payload.len()).ok_or(SendError::Buffer)?;
+        out.put_slice(rest_of_header);
+        out.put_slice(rest_of_payload);
+        out.finish();
+        after.calling(shim::DRAIN, [connection.handle(perl).reference()]);
+    }
+    Ok(true)
+}
+
+/// Writes what is queued.
+fn flush_route(perl: Perl, connection: &mut Connection, route: &Route, after: &mut After) {
+    if is_flushed(perl, connection, route) {
         return;
     }
-    let connection = shared.borrow();
-    let drain = if connection.handle(perl).is_tls() { shim::DRAIN_TLS } else { shim::DRAIN };
-    after.calling(drain, [connection.handle(perl).reference()]);
-}
-
-/// As [`flush`], but says `false` where Perl code would have to go on.
-pub fn flush_natively(perl: Perl, shared: &Shared) -> bool {
-    let mut connection = shared.borrow_mut();
-    let cork = connection.cork.take();
-    match connection.route(perl) {
-        Route::Native { buffer, .. } | Route::Tls { buffer } if is_inherited(&cork) => {
-            forget_inherited(perl, buffer, &cork);
-            true
-        }
-        Route::Native { fd, buffer } => connection.handle(perl).write_queued(fd, buffer),
-        Route::Tls { buffer } => sv::length(buffer) == 0,
-        Route::PushWrite => true,
+    let handle = connection.handle(perl).reference();
+    match *route {
+        Route::Native { .. } => after.calling(shim::DRAIN, [handle]),
+        Route::Tls { .. } => after.calling(shim::DRAIN_TLS, [handle]),
+        Route::PushWrite { frame } => after.calling(shim::PUSH_WRITE, [handle, sv::retain(frame)]),
     }
 }
 
-fn is_inherited(cork: &Option<Cork>) -> bool {
-    cork.as_ref().is_some_and(|cork| cork.forks != mask_keys::fork_generation())
+/// Writes what is queued, as far as that takes no Perl code; says whether that was all there is to do.
+fn is_flushed(perl: Perl, connection: &mut Connection, route: &Route) -> bool {
+    forget_inherited(perl, connection, route);
+    connection.cork = None;
+    match *route {
+        Route::Native { fd, buffer } => connection.handle(perl).write_queued(fd, buffer),
+        Route::Tls { buffer } => sv::length(buffer) == 0,
+        Route::PushWrite { frame } => sv::length(frame) == 0,
+    }
 }
 
 /// Frames that were waiting when this process was forked off are its parent's to write.
-fn forget_inherited(perl: Perl, buffer: *mut SV, cork: &Option<Cork>) {
-    let mark = cork.as_ref().map_or(0, |cork| cork.mark);
-    if mark < sv::length(buffer) {
+fn forget_inherited(perl: Perl, connection: &mut Connection, route: &Route) {
+    let (Route::Native { buffer, .. } | Route::Tls { buffer }) = *route else { return };
+    let Some(cork) = connection.cork.take_if(|cork| cork.forks != mask_keys::fork_generation()) else { return };
+    if cork.mark < sv::length(buffer) {
         // SAFETY: a plain string, made shorter.
         unsafe {
             ffi::ws_reserve(perl, buffer, 0);
-            ffi::ws_set_length(buffer, mark);
+            ffi::ws_set_length(buffer, cork.mark);
         }
     }
 }

@@ -85,6 +85,12 @@ pub fn new_string(perl: Perl, octets: &[u8]) -> *mut SV {
     unsafe { thx::Perl_newSVpvn(perl, octets.as_ptr().cast(), octets.len()) }
 }
 
+/// A new, empty string that perl frees unless someone else takes an interest.
+pub fn new_mortal_string(perl: Perl) -> *mut SV {
+    // SAFETY: a new value.
+    unsafe { thx::Perl_sv_2mortal(perl, new_string(perl, b"")) }
+}
+
 /// A new reference to `sv`, which it keeps alive.
 pub fn new_reference(perl: Perl, sv: *mut SV) -> *mut SV {
     // SAFETY: `sv` is live.
