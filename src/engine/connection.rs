@@ -25,7 +25,8 @@ pub struct Config {
     pub max_fragments: u64,
 }
 
-/// What a frame brought.
+/// What a frame brought. Control frames are boxed: they are rare, and would make every message's event eight times as
+/// large.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a, B> {
     /// A whole message, text or binary.
@@ -36,12 +37,12 @@ pub enum Event<'a, B> {
         payload: Payload<'a, B>,
     },
     /// A ping; answer it with a pong of the same payload.
-    Ping(ControlPayload),
+    Ping(Box<ControlPayload>),
     /// A pong.
-    Pong(ControlPayload),
+    Pong(Box<ControlPayload>),
     /// The peer's Close frame. Unless `error` is set, answer it with [`Connection::close`]; if it is, with
     /// [`Connection::fail`].
-    Close(CloseFrame),
+    Close(Box<CloseFrame>),
 }
 
 /// The octets of a message.
@@ -379,9 +380,9 @@ impl<B: MessageBuffer> Connection<B> {
         }
         let payload = std::mem::replace(&mut self.control, ControlPayload::EMPTY);
         Some(match incoming.header.opcode {
-            Opcode::Ping => Event::Ping(payload),
-            Opcode::Pong => Event::Pong(payload),
-            _ => Event::Close(CloseFrame::parse(payload)),
+            Opcode::Ping => Event::Ping(Box::new(payload)),
+            Opcode::Pong => Event::Pong(Box::new(payload)),
+            _ => Event::Close(Box::new(CloseFrame::parse(payload))),
         })
     }
 
@@ -427,7 +428,7 @@ impl<B: MessageBuffer> Connection<B> {
 
     fn note_outcome(&mut self, result: &Result<Option<Event<'_, B>>, ProtocolError>) {
         match result {
-            Ok(Some(Event::Close(CloseFrame { error: None, .. }))) => self.state = self.state.received_close(),
+            Ok(Some(Event::Close(frame))) if frame.error.is_none() => self.state = self.state.received_close(),
             Ok(Some(Event::Close(_))) | Err(_) => self.state = self.state.violated(),
             Ok(_) => {}
         }

@@ -1,6 +1,6 @@
 //! What an XSUB does after Rust has returned: the outermost act, when nothing is left that an exception could skip.
 
-use libperl_rs::SV;
+use libperl_rs::{CV, SV};
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr::null_mut;
 
@@ -24,13 +24,15 @@ pub mod shim {
     pub const READ_BY_HANDLE: &CStr = c"AnyEvent::WebSocket::Connection::_read_by_handle";
     /// `(handle, readable)`: read natively, unless reading is stopped.
     pub const READ_NATIVELY: &CStr = c"AnyEvent::WebSocket::Connection::_read_natively";
+    /// `(connection)`: a dispatch with more than one frame is over.
+    pub const FORGET_RECURSION: &CStr = c"AnyEvent::WebSocket::Connection::_forget_recursion";
     /// `(connection, text or exception)`: it is down; tell the program.
     pub const FAILED: &CStr = c"AnyEvent::WebSocket::Connection::_failed";
     /// `(connection, message or bytes)`: a send whose argument takes Perl code to read.
     pub const SEND_ANYTHING: &CStr = c"AnyEvent::WebSocket::Connection::_send_anything";
 }
 
-const MAX_CALLS: usize = 4;
+const MAX_CALLS: usize = 6;
 const MAX_ARGS: usize = 3;
 
 #[repr(C)]
@@ -42,6 +44,8 @@ struct SubCall {
 /// Filled in by Rust, carried out by the trampoline in `glue.c`, where the same struct stands.
 #[repr(C)]
 pub struct After {
+    dispatch: *mut SV,
+    dispatch_loop: *mut CV,
     returns: *mut SV,
     croak: *mut SV,
     exiting: c_int,
@@ -52,11 +56,25 @@ pub struct After {
 impl Default for After {
     fn default() -> Self {
         const NO_CALL: SubCall = SubCall { sub: std::ptr::null(), args: [null_mut(); MAX_ARGS] };
-        Self { returns: null_mut(), croak: null_mut(), exiting: 0, calls: 0, call: [NO_CALL; MAX_CALLS] }
+        Self {
+            dispatch: null_mut(),
+            dispatch_loop: null_mut(),
+            returns: null_mut(),
+            croak: null_mut(),
+            exiting: 0,
+            calls: 0,
+            call: [NO_CALL; MAX_CALLS],
+        }
     }
 }
 
 impl After {
+    /// Calls what the connection of `object` has to be called, before all else; its reference count is handed over.
+    pub fn dispatching(&mut self, object: *mut SV, dispatch_loop: *mut CV) {
+        self.dispatch = object;
+        self.dispatch_loop = dispatch_loop;
+    }
+
     /// Returns `value`, whose reference count is handed over.
     pub fn returning(&mut self, value: *mut SV) {
         self.returns = value;

@@ -2,7 +2,7 @@
 
 use super::after::{After, shim};
 use super::connection::{self, Connection, Found, Parts, Shared};
-use super::dispatch;
+use super::dispatch::{self, Outcome};
 use super::ffi::{self, Entry, Perl};
 use super::receive;
 use super::send;
@@ -14,8 +14,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice;
 
 use super::ffi::{
-    ws_xs_attach as _attach, ws_xs_can_close as _can_close, ws_xs_close as _close, ws_xs_flush as _flush,
-    ws_xs_library_version as library_version, ws_xs_resume as _resume, ws_xs_send as send,
+    ws_xs_attach as _attach, ws_xs_can_close as _can_close, ws_xs_close as _close, ws_xs_dispatch as _dispatch,
+    ws_xs_flush as _flush, ws_xs_library_version as library_version, ws_xs_resume as _resume, ws_xs_send as send,
     ws_xs_send_frame as _send_frame, ws_xs_start as _start, ws_xs_transport_closed as _transport_closed,
 };
 
@@ -24,7 +24,7 @@ xs_boot! {
     package = "AnyEvent::WebSocket::Native";
     subs = [library_version];
     package = "AnyEvent::WebSocket::Connection";
-    subs = [send, _attach, _can_close, _close, _flush, _resume, _send_frame, _start, _transport_closed];
+    subs = [send, _attach, _can_close, _close, _dispatch, _flush, _resume, _send_frame, _start, _transport_closed];
 }
 
 /// What every XSUB is given.
@@ -89,10 +89,8 @@ fn run(call: &Call<'_>, after: &mut After, body: impl FnOnce(&mut After)) {
     after.croaking(call.located(&format!("internal error: {text}")));
     let value = call.arg(0).and_then(sv::referent).unwrap_or(call.sub.cast());
     for value in [value, call.sub.cast()] {
-        if let Found::Connection(shared) = connection::find(call.perl, value)
-            && let Ok(mut connection) = shared.try_borrow_mut()
-        {
-            connection.engine.abandon();
+        if let Found::Connection(shared) = connection::find(call.perl, value) {
+            give_up(&shared);
         }
     }
 }
@@ -162,18 +160,18 @@ entries! {
     ws_rust_start = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         shared.borrow_mut().is_started = true;
-        dispatch::pump(call.perl, &shared, None, after);
+        dispatch::pump(&shared, after);
         receive::read_natively(call.perl, &shared, after);
     };
     /// `_resume($connection)`: goes on with the messages that wait behind one whose callback runs the event loop.
     ws_rust_resume = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        dispatch::pump(call.perl, &shared, None, after);
+        dispatch::pump(&shared, after);
     };
     /// `_flush($connection)`: writes what waits for the end of a dispatch.
     ws_rust_flush = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        send::flush(call.perl, &shared, after);
+        send::flush(call.perl, &mut shared.borrow_mut(), after);
     };
     /// `_can_close($connection)`: says whether a Close frame may still be sent.
     ws_rust_can_close = |call, after| {
@@ -236,6 +234,48 @@ fn send_anything(call: &Call<'_>, after: &mut After) {
             after.calling(shim::SEND_ANYTHING, [sv::retain(connection), sv::retain(message)]);
         }
         [] => {}
+    }
+}
+
+/// What the dispatch loop calls next; `false` if nothing is left. `call` holds what it called before.
+#[unsafe(no_mangle)]
+extern "C" fn ws_rust_next_call(perl: Perl, object: *mut SV, call: *mut dispatch::Call) -> bool {
+    // SAFETY: the loop holds the object, and passes its own struct.
+    let (shared, call) = unsafe { (connection::of_object(perl, object), &mut *call) };
+    let Some(shared) = shared else { return false };
+    let next = catch_unwind(AssertUnwindSafe(|| shared.borrow_mut().next_call(perl, call)));
+    match next {
+        Ok(Some(next)) => {
+            *call = next;
+            true
+        }
+        Ok(None) => false,
+        Err(_) => {
+            give_up(shared);
+            false
+        }
+    }
+}
+
+/// The dispatch loop has ended: `exception` is what a callback died with, whose reference count is handed over.
+#[unsafe(no_mangle)]
+extern "C" fn ws_rust_dispatched(perl: Perl, object: *mut SV, exception: *mut SV, is_exiting: bool, after: *mut After) {
+    // SAFETY: the loop holds the object, and passes its own struct.
+    let (shared, after) = unsafe { (connection::of_object(perl, object), &mut *after) };
+    let Some(shared) = shared else { return };
+    let outcome = match (is_exiting, exception.is_null()) {
+        (true, _) => Outcome::Exiting,
+        (false, true) => Outcome::Done,
+        (false, false) => Outcome::Died(exception),
+    };
+    if catch_unwind(AssertUnwindSafe(|| dispatch::finish(perl, shared, outcome, after))).is_err() {
+        give_up(shared);
+    }
+}
+
+fn give_up(shared: &Shared) {
+    if let Ok(mut connection) = shared.try_borrow_mut() {
+        connection.engine.abandon();
     }
 }
 

@@ -7,17 +7,14 @@ use super::mask_keys;
 use super::message::Messages;
 use super::receive::Inbox;
 use super::sv::{self, PerlBuffer};
-use crate::engine::{self, Config};
+use crate::engine::{self, Config, ProtocolError};
 use libperl_rs::{AV, HV, SV, thx};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
-
-/// How long a reply may wait for those to the messages behind it.
-const MAX_CORK: Duration = Duration::from_millis(1);
+use std::time::Instant;
 
 /// Frames that are in the handle's buffer, and wait to be written together with those that follow.
 pub struct Cork {
@@ -47,12 +44,17 @@ pub struct Connection {
     pub inbox: Inbox,
     /// How many dispatches of this connection are on the stack.
     pub depth: u32,
-    /// A whole frame stands behind the one that is being dispatched: since when that is so.
+    /// A whole frame stands behind the one that is being dispatched.
     pub frames_follow: bool,
-    pub dispatching_since: Option<Instant>,
+    /// Until when frames may wait, in a dispatch of more than one frame.
+    pub cork_deadline: Option<Instant>,
+    /// The callback that is running has sent a frame that waits.
+    pub has_corked: bool,
     pub cork: Option<Cork>,
-    /// Callbacks that are due before the next message is looked at.
+    /// What is due before the next event is looked at.
     pub jobs: VecDeque<Job>,
+    /// The peer's violation, to be answered at the end of this dispatch.
+    pub failure: Option<ProtocolError>,
 }
 
 /// State is shared by the object and the two subs that AnyEvent holds.
@@ -113,9 +115,11 @@ impl Connection {
             inbox: Inbox::default(),
             depth: 0,
             frames_follow: false,
-            dispatching_since: None,
+            cork_deadline: None,
+            has_corked: false,
             cork: None,
             jobs: VecDeque::new(),
+            failure: None,
         }));
         // SAFETY: live values; the array takes over the references it is given.
         unsafe {
@@ -148,8 +152,16 @@ impl Connection {
     }
 
     /// Whether a frame that is sent now may wait: another message is about to be dispatched, and not much time has gone.
-    pub fn may_cork(&self) -> bool {
-        self.frames_follow && self.dispatching_since.is_none_or(|since| since.elapsed() < MAX_CORK)
+    /// The time was looked at before this callback, and so is only for those that send more than once.
+    pub fn may_cork(&mut self) -> bool {
+        let may_cork = self.frames_follow && (!self.has_corked || self.is_in_time());
+        self.has_corked = may_cork;
+        may_cork
+    }
+
+    /// Whether frames may wait yet.
+    pub fn is_in_time(&self) -> bool {
+        self.cork_deadline.is_none_or(|deadline| Instant::now() < deadline)
     }
 }
 
@@ -177,6 +189,17 @@ pub fn messages(perl: Perl, sub: *mut SV) -> Rc<Messages> {
     // SAFETY: `sub` is live.
     unsafe { ffi::ws_state_attach(perl, sub, State::Messages(Rc::clone(&messages)).into_raw(), null_mut()) };
     messages
+}
+
+/// The connection of an object that has one.
+///
+/// # Safety
+/// The object outlives the result.
+pub unsafe fn of_object<'a>(perl: Perl, object: *mut SV) -> Option<&'a Shared> {
+    match state(perl, object) {
+        Some(Some(State::Object(shared))) => Some(shared),
+        _ => None,
+    }
 }
 
 /// What a Perl value says about its connection.

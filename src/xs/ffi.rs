@@ -7,34 +7,7 @@ use std::ffi::{c_char, c_int, c_void};
 /// The interpreter, passed explicitly everywhere; ignored by a perl that has only one.
 pub type Perl = *mut PerlInterpreter;
 
-/// How a guarded call came back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Called {
-    /// It returned.
-    Returned,
-    /// It died; the exception is in `$@`.
-    Died,
-    /// It called `exit`: perl's stacks are unwound, and nothing but returning to the trampoline is left to do.
-    Exiting,
-}
-
-impl From<c_int> for Called {
-    fn from(status: c_int) -> Self {
-        match status {
-            0 => Self::Returned,
-            1 => Self::Died,
-            _ => Self::Exiting,
-        }
-    }
-}
-
 unsafe extern "C" {
-    pub fn ws_call(perl: Perl, sub: *mut SV, args: *const *mut SV, count: c_int) -> c_int;
-    pub fn ws_call_method(perl: Perl, name: *const c_char, args: *const *mut SV, count: c_int) -> c_int;
-    pub fn ws_release(perl: Perl, sv: *mut SV) -> c_int;
-    pub fn ws_enter(perl: Perl);
-    pub fn ws_leave(perl: Perl);
-    pub fn ws_exception(perl: Perl) -> *mut SV;
     pub fn ws_send_is_overridden(perl: Perl, object: *mut HV) -> c_int;
     pub fn ws_fileno(perl: Perl, fh: *mut SV) -> c_int;
     pub fn ws_reserve(perl: Perl, sv: *mut SV, extra: usize) -> *mut c_char;
@@ -62,7 +35,7 @@ macro_rules! trampolines {
 
 trampolines! {
     ws_xs_send ws_xs_send_frame ws_xs_attach ws_xs_start ws_xs_resume ws_xs_flush ws_xs_can_close ws_xs_close
-    ws_xs_transport_closed ws_xs_library_version
+    ws_xs_transport_closed ws_xs_library_version ws_xs_dispatch
 }
 
 /// What a trampoline calls.

@@ -1,8 +1,8 @@
 /* The C half of the binding: what perl offers only as macros, every call that may run Perl code, and every croak.
  *
- * Two rules keep Perl's longjmp away from Rust frames:
- *  - Rust calls into Perl code only through ws_call() and ws_release(), which come back whatever happens.
- *  - An XSUB is a trampoline here: it asks Rust what to do (struct ws_after), and does it once Rust has returned.
+ * Perl's longjmp never meets a Rust frame, because none is on the stack while Perl code runs: an XSUB is a trampoline
+ * that asks Rust what to do (struct ws_after), and does it once Rust has returned. Callbacks are called by a loop that
+ * asks Rust for one after the other (struct ws_call).
  */
 #define PERL_NO_GET_CONTEXT
 #define NO_XSLOCKS                    /* gives the XCPT_ macros */
@@ -19,11 +19,19 @@
 #  define TAKE_THX(thx) PERL_UNUSED_VAR(thx)
 #endif
 
-#define WS_MAX_CALLS 4
+#define WS_MAX_CALLS 6
 #define WS_MAX_ARGS 3
 
-/* How ws_call() came back. */
-enum { WS_OK, WS_DIED, WS_EXITING };
+/* What the dispatch loop calls next. The same struct stands in dispatch.rs. */
+struct ws_call {
+    SV *sub;                      /* NULL for a method */
+    const char *method;           /* NULL, too: nothing is called */
+    SV *args[WS_MAX_ARGS];        /* behind the connection */
+    int count;
+    SV *owned[WS_MAX_ARGS];       /* freed after the call */
+    SV *message;
+    bool are_many;                /* more than one frame is to be dispatched */
+};
 
 struct ws_sub_call {
     const char *sub;              /* full name of a Perl sub, in the shim */
@@ -32,6 +40,8 @@ struct ws_sub_call {
 
 /* What an XSUB does after Rust has returned. The same struct stands in after.rs. */
 struct ws_after {
+    SV *dispatch;                 /* owned; the object whose connection has something to dispatch, or NULL */
+    CV *dispatch_loop;
     SV *returns;                  /* owned; NULL: nothing */
     SV *croak;                    /* owned; NULL: no */
     int exiting;                  /* a callback called exit: go on with it */
@@ -51,6 +61,8 @@ extern void ws_rust_transport_closed(void *thx, CV *cv, SV **args, I32 items, st
 extern void ws_rust_library_version(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_readable(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_on_read(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
+extern bool ws_rust_next_call(void *thx, SV *object, struct ws_call *call);
+extern void ws_rust_dispatched(void *thx, SV *object, SV *exception, bool is_exiting, struct ws_after *after);
 extern void ws_rust_free(void *state);
 
 static void call_sub(pTHX_ const struct ws_sub_call *call)
@@ -95,14 +107,122 @@ static void act(pTHX_ struct ws_after *after)
         croak_sv(after->croak);
 }
 
+static bool has_exception(pTHX)
+{
+    SV *error = ERRSV;
+
+    return SvROK(error) || (SvPOK(error) && SvCUR(error));
+}
+
+static void call_back(pTHX_ const struct ws_call *call, SV *object, SV *connection, I32 flags)
+{
+    dSP;
+    int i;
+
+    for (i = 0; i < WS_MAX_ARGS && call->owned[i]; i++)
+        sv_2mortal(call->owned[i]);
+    if (!call->sub && !call->method)
+        return;
+    if (!SvROK(connection) || SvRV(connection) != object) /* a callback has overwritten its $_[0] */
+        sv_setsv(connection, sv_2mortal(newRV_inc(object)));
+    PUSHMARK(SP);
+    EXTEND(SP, 1 + WS_MAX_ARGS);
+    PUSHs(connection);
+    for (i = 0; i < call->count; i++)
+        PUSHs(call->args[i]);
+    PUTBACK;
+    if (call->sub)
+        call_sv(call->sub, flags | G_VOID | G_DISCARD);
+    else
+        call_method(call->method, flags | G_VOID | G_DISCARD);
+}
+
+/* Calls back until Rust has nothing left. What a call owned is freed only when Rust has seen that it is over. */
+XS_EXTERNAL(ws_xs_dispatch)
+{
+    dXSARGS;
+    SV *connection = ST(0);
+    SV *object = SvRV(connection);
+    struct ws_call call;
+
+    PERL_UNUSED_VAR(items);
+    Zero(&call, 1, struct ws_call);
+    ENTER;
+    SAVETMPS;
+    while (ws_rust_next_call(THX, object, &call)) {
+        FREETMPS;
+        call_back(aTHX_ &call, object, connection, 0);
+    }
+    FREETMPS;
+    LEAVE;
+    XSRETURN_EMPTY;
+}
+
+/* Each call in an eval of its own, up to the first that dies; but once there are many, one eval around all of them, for
+ * which the loop has to be a sub. */
+static void call_all(pTHX_ SV *object, SV *connection, CV *loop)
+{
+    struct ws_call call;
+    bool are_many = FALSE;
+
+    Zero(&call, 1, struct ws_call);
+    while (!are_many && ws_rust_next_call(THX, object, &call)) {
+        FREETMPS;
+        call_back(aTHX_ &call, object, connection, G_EVAL);
+        if (has_exception(aTHX))
+            return;
+        are_many = call.are_many;
+    }
+    if (are_many) {
+        dSP;
+
+        PUSHMARK(SP);
+        XPUSHs(connection);
+        PUTBACK;
+        call_sv((SV *)loop, G_VOID | G_DISCARD | G_EVAL);
+    }
+}
+
+/* $@ is local, and a stack of their own keeps callbacks from leaving by `last` or `next`. exit is held up until the
+ * trampoline has done its work. */
+static void dispatch(pTHX_ struct ws_after *after)
+{
+    dSP;
+    dXCPT;
+    SV *object = after->dispatch;
+    SV *connection;
+    SV *exception;
+
+    ENTER;
+    connection = sv_2mortal(newRV_noinc(object));
+    SvREFCNT_inc_simple_void_NN(object);
+    SAVETMPS;
+    save_scalar(PL_errgv);
+    PUSHSTACKi(PERLSI_MAGIC);
+    PUTBACK;
+    XCPT_TRY_START {
+        call_all(aTHX_ object, connection, after->dispatch_loop);
+    } XCPT_TRY_END
+    exception = !rEtV && has_exception(aTHX) ? newSVsv(ERRSV) : NULL;
+    ws_rust_dispatched(THX, object, exception, rEtV != 0, after);
+    if (!rEtV) {
+        POPSTACK;
+        FREETMPS;
+        LEAVE;
+    }
+    sv_2mortal(object);
+}
+
 #define TRAMPOLINE(name)                                                     \
     XS_EXTERNAL(ws_xs_##name)                                                \
     {                                                                        \
         dXSARGS;                                                             \
         struct ws_after after;                                               \
-        after.returns = after.croak = NULL;                                  \
+        after.dispatch = after.returns = after.croak = NULL;                 \
         after.exiting = after.calls = 0;                                     \
         ws_rust_##name(THX, cv, &ST(0), items, &after);                      \
+        if (after.dispatch)                                                  \
+            dispatch(aTHX_ &after);                                          \
         if (after.calls || after.croak || after.exiting)                     \
             act(aTHX_ &after);                                               \
         else if (after.returns)                                              \
@@ -127,86 +247,6 @@ TRAMPOLINE(transport_closed)
 TRAMPOLINE(library_version)
 TRAMPOLINE(readable)
 TRAMPOLINE(on_read)
-
-/* Calls Perl code, and returns however it ends: die (the exception is in $@), exit, or a plain return. After
- * WS_EXITING perl's stacks are unwound already: return to the trampoline at once. */
-int ws_call(void *thx, SV *sub, SV **args, int count)
-{
-    TAKE_THX(thx);
-    dSP;
-    dXCPT;
-    SV *error;
-    int i;
-
-    PUSHMARK(SP);
-    EXTEND(SP, count);
-    for (i = 0; i < count; i++)
-        PUSHs(args[i]);
-    PUTBACK;
-    XCPT_TRY_START {
-        call_sv(sub, G_VOID | G_DISCARD | G_EVAL);
-    } XCPT_TRY_END
-    if (rEtV)
-        return WS_EXITING;
-    error = ERRSV;
-    return SvROK(error) || (SvPOK(error) && SvCUR(error)) ? WS_DIED : WS_OK;
-}
-
-/* As ws_call, for a method of an object, which is the first argument. */
-int ws_call_method(void *thx, const char *name, SV **args, int count)
-{
-    TAKE_THX(thx);
-    GV *gv = gv_fetchmethod(SvSTASH(SvRV(args[0])), name);
-
-    return gv ? ws_call(thx, (SV *)GvCV(gv), args, count) : WS_OK;
-}
-
-/* Gives a reference up; a DESTROY may run. */
-int ws_release(void *thx, SV *sv)
-{
-    TAKE_THX(thx);
-    dXCPT;
-
-    if (SvREFCNT(sv) > 1) {
-        SvREFCNT_dec_NN(sv);
-        return WS_OK;
-    }
-    XCPT_TRY_START {
-        SvREFCNT_dec_NN(sv);
-    } XCPT_TRY_END
-    return rEtV ? WS_EXITING : WS_OK;
-}
-
-/* Around callbacks: $@ is local, and a stack of their own keeps `last` and `next` from leaving them. */
-void ws_enter(void *thx)
-{
-    TAKE_THX(thx);
-    dSP;
-
-    ENTER;
-    SAVETMPS;
-    save_scalar(PL_errgv);
-    PUSHSTACKi(PERLSI_MAGIC);
-    PUTBACK;
-}
-
-void ws_leave(void *thx)
-{
-    TAKE_THX(thx);
-    dSP;
-
-    PERL_UNUSED_VAR(sp);
-    POPSTACK;
-    FREETMPS;
-    LEAVE;
-}
-
-SV *ws_exception(void *thx)
-{
-    TAKE_THX(thx);
-
-    return newSVsv(ERRSV);
-}
 
 /* Whether the object's class has the method from elsewhere than our library. */
 int ws_is_overridden(void *thx, HV *object, const char *name, XSUBADDR_t ours)

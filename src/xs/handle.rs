@@ -23,7 +23,7 @@ pub struct Handle<'k> {
 /// How outgoing bytes leave.
 pub enum Route {
     /// Append to the handle's write buffer, then write(2).
-    Native { fd: RawFd, buffer: *mut SV },
+    Native { buffer: *mut SV },
     /// Append to the handle's buffer of what is to be encrypted, then have it do so.
     Tls { buffer: *mut SV },
     /// Call its `push_write` with this string of ours.
@@ -57,10 +57,12 @@ impl<'k> Handle<'k> {
     /// How outgoing bytes leave, if this handle's methods are those of AnyEvent::Handle.
     pub fn route(self) -> Route {
         let buffer = |key| self.keys.fetch_lvalue(self.perl, self.hv, key);
-        let Some(fd) = self.fd() else { return self.push_write_route() };
+        if !self.is_slot_set(Key::Fh) {
+            return self.push_write_route();
+        }
         let route = match self.is_tls() {
             true => buffer(Key::TlsWbuf).map(|buffer| Route::Tls { buffer }),
-            false => buffer(Key::Wbuf).map(|buffer| Route::Native { fd, buffer }),
+            false => buffer(Key::Wbuf).map(|buffer| Route::Native { buffer }),
         };
         route.unwrap_or_else(|| self.push_write_route())
     }
@@ -116,7 +118,8 @@ impl<'k> Handle<'k> {
     }
 
     /// Writes a header and a payload; how many bytes of both the kernel took, 0 if it failed.
-    pub fn write_vectored(self, fd: RawFd, header: &[u8], payload: &[u8]) -> usize {
+    pub fn write_vectored(self, header: &[u8], payload: &[u8]) -> usize {
+        let Some(fd) = self.fd() else { return 0 };
         let slices = [IoSlice::new(header), IoSlice::new(payload)];
         // SAFETY: an IoSlice is an iovec.
         let written = unsafe { libc::writev(fd, slices.as_ptr().cast(), slices.len() as i32) };
@@ -128,7 +131,7 @@ impl<'k> Handle<'k> {
 
     /// Writes what is queued, if nothing else is to be done about it. `false`: the handle's own machinery must go on,
     /// because the kernel did not take everything, or because someone wants to know what is queued.
-    pub fn write_queued(self, fd: RawFd, buffer: *mut SV) -> bool {
+    pub fn write_queued(self, buffer: *mut SV) -> bool {
         let octets = sv::plain_octets(self.perl, buffer);
         if octets.is_empty() || self.is_slot_set(Key::WriteWatcher) {
             return true;
@@ -136,6 +139,7 @@ impl<'k> Handle<'k> {
         if self.is_slot_set(Key::OnDrain) || self.is_slot_set(Key::Autocork) {
             return false;
         }
+        let Some(fd) = self.fd() else { return false };
         // SAFETY: the string's own memory.
         let written = unsafe { libc::write(fd, octets.as_ptr().cast(), octets.len()) };
         if written <= 0 {

@@ -3,7 +3,7 @@
 use super::ffi::{self, Perl};
 use super::keys::{Key, KeyTable};
 use super::sv;
-use libperl_rs::{HV, SV, SVf_IOK, SVf_IsCOW, SVf_POK, SVp_IOK, SVp_POK, svtype, thx, xpv, xpvhv};
+use libperl_rs::{CV, HV, SV, SVf_IOK, SVf_IsCOW, SVf_POK, SVp_IOK, SVp_POK, svtype, thx, xpv, xpvhv};
 use std::cell::Cell;
 
 const CLASS: &[u8] = b"AnyEvent::WebSocket::Message";
@@ -16,8 +16,10 @@ const TYPE_MASK: u32 = 0xff;
 /// Most callbacks look at their message and let it go. Such a message is made into the next one, which takes half the
 /// instructions of freeing it and making another.
 pub struct Messages {
-    perl: Perl,
+    pub perl: Perl,
     pub keys: KeyTable,
+    /// The XSUB that calls callbacks.
+    pub dispatch_loop: *mut CV,
     class: *mut HV,
     /// A reference to a message that nobody else has.
     spare: Cell<Option<*mut SV>>,
@@ -34,7 +36,18 @@ impl Messages {
         // SAFETY: a pointer and its length.
         let class = unsafe { thx::Perl_gv_stashpvn(perl, CLASS.as_ptr().cast(), CLASS.len() as u32, create) };
         let keys = KeyTable::new(perl);
-        Self { perl, keys, class, spare: Cell::new(None), pristine: Cell::new(0), generation: Cell::new(None) }
+        // SAFETY: perl has this sub since the library was loaded.
+        let dispatch_loop =
+            unsafe { thx::Perl_get_cv(perl, c"AnyEvent::WebSocket::Connection::_dispatch".as_ptr(), 0) };
+        Self {
+            perl,
+            keys,
+            dispatch_loop,
+            class,
+            spare: Cell::new(None),
+            pristine: Cell::new(0),
+            generation: Cell::new(None),
+        }
     }
 
     /// A reference to a message with these octets.
@@ -43,8 +56,7 @@ impl Messages {
             return self.message_with_body(opcode, sv::new_string(self.perl, octets));
         };
         let hv = sv::referent(spare).expect("a spare message is a reference").cast();
-        let slots = [Key::Body, Key::Opcode].map(|key| self.keys.fetch(self.perl, hv, key));
-        let [Some(body), Some(code)] = slots else { unreachable!("a spare message has both slots") };
+        let Some((body, code)) = self.slots(hv) else { unreachable!("a spare message has both slots") };
         // SAFETY: plain values that nobody else has.
         unsafe {
             thx::Perl_sv_setpvn(self.perl, body, octets.as_ptr().cast(), octets.len());
@@ -67,14 +79,11 @@ impl Messages {
         }
     }
 
-    /// Keeps a message for the next one, if it is as it was made and nobody else has any part of it. If not, says
-    /// `false`: its reference count is still the caller's.
-    pub fn keep(&self, message: *mut SV) -> bool {
-        let is_kept = self.spare.get().is_none() && self.is_unused(message) && self.has_no_destructor();
-        if is_kept {
-            self.spare.set(Some(message));
+    /// Keeps a message for the next one, if it is as it was made and nobody but the caller has any part of it.
+    pub fn keep(&self, message: *mut SV) {
+        if self.spare.get().is_none() && self.is_unused(message) && self.has_no_destructor() {
+            self.spare.set(Some(sv::retain(message)));
         }
-        is_kept
     }
 
     fn is_unused(&self, message: *mut SV) -> bool {
@@ -89,12 +98,15 @@ impl Messages {
             if (*(*hv).sv_any.cast::<xpvhv>()).xhv_keys != 2 {
                 return false;
             }
-            let slots = [Key::Body, Key::Opcode].map(|key| self.keys.fetch(self.perl, hv, key));
-            let [Some(body), Some(code)] = slots else { return false };
+            let Some((body, code)) = self.slots(hv) else { return false };
             is_plain(body, svtype::SVt_PV, SVf_POK | SVp_POK)
                 && (*(*body).sv_any.cast::<xpv>()).xpv_len_u.xpvlenu_len <= MAX_SPARE_BODY
                 && is_plain(code, svtype::SVt_IV, SVf_IOK | SVp_IOK)
         }
+    }
+
+    fn slots(&self, hv: *mut HV) -> Option<(*mut SV, *mut SV)> {
+        Some((self.keys.fetch(self.perl, hv, Key::Body)?, self.keys.fetch(self.perl, hv, Key::Opcode)?))
     }
 
     fn has_no_destructor(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use super::after::{After, shim};
 use super::connection::Shared;
-use super::dispatch::{self, Arrival};
+use super::dispatch;
 use super::ffi::{self, Perl};
 use super::handle::{self, Read};
 use super::sv;
@@ -97,13 +97,12 @@ pub fn readable(perl: Perl, shared: &Shared, after: &mut After) {
     };
     // Left over if a callback of this connection runs the event loop: they come before what is still in the kernel.
     if !shared.borrow().inbox.rest().is_empty() {
-        return dispatch::pump(perl, shared, None, after);
+        return dispatch::pump(shared, after);
     }
-    let (read, arrival) = read(shared, fd);
-    match read {
+    match read(shared, fd) {
         Read::Bytes(_) => {
             shared.borrow().handle(perl).note_read();
-            dispatch::pump(perl, shared, arrival, after);
+            dispatch::pump(shared, after);
         }
         Read::Nothing => shared.borrow_mut().inbox.clear(),
         Read::Eof => {
@@ -120,10 +119,10 @@ pub fn readable(perl: Perl, shared: &Shared, after: &mut After) {
 }
 
 /// Reads once: into the message that is being received, if much of it is missing, else into the inbox.
-fn read(shared: &Shared, fd: RawFd) -> (Read, Option<Arrival>) {
-    let mut connection = shared.borrow_mut();
+fn read(shared: &Shared, fd: RawFd) -> Read {
+    let connection = &mut *shared.borrow_mut();
     let Some((buffer, missing)) = connection.engine.payload_space().filter(|(_, m)| *m >= MIN_DIRECT_READ) else {
-        return (connection.inbox.read(fd), None);
+        return connection.inbox.read(fd);
     };
     // A length in a header is a claim: memory is taken as the payload arrives.
     let ahead = (buffer.len().max(READ_SIZE) as u64).min(missing) as usize;
@@ -131,11 +130,13 @@ fn read(shared: &Shared, fd: RawFd) -> (Read, Option<Arrival>) {
     let (start, room) = buffer.spare();
     // SAFETY: the buffer's own spare memory.
     let read = unsafe { handle::read(fd, start, room.min(ahead)) };
-    let Read::Bytes(count) = read else { return (read, None) };
+    let Read::Bytes(count) = read else { return read };
     // SAFETY: read(2) has initialised them.
     unsafe { buffer.add_len(count) };
-    let event = connection.engine.payload_appended(count);
-    (read, event.transpose())
+    if let Some(event) = connection.engine.payload_appended(count).transpose() {
+        connection.queue(event);
+    }
+    read
 }
 
 /// The handle has read: the `on_read` callback. Takes all of `$handle->{rbuf}`.
@@ -148,7 +149,7 @@ pub fn on_read(perl: Perl, shared: &Shared, after: &mut After) {
             return;
         }
     }
-    dispatch::pump(perl, shared, None, after);
+    dispatch::pump(shared, after);
     read_natively(perl, shared, after);
 }
 

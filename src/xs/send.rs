@@ -41,8 +41,7 @@ pub fn send(perl: Perl, shared: &Shared, opcode: u8, payload: &[u8], after: &mut
 }
 
 /// As [`send`], but the frame is written at the end of this dispatch. Not for handles that only push_write.
-pub fn send_later(perl: Perl, shared: &Shared, opcode: u8, payload: &[u8]) -> Result<(), SendError> {
-    let connection = &mut *shared.borrow_mut();
+pub fn send_later(perl: Perl, connection: &mut Connection, opcode: u8, payload: &[u8]) -> Result<(), SendError> {
     if connection.engine.can_send(opcode) {
         append(perl, connection, payload, |engine, payload, mask, out| Ok(engine.send(opcode, payload, mask, out)?))?;
     }
@@ -64,21 +63,23 @@ pub fn close(
 }
 
 /// Answers a violation with a Close frame, if one is due.
-pub fn fail(perl: Perl, shared: &Shared, error: ProtocolError, after: &mut After) -> Result<bool, SendError> {
-    let connection = &mut *shared.borrow_mut();
+pub fn fail(
+    perl: Perl,
+    connection: &mut Connection,
+    error: ProtocolError,
+    after: &mut After,
+) -> Result<bool, SendError> {
     write(perl, connection, &[0; 2], after, |engine, _, mask, out| Ok(engine.fail(error, mask, out)))
 }
 
 /// Writes what is queued in the handle's buffer, as far as the kernel takes it; the handle sees to the rest.
-pub fn flush(perl: Perl, shared: &Shared, after: &mut After) {
-    let connection = &mut *shared.borrow_mut();
+pub fn flush(perl: Perl, connection: &mut Connection, after: &mut After) {
     let route = connection.route(perl);
     flush_route(perl, connection, &route, after);
 }
 
 /// As [`flush`], but where Perl code would have to go on, it waits.
-pub fn flush_natively(perl: Perl, shared: &Shared) {
-    let connection = &mut *shared.borrow_mut();
+pub fn flush_natively(perl: Perl, connection: &mut Connection) {
     let route = connection.route(perl);
     is_flushed(perl, connection, &route);
 }
@@ -114,7 +115,7 @@ fn append(
     let route = connection.route(perl);
     forget_inherited(perl, connection, &route);
     let buffer = match route {
-        Route::Native { buffer, .. } | Route::Tls { buffer } => buffer,
+        Route::Native { buffer } | Route::Tls { buffer } => buffer,
         Route::PushWrite { frame } => frame,
     };
     let mark = sv::length(buffer);
@@ -139,7 +140,7 @@ fn send_uncopied(
     payload: &[u8],
     after: &mut After,
 ) -> Result<bool, SendError> {
-    let Route::Native { fd, buffer } = connection.route(perl) else { return Ok(false) };
+    let Route::Native { buffer } = connection.route(perl) else { return Ok(false) };
     let is_direct = !connection.engine.is_masked() && !connection.may_cork();
     if !is_direct || !connection.handle(perl).is_idle(buffer) {
         return Ok(false);
@@ -148,7 +149,7 @@ fn send_uncopied(
     if !connection.engine.send_header(opcode, payload.len(), &mut header)? {
         return Ok(true);
     }
-    let written = connection.handle(perl).write_vectored(fd, &header, payload);
+    let written = connection.handle(perl).write_vectored(&header, payload);
     let rest_of_header = &header[written.min(header.len())..];
     let rest_of_payload = &payload[written.saturating_sub(header.len())..];
     if !rest_of_payload.is_empty() {
@@ -180,7 +181,7 @@ fn is_flushed(perl: Perl, connection: &mut Connection, route: &Route) -> bool {
     forget_inherited(perl, connection, route);
     connection.cork = None;
     match *route {
-        Route::Native { fd, buffer } => connection.handle(perl).write_queued(fd, buffer),
+        Route::Native { buffer } => connection.handle(perl).write_queued(buffer),
         Route::Tls { buffer } => sv::length(buffer) == 0,
         Route::PushWrite { frame } => sv::length(frame) == 0,
     }
@@ -188,7 +189,7 @@ fn is_flushed(perl: Perl, connection: &mut Connection, route: &Route) -> bool {
 
 /// Frames that were waiting when this process was forked off are its parent's to write.
 fn forget_inherited(perl: Perl, connection: &mut Connection, route: &Route) {
-    let (Route::Native { buffer, .. } | Route::Tls { buffer }) = *route else { return };
+    let (Route::Native { buffer } | Route::Tls { buffer }) = *route else { return };
     let Some(cork) = connection.cork.take_if(|cork| cork.forks != mask_keys::fork_generation()) else { return };
     if cork.mark < sv::length(buffer) {
         // SAFETY: a plain string, made shorter.
