@@ -20,11 +20,29 @@ use super::ffi::{
 };
 
 xs_boot! {
-    module = "AnyEvent::WebSocket::Native";
+    module = "AnyEvent::WebSocket::Native::Subs";
     package = "AnyEvent::WebSocket::Native";
     subs = [library_version];
     package = "AnyEvent::WebSocket::Connection";
     subs = [send, _attach, _can_close, _close, _dispatch, _flush, _resume, _send_frame, _start, _transport_closed];
+}
+
+/// What XSLoader calls. `xs_boot!` neither checks the perl nor keeps its stack: the C half does, around it.
+#[cfg(perl_useithreads)]
+#[unsafe(no_mangle)]
+#[allow(non_snake_case, missing_docs)]
+pub unsafe extern "C" fn boot_AnyEvent__WebSocket__Native(perl: *mut libperl_rs::PerlInterpreter, cv: *mut CV) {
+    // SAFETY: perl's own arguments, passed on.
+    unsafe { ffi::ws_boot(perl, cv) }
+}
+
+/// What XSLoader calls, in a perl without threads.
+#[cfg(not(perl_useithreads))]
+#[unsafe(no_mangle)]
+#[allow(non_snake_case, missing_docs)]
+pub unsafe extern "C" fn boot_AnyEvent__WebSocket__Native(cv: *mut CV) {
+    // SAFETY: perl's own argument, passed on.
+    unsafe { ffi::ws_boot(cv) }
 }
 
 /// What every XSUB is given.

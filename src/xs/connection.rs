@@ -1,12 +1,13 @@
 //! One connection's state, and how Perl values hold it.
 
+use super::buffer::PerlBuffer;
 use super::dispatch::Job;
 use super::ffi::{self, Perl};
 use super::handle::{Handle, Route};
 use super::mask_keys;
 use super::message::Messages;
 use super::receive::Inbox;
-use super::sv::{self, PerlBuffer};
+use super::sv;
 use crate::engine::{self, Config, ProtocolError};
 use libperl_rs::{AV, HV, SV, thx};
 use std::cell::RefCell;

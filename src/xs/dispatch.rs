@@ -5,11 +5,12 @@
 //! again, and then those behind it are called before any later message is looked at.
 
 use super::after::{After, shim};
+use super::buffer::PerlBuffer;
 use super::connection::{Connection, Shared};
 use super::ffi::{self, Perl};
 use super::handle::Route;
 use super::send;
-use super::sv::{self, PerlBuffer};
+use super::sv;
 use crate::engine::{CloseFrame, ControlPayload, Event, Opcode, Payload, ProtocolError};
 use libperl_rs::{AV, SV, thx};
 use std::cell::RefCell;

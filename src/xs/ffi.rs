@@ -13,6 +13,7 @@ unsafe extern "C" {
     pub fn ws_reserve(perl: Perl, sv: *mut SV, extra: usize) -> *mut c_char;
     pub fn ws_set_length(sv: *mut SV, len: usize);
     pub fn ws_empty(perl: Perl, sv: *mut SV, keep: usize);
+    pub fn ws_take_buffer(sv: *mut SV, capacity: *mut usize) -> *mut c_char;
     pub fn ws_state_attach(perl: Perl, sv: *mut SV, state: *mut c_void, keeps: *mut SV);
     pub fn ws_state(perl: Perl, sv: *mut SV) -> *mut *mut c_void;
     pub fn ws_new_readable(perl: Perl, state: *mut c_void) -> *mut SV;
@@ -35,7 +36,7 @@ macro_rules! trampolines {
 
 trampolines! {
     ws_xs_send ws_xs_send_frame ws_xs_attach ws_xs_start ws_xs_resume ws_xs_flush ws_xs_can_close ws_xs_close
-    ws_xs_transport_closed ws_xs_library_version ws_xs_dispatch
+    ws_xs_transport_closed ws_xs_library_version ws_xs_dispatch ws_boot
 }
 
 /// What a trampoline calls.

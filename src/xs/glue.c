@@ -332,6 +332,19 @@ void ws_empty(void *thx, SV *sv, STRLEN keep)
     ws_set_length(sv, 0);
 }
 
+/* Takes the memory of a plain string that nobody else has, and leaves it without a value. */
+char *ws_take_buffer(SV *sv, STRLEN *capacity)
+{
+    char *buffer = SvPVX(sv);
+
+    *capacity = SvLEN(sv);
+    SvPV_set(sv, NULL);
+    SvLEN_set(sv, 0);
+    SvCUR_set(sv, 0);
+    (void)SvOK_off(sv);
+    return buffer;
+}
+
 /* Ext magic ties Rust state to a Perl value: freed with it, and absent from its copy in another thread. */
 static int state_free(pTHX_ SV *sv, MAGIC *mg)
 {
@@ -419,4 +432,22 @@ SV *ws_located(void *thx, const char *text, STRLEN len)
     TAKE_THX(thx);
 
     return newSVsv(mess_sv(newSVpvn_flags(text, len, SVs_TEMP), TRUE));
+}
+
+/* Registers the XSUBs: what xs_boot! writes. */
+extern void boot_AnyEvent__WebSocket__Native__Subs(pTHX_ CV *cv);
+
+/* xs_boot! leaves out the handshake, by which perl refuses a library built for another perl and learns the file name
+ * that newXS_deffile() needs, and it returns to a fixed stack position: so it gets a stack of its own. */
+void ws_boot(pTHX_ CV *cv)
+{
+    dXSBOOTARGSAPIVERCHK;
+    PERL_UNUSED_VAR(items);
+    PUSHSTACKi(PERLSI_UNKNOWN);
+    PUTBACK;
+    boot_AnyEvent__WebSocket__Native__Subs(aTHX_ cv);
+    SPAGAIN;
+    POPSTACK;
+    PUTBACK;
+    Perl_xs_boot_epilog(aTHX_ ax);
 }

@@ -1,13 +1,15 @@
 //! Message objects, as the class in Message.pm makes them: a blessed hash with `body` and `opcode`.
 
+use super::buffer::{PerlBuffer, SpareBuffers};
 use super::ffi::{self, Perl};
 use super::keys::{Key, KeyTable};
 use super::sv;
+use crate::engine::MessageBuffer;
 use libperl_rs::{CV, HV, SV, SVf_IOK, SVf_IsCOW, SVf_POK, SVp_IOK, SVp_POK, svtype, thx, xpv, xpvhv};
 use std::cell::Cell;
 
 const CLASS: &[u8] = b"AnyEvent::WebSocket::Message";
-/// A message whose body has more memory than this, bytes, is not kept for the next one.
+/// Of a message whose body has more memory than this, bytes, only that memory is kept.
 const MAX_SPARE_BODY: usize = 4096;
 const TYPE_MASK: u32 = 0xff;
 
@@ -21,6 +23,7 @@ pub struct Messages {
     /// The XSUB that calls callbacks.
     pub dispatch_loop: *mut CV,
     class: *mut HV,
+    pub spares: SpareBuffers,
     /// A reference to a message that nobody else has.
     spare: Cell<Option<*mut SV>>,
     /// The flags of a message's hash as we made it: without magic, weak references, iterators or locks.
@@ -44,6 +47,7 @@ impl Messages {
             keys,
             dispatch_loop,
             class,
+            spares: SpareBuffers::default(),
             spare: Cell::new(None),
             pristine: Cell::new(0),
             generation: Cell::new(None),
@@ -52,6 +56,12 @@ impl Messages {
 
     /// A reference to a message with these octets.
     pub fn message(&self, opcode: u8, octets: &[u8]) -> *mut SV {
+        if octets.len() > MAX_SPARE_BODY {
+            let mut buffer = PerlBuffer::default();
+            self.spares.reserve(&mut buffer, octets.len(), octets.len());
+            buffer.extend_from_slice(octets);
+            return self.message_with_body(opcode, buffer.into_sv(self.perl));
+        }
         let Some(spare) = self.spare.take() else {
             return self.message_with_body(opcode, sv::new_string(self.perl, octets));
         };
@@ -81,27 +91,34 @@ impl Messages {
 
     /// Keeps a message for the next one, if it is as it was made and nobody but the caller has any part of it.
     pub fn keep(&self, message: *mut SV) {
-        if self.spare.get().is_none() && self.is_unused(message) && self.has_no_destructor() {
+        let Some(body) = self.unused_body(message).filter(|_| self.has_no_destructor()) else { return };
+        // SAFETY: a plain string.
+        if unsafe {
+            (*(*body).sv_any.cast::<xpv>()).xpv_len_u.xpvlenu_len > MAX_SPARE_BODY && (*body).sv_flags & SVf_IsCOW == 0
+        } {
+            self.spares.keep_memory_of(body);
+        } else if self.spare.get().is_none() {
             self.spare.set(Some(sv::retain(message)));
         }
     }
 
-    fn is_unused(&self, message: *mut SV) -> bool {
-        let Some(object) = sv::referent(message) else { return false };
+    /// The body of a message that nobody else has any part of, and that is as it was made.
+    fn unused_body(&self, message: *mut SV) -> Option<*mut SV> {
+        let object = sv::referent(message)?;
         // SAFETY: the reference, its hash and the values in it are live; the flags tell what they are.
         unsafe {
             let is_sole = (*message).sv_refcnt == 1 && (*object).sv_refcnt == 1;
             if !is_sole || (*object).sv_flags != self.pristine.get() || thx::SvSTASH(self.perl, object) != self.class {
-                return false;
+                return None;
             }
             let hv: *mut HV = object.cast();
             if (*(*hv).sv_any.cast::<xpvhv>()).xhv_keys != 2 {
-                return false;
+                return None;
             }
-            let Some((body, code)) = self.slots(hv) else { return false };
-            is_plain(body, svtype::SVt_PV, SVf_POK | SVp_POK)
-                && (*(*body).sv_any.cast::<xpv>()).xpv_len_u.xpvlenu_len <= MAX_SPARE_BODY
-                && is_plain(code, svtype::SVt_IV, SVf_IOK | SVp_IOK)
+            let (body, code) = self.slots(hv)?;
+            let is_plain =
+                is_plain(body, svtype::SVt_PV, SVf_POK | SVp_POK) && is_plain(code, svtype::SVt_IV, SVf_IOK | SVp_IOK);
+            is_plain.then_some(body)
         }
     }
 

@@ -126,7 +126,7 @@ fn read(shared: &Shared, fd: RawFd) -> Read {
     };
     // A length in a header is a claim: memory is taken as the payload arrives.
     let ahead = (buffer.len().max(READ_SIZE) as u64).min(missing) as usize;
-    buffer.reserve(ahead);
+    connection.messages.spares.reserve(buffer, ahead, usize::try_from(missing).unwrap_or(usize::MAX));
     let (start, room) = buffer.spare();
     // SAFETY: the buffer's own spare memory.
     let read = unsafe { handle::read(fd, start, room.min(ahead)) };

@@ -1,6 +1,7 @@
 //! From the program to the transport.
 
 use super::after::{After, shim};
+use super::buffer::PerlBuffer;
 use super::connection::{Connection, Cork, Shared};
 use super::ffi::{self, Perl};
 use super::handle::Route;
@@ -25,7 +26,7 @@ pub enum SendError {
     Buffer,
 }
 
-type Engine = crate::engine::Connection<sv::PerlBuffer>;
+type Engine = crate::engine::Connection<PerlBuffer>;
 
 /// Sends one frame, if the connection still sends.
 pub fn send(perl: Perl, shared: &Shared, opcode: u8, payload: &[u8], after: &mut After) -> Result<(), SendError> {

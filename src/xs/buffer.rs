@@ -1,0 +1,138 @@
+//! Memory for message bodies.
+
+use super::ffi::{self, Perl};
+use crate::engine::MessageBuffer;
+use libperl_rs::{Perl_safesysfree, Perl_safesysrealloc, SV, SV_HAS_TRAILING_NUL, thx};
+use std::cell::RefCell;
+use std::ptr::null_mut;
+use std::slice;
+
+/// How much memory of large messages an interpreter keeps for the next ones, bytes.
+const MAX_SPARE_MEMORY: usize = 4 * 1024 * 1024;
+
+/// Memory of large messages that are gone. Without it a stream of large messages would have the kernel hand out and zero
+/// every page anew. It is one interpreter's, as perl may count whose memory is whose.
+#[derive(Default)]
+pub struct SpareBuffers(RefCell<Vec<PerlBuffer>>);
+
+impl SpareBuffers {
+    /// Keeps the memory of a plain string that nobody else has, as far as there is room.
+    pub fn keep_memory_of(&self, sv: *mut SV) {
+        let mut capacity = 0;
+        // SAFETY: promised by the caller; the memory is from perl's allocator.
+        let start = unsafe { ffi::ws_take_buffer(sv, &raw mut capacity) };
+        let buffer = PerlBuffer { start: start.cast(), len: 0, capacity };
+        let mut spares = self.0.borrow_mut();
+        if spares.iter().map(|spare| spare.capacity).sum::<usize>() + capacity <= MAX_SPARE_MEMORY {
+            spares.push(buffer);
+        }
+    }
+
+    /// Makes room for `extra` bytes in `buffer`; for all of the `missing` ones, if there is spare memory for them.
+    pub fn reserve(&self, buffer: &mut PerlBuffer, extra: usize, missing: usize) {
+        if buffer.len + extra < buffer.capacity {
+            return;
+        }
+        match self.take(buffer.len.saturating_add(missing).saturating_add(1)) {
+            Some(mut spare) => {
+                spare.extend_from_slice(buffer.as_mut_slice());
+                *buffer = spare;
+            }
+            None => buffer.reserve(extra),
+        }
+    }
+
+    fn take(&self, needed: usize) -> Option<PerlBuffer> {
+        let mut spares = self.0.borrow_mut();
+        let fits = |spare: &PerlBuffer| (needed..needed.saturating_mul(4)).contains(&spare.capacity);
+        let (index, _) = spares.iter().enumerate().filter(|(_, s)| fits(s)).min_by_key(|(_, s)| s.capacity)?;
+        Some(spares.swap_remove(index))
+    }
+}
+
+/// A message that grows in memory of perl's allocator, so that it becomes a scalar without a copy.
+#[derive(Debug)]
+pub struct PerlBuffer {
+    start: *mut u8,
+    len: usize,
+    capacity: usize,
+}
+
+impl Default for PerlBuffer {
+    fn default() -> Self {
+        Self { start: null_mut(), len: 0, capacity: 0 }
+    }
+}
+
+impl PerlBuffer {
+    /// Makes room for `extra` bytes and one more, for the NUL that perl wants behind a string.
+    pub fn reserve(&mut self, extra: usize) {
+        let needed = self.len.checked_add(extra).and_then(|n| n.checked_add(1)).expect("fits the address space");
+        if needed <= self.capacity {
+            return;
+        }
+        self.capacity = needed.max(self.capacity.saturating_mul(2)).max(64);
+        // SAFETY: `start` is null or came from the same allocator.
+        self.start = unsafe { Perl_safesysrealloc(self.start.cast(), self.capacity).cast() };
+    }
+
+    /// How many bytes are in it.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The reserved memory behind the message, for read(2).
+    pub fn spare(&mut self) -> (*mut u8, usize) {
+        // SAFETY: within the allocation, or null with no room.
+        let start = if self.start.is_null() { null_mut() } else { unsafe { self.start.add(self.len) } };
+        (start, self.capacity.saturating_sub(self.len + 1))
+    }
+
+    /// Counts `count` bytes of the spare memory as part of the message.
+    ///
+    /// # Safety
+    /// They are initialised.
+    pub unsafe fn add_len(&mut self, count: usize) {
+        self.len += count;
+        assert!(self.len < self.capacity);
+    }
+
+    /// Becomes a Perl string.
+    pub fn into_sv(mut self, perl: Perl) -> *mut SV {
+        self.reserve(0);
+        // SAFETY: `start` has `len` initialised bytes and room for the NUL; its ownership goes to the scalar.
+        unsafe {
+            *self.start.add(self.len) = 0;
+            let sv = thx::Perl_newSV(perl, 0);
+            thx::Perl_sv_usepvn_flags(perl, sv, self.start.cast(), self.len, SV_HAS_TRAILING_NUL);
+            self.start = null_mut();
+            sv
+        }
+    }
+}
+
+impl MessageBuffer for PerlBuffer {
+    fn extend_from_slice(&mut self, payload: &[u8]) {
+        self.reserve(payload.len());
+        // SAFETY: room was reserved, and `payload` is not part of it.
+        unsafe {
+            self.start.add(self.len).copy_from_nonoverlapping(payload.as_ptr(), payload.len());
+            self.add_len(payload.len());
+        }
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [u8] {
+        if self.len == 0 {
+            return &mut [];
+        }
+        // SAFETY: `len` bytes are initialised, and ours.
+        unsafe { slice::from_raw_parts_mut(self.start, self.len) }
+    }
+}
+
+impl Drop for PerlBuffer {
+    fn drop(&mut self) {
+        // SAFETY: null or from this allocator, and no one else's.
+        unsafe { Perl_safesysfree(self.start.cast()) };
+    }
+}
