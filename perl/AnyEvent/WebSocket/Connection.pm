@@ -4,7 +4,7 @@ use strict;
 use warnings;
 use AnyEvent::WebSocket::Native ();
 
-our $VERSION = $AnyEvent::WebSocket::Native::VERSION;
+our $VERSION = '1.000';
 
 my $backend = AnyEvent::WebSocket::Native::load_class('Connection', __FILE__);
 

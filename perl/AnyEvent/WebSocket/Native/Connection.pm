@@ -16,6 +16,15 @@ use Scalar::Util ();
 
 AnyEvent::WebSocket::Native::load_library();
 
+# Programs count on the original loading this. It would reset the limits that a program has set before.
+{
+  no warnings 'once';
+  my @limits = ($Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE, $Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT);
+  require Protocol::WebSocket::Frame;
+  $Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE = $limits[0] if defined $limits[0];
+  $Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT = $limits[1] if defined $limits[1];
+}
+
 our $DEFAULT_CLOSE_CODE = $ENV{ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE} || 1005;
 
 # Never meant for the wire: the code of a Close frame without one.
@@ -152,7 +161,8 @@ sub _send_anything
   my($opcode, $body) = (1, $message);
   if(ref $message)
   {
-    Carp::croak('send takes a string or an object with opcode and body') unless Scalar::Util::blessed $message;
+    Carp::croak('send takes a string or an object with opcode and body')
+      unless Scalar::Util::blessed $message && ($message->can('opcode') && $message->can('body') || $message->can('AUTOLOAD'));
     ($opcode, $body) = ($message->opcode, $message->body);
   }
   my $error = _send_frame($self, _opcode_number($opcode), _octets($body));

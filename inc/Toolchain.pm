@@ -1,0 +1,100 @@
+package Toolchain;
+
+# What building the Rust extension needs, and how to find out that it is not there.
+
+use strict;
+use warnings;
+use Config;
+use File::Spec::Functions qw(catfile path);
+
+# Returns what is missing, each as a phrase that names its Debian package.
+sub missing {
+    my ($rust_version) = @_;
+    return (
+        _rust($rust_version),
+        (find_program($Config{make}) ? () : "$Config{make} (Debian package make)"),
+        _c_compiler(),
+        (-e catfile($Config{archlibexp}, 'CORE', 'perl.h') ? ()
+            : "perl's headers for $^X (Debian package libperl-dev)"),
+        (_find_libclang() ? () : 'libclang (Debian package libclang-dev)'),
+    );
+}
+
+# cargo itself, looked for also where rustup puts it: sudo and cron drop that from PATH.
+sub find_cargo {
+    my $home = $ENV{CARGO_HOME} || ($ENV{HOME} ? catfile($ENV{HOME}, '.cargo') : '');
+    return $ENV{CARGO} || find_program('cargo') || ($home && _executable(catfile($home, 'bin', 'cargo')));
+}
+
+# What was built for one perl is built anew when PERL names another file, but not when perl was upgraded in its place.
+# libperl-sys leaves a note of the perl that it made its bindings for.
+sub forget_upgraded_perl {
+    my $target = $ENV{CARGO_TARGET_DIR} || 'target';
+    for my $note (glob "'$target'/release/build/libperl-sys-*/out/perl-identity.txt") {
+        open my $file, '<', $note or next;
+        next if index(<$file> // '', "$Config{version} $Config{archname} ") == 0;
+        print "What is built in $target was built for another perl: it will be built anew\n";
+        my @packages = map { ('--package', $_) } qw(libperl-sys libperl-rs libperl-macros anyevent-websocket);
+        return system find_cargo(), qw(clean --quiet --release --target-dir), $target, @packages;
+    }
+    return;
+}
+
+sub find_program {
+    my ($name) = @_;
+    return _executable($name) if $name =~ m{/};
+    return (grep { defined } map { _executable(catfile($_, $name)) } path())[0];
+}
+
+sub _executable { return -x $_[0] && !-d _ ? $_[0] : undef }
+
+sub _rust {
+    my ($wanted) = @_;
+    my $where = 'by rustup, or Debian packages cargo and rustc where they are that new';
+    my $cargo = find_cargo() or return "cargo, of Rust $wanted or newer ($where)";
+    my $version = _output($cargo, '--version');
+    my ($found) = $version =~ /^cargo (\d+\.\d+)/ or return "a working cargo ($cargo --version fails; $where)";
+    return _newer_or_same($found, $wanted) ? () : "Rust $wanted or newer (this one is $found; $where)";
+}
+
+sub _newer_or_same {
+    my ($found, $wanted) = map { [split /\./] } @_;
+    return $found->[0] <=> $wanted->[0] ? $found->[0] > $wanted->[0] : $found->[1] >= $wanted->[1];
+}
+
+# rustc links with cc whatever CC says; the cc crate compiles with CC.
+sub _c_compiler {
+    my ($cc) = split ' ', $ENV{CC} || 'cc';
+    my @missing = grep { !find_program($_) } $cc eq 'cc' ? 'cc' : ('cc', $cc);
+    return map { "the C compiler $_ (Debian package gcc)" } @missing;
+}
+
+# Looks where the crate clang-sys looks: only in LIBCLANG_PATH (a file or a directory) if that is set.
+sub _find_libclang {
+    my $given = $ENV{LIBCLANG_PATH};
+    return _has_libclang($given) || -f $given if defined $given;
+
+    my ($prefix) = split /\n/, _output($ENV{LLVM_CONFIG_PATH} || 'llvm-config', '--prefix');
+    my @dirs = map { split /:/, $_ // '' } @ENV{qw(LD_LIBRARY_PATH LIBRARY_PATH)};
+    push @dirs, map { "$prefix/$_" } qw(lib lib64) if $prefix;
+    push @dirs, map { glob } qw(
+        /usr/local/llvm*/lib* /usr/local/lib*/*/* /usr/local/lib*/* /usr/local/lib*
+        /usr/lib*/*/* /usr/lib*/* /usr/lib*
+        /Library/Developer/CommandLineTools/usr/lib /usr/local/opt/llvm*/lib);
+    return !!grep { _has_libclang($_) } @dirs;
+}
+
+sub _has_libclang {
+    my ($dir) = @_;
+    opendir my $handle, $dir or return 0;
+    # libclang-cpp is another library.
+    return !!grep { /^libclang(?:-(?!cpp)[^\/]*)?\.(?:so(?:\..*)?|dylib)$/ && -e "$dir/$_" } readdir $handle;
+}
+
+sub _output {
+    my ($name, @arguments) = @_;
+    my $program = find_program($name) or return '';
+    return `"$program" @arguments 2>/dev/null` // '';
+}
+
+1;
