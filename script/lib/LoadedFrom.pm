@@ -1,0 +1,28 @@
+package LoadedFrom;
+
+# For script/upstream-suite, which has every perl of a test run load this: writes down, when the process ends, which
+# AnyEvent::WebSocket::Connection it used and on which loop.
+
+use strict;
+use warnings;
+
+# The suite loads EV where it can, and Mojolicious, the peer of some of its tests, then serves on EV: on any other loop
+# the two would wait for each other. So EV must seem not to be installed, and those tests skip themselves.
+unshift @INC, sub {
+    my (undef, $file) = @_;
+    return if $file !~ m{^EV(?:/|\.pm$)};
+    die "Can't locate $file in \@INC (hidden by ", __PACKAGE__, ")\n";
+} if ($ENV{PERL_ANYEVENT_MODEL} // 'EV') ne 'EV';
+
+END {
+    local $?;
+    if (my $from = $INC{'AnyEvent/WebSocket/Connection.pm'}) {
+        no warnings 'once';
+        my $backend = eval { AnyEvent::WebSocket::Connection->backend } // 'none';
+        if (open my $log, '>>', $ENV{LOADED_FROM_LOG}) {
+            print {$log} join("\t", $0, $backend, $AnyEvent::MODEL || 'no loop', $from), "\n";
+        }
+    }
+}
+
+1;
