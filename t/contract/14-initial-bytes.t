@@ -1,0 +1,173 @@
+# Construction: bytes already in the handle are delivered later, in order, none lost.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use Test::More;
+use WebSocketTest;
+
+# A connection whose handle has read these bytes before, as after a handshake, and the peer.
+sub connection_with {
+    my ($bytes, %args) = @_;
+    my ($left, $right) = socket_pair();
+    my $peer = WebSocketTest::Peer->new($right);
+    my $handle = AnyEvent::Handle->new(fh => $left);
+    $handle->{rbuf} = $bytes;
+    delete($args{prepare})->($peer, $handle) if $args{prepare};
+    return (AnyEvent::WebSocket::Connection->new(handle => $handle, %args), $peer, $handle);
+}
+
+my @bodies = map { "message $_" } 1 .. 20;
+my $frames = join '', map { text($_) } @bodies;
+
+subtest 'complete messages' => sub {
+    my ($connection, $peer, $handle) = connection_with($frames);
+    is $handle->{rbuf}, '', 'the bytes are taken at once';
+    my $seen = recorder($connection);
+    is_deeply $seen->order, [], 'no callback runs before control is back in the event loop';
+    is_deeply $seen->wait_messages(20)->bodies, \@bodies, 'then all of them, in order';
+};
+
+subtest 'next_message gets the first, each_message all' => sub {
+    my ($connection) = connection_with($frames);
+    my @first;
+    $connection->on(next_message => sub { push @first, $_[1]->body });
+    my $seen = recorder($connection)->wait_messages(20);
+    is_deeply \@first, ['message 1'];
+};
+
+subtest 'more arrives before control is back in the event loop' => sub {
+    my ($connection, $peer) = connection_with(text('old'), prepare => sub { $_[0]->write(text('new')) });
+    my $seen = recorder($connection)->wait_messages(2);
+    is_deeply $seen->bodies, ['old', 'new'], 'after what was there';
+};
+
+subtest 'a frame begun in the buffer' => sub {
+    for my $cut (1 .. length(text('split')) - 1) {
+        my ($connection, $peer) = connection_with(substr text('split'), 0, $cut);
+        my $seen = recorder($connection);
+        $peer->write(substr text('split'), $cut);
+        is_deeply $seen->wait_messages(1)->bodies, ['split'], "cut after $cut";
+    }
+};
+
+subtest 'the peer has already closed' => sub {
+    my ($connection) = connection_with($frames, prepare => sub { $_[0]->close });
+    my $seen = recorder($connection)->wait_finish;
+    is_deeply $seen->bodies, \@bodies, 'nothing is lost';
+    is $seen->order->[-1], 'finish', 'finish comes last';
+    is $seen->finished, 1, 'once';
+};
+
+subtest 'the peer has sent more and closed' => sub {
+    my ($connection) = connection_with($frames, prepare => sub { $_[0]->write(text('last'))->close });
+    my $seen = recorder($connection)->wait_finish;
+    is_deeply $seen->bodies, [@bodies, 'last'], 'nothing is lost';
+};
+
+subtest 'a Close frame at the end' => sub {
+    my ($connection, $peer) = connection_with($frames . close_frame(4002, 'done') . text('late'));
+    my $seen = recorder($connection);
+    is_deeply [map { $_->{opcode} } $peer->frames_to_eof], [8], 'is answered';
+    is_deeply $seen->bodies, \@bodies, 'after the messages before it, and none behind it';
+    is $connection->close_code, 4002, 'its code is kept';
+    is $connection->close_reason, 'done', 'and its reason';
+};
+
+subtest 'a ping among them' => sub {
+    my ($connection, $peer) = connection_with(text('a') . ping('p') . text('b'));
+    $connection->on(each_message => sub { $_[0]->send($_[1]->body) });
+    is_deeply [map { $_->{payload} } $peer->next_frames(3)], ['a', 'p', 'b'], 'is answered in its turn';
+};
+
+subtest 'nobody registers' => sub {
+    my ($connection, $peer) = connection_with($frames);
+    is_deeply [$peer->sync], [], 'messages without callbacks are dropped, and the connection lives';
+};
+
+subtest 'callbacks may send, close and cancel' => sub {
+    my ($connection, $peer) = connection_with(text('a') . text('b') . text('c'));
+    $connection->on(each_message => sub { $_[0]->send('got ' . $_[1]->body); $_[2]->() });
+    $connection->on(each_message => sub { $_[0]->close(4000) if $_[1]->body eq 'b' });
+    is_deeply [map { $_->{opcode} } $peer->frames_to_eof], [1, 8];
+};
+
+subtest 'the connection goes before control is back in the event loop' => sub {
+    my ($connection, $peer, $handle) = connection_with($frames);
+    my $called = 0;
+    $connection->on(each_message => sub { $called++ });
+    undef $connection;
+    undef $handle;
+    $peer->wait_eof;
+    is $called, 0, 'nothing is called';
+};
+
+subtest 'on a busy loop' => sub {
+    my ($connection) = connection_with($frames);
+    my $seen = recorder($connection);
+    my ($turns, $busy, $timer) = (0);
+    my $over = sub { $seen->messages == 20 || $turns > 20_000 };
+    $busy = sub { $turns++; $over->() ? poke() : ($timer = AE::timer 0, 0, $busy) };
+    differs 'a loop which is never idle' => 'waits for an idle loop' => sub {
+        $busy->();
+        wait_until('the messages or 20000 turns', $over);
+        is_deeply $seen->bodies, \@bodies, 'delivers';
+        cmp_ok $turns, '<=', 20_000, 'although it never becomes idle';
+    };
+    undef $busy;
+};
+
+# A connection made by the on_read of its own handle, as a client or a server does when the handshake is complete; `when`
+# says for which call of on_read.
+sub made_in_on_read {
+    my ($when, $bytes, %then) = @_;
+    my ($left, $right) = socket_pair();
+    my $peer = WebSocketTest::Peer->new($right)->write($bytes);
+    my ($made, $calls) = ({}, 0);
+    $made->{handle} = AnyEvent::Handle->new(fh => $left, on_error => sub { }, on_eof => sub { }, on_read => sub {
+        return if ++$calls < $when;
+        $made->{connection} = AnyEvent::WebSocket::Connection->new(handle => $_[0]);
+        $made->{seen} = recorder($made->{connection}) if $then{register_at_once};
+        poke();
+    });
+    settle() if $when > 1;
+    $peer->half_close if $then{eof};
+    wait_until('the connection', sub { $made->{connection} });
+    return ($made->{seen} || recorder($made->{connection}), $made->{connection}, $peer);
+}
+
+subtest 'made inside on_read' => sub {
+    for my $at_once (0, 1) {
+        my ($seen, $connection, $peer) = made_in_on_read(1, $frames, register_at_once => $at_once);
+        is_deeply $seen->wait_messages(20)->bodies, \@bodies, 'callbacks registered ' . ($at_once ? 'at once' : 'later');
+        is_deeply [$peer->sync], [], 'the connection is open';
+    }
+};
+
+differs 'made inside on_read when EOF has been seen already' => 'loses the messages' => sub {
+    for my $at_once (0, 1) {
+        my ($seen, $connection, $peer) = made_in_on_read(2, $frames, eof => 1, register_at_once => $at_once);
+        $seen->wait_finish;
+        is_deeply $seen->bodies, \@bodies, 'callbacks registered ' . ($at_once ? 'at once' : 'later') . ': all are delivered';
+        is $seen->order->[-1], 'finish', 'finish is last';
+    }
+};
+
+differs 'a violation behind messages' => 'drops the messages before it' => sub {
+    my ($connection, $peer) = connection_with($frames . frame(opcode => 3) . text('late'));
+    my $seen = recorder($connection)->wait_parse_error;
+    is_deeply $seen->bodies, \@bodies, 'they are delivered first';
+    is_deeply $seen->order, [('message') x 20, 'parse_error'], 'then parse_error';
+    is_deeply [map { close_of($_) } $peer->frames_to_eof]->[0], 1002, 'the peer sees the code';
+};
+
+differs 'a die in a callback for such a message' => 'calls no parse_error' => sub {
+    my ($connection, $peer) = connection_with($frames);
+    my $seen = recorder($connection);
+    $connection->on(next_message => sub { die "in callback\n" });
+    is_deeply $seen->wait_parse_error->errors, ["in callback\n"], 'reaches parse_error';
+    $peer->wait_eof;
+    is_deeply $seen->bodies, [], 'and the connection is down';
+};
+
+done_testing;

@@ -1,0 +1,278 @@
+package WebSocketTest;
+
+=head1 NAME
+
+WebSocketTest - what the contract tests share
+
+=head1 SYNOPSIS
+
+    use FindBin;
+    use lib "$FindBin::Bin/../lib";
+    use WebSocketTest;
+
+    my ($connection, $peer) = connection_and_peer(max_fragments => 3);
+    my $seen = recorder($connection);
+    $peer->write(text('hello'));
+    $seen->wait_messages(1);
+
+    differs 'reserved opcode' => 'ignores it' => sub { ... };
+
+=head1 DESCRIPTION
+
+The files of F<t/contract> run against this project and against the original (C<ANYEVENT_WEBSOCKET_PP=1>, or without
+C<-b> where the original is installed). C<differs> marks what the contract does otherwise than the original, C<after_044> what the original of 0.44 could not yet.
+
+With C<WEBSOCKET_TEST_BACKEND=rust> (or C<pp>) a file dies when it has got the other one by accident.
+
+All waiting is for an event, under a watchdog (10 seconds, or C<WEBSOCKET_TEST_TIMEOUT>), and dies at the caller's line.
+Frames: see L<WebSocketTest::Frame>; the raw end: L<WebSocketTest::Peer>; callbacks' log: L<WebSocketTest::Recorder>.
+
+=cut
+
+use strict;
+use warnings;
+
+BEGIN { delete @ENV{qw(ANYEVENT_WEBSOCKET_STRICT ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE)} }
+
+use AnyEvent;
+use AnyEvent::Handle;
+use AnyEvent::WebSocket::Connection;
+use Carp;
+use Exporter 'import';
+use Fcntl qw(F_SETFD);
+use POSIX ();
+use Scalar::Util qw(refaddr);
+use Socket;
+use Test::More ();
+use WebSocketTest::Frame;
+use WebSocketTest::Peer;
+use WebSocketTest::Recorder;
+
+our @EXPORT = (
+    qw(backend is_original is_044 differs after_044),
+    qw(socket_pair tcp_pair connection_on connection_and_peer connection_pair recorder),
+    qw(wait_until poke turn settle after next_event),
+    qw(refused_ok run_perl spawn_perl fork_child reap warnings_of),
+    @WebSocketTest::Frame::EXPORT,
+);
+our @CARP_NOT = qw(WebSocketTest::Peer WebSocketTest::Recorder);
+
+# A callback or a loop that never returns must not hang the run.
+alarm 150;
+
+sub backend {
+    my $can = AnyEvent::WebSocket::Connection->can('backend');
+    return $can ? AnyEvent::WebSocket::Connection->$can : 'pp';
+}
+
+my $wanted = $ENV{WEBSOCKET_TEST_BACKEND};
+die "the backend is '@{[ backend() ]}', not '$wanted'\n" if $wanted && $wanted ne backend();
+
+sub is_original { backend() eq 'pp' }
+
+# differs 'row of the contract' => 'what the original does' => sub { tests }
+sub differs {
+    my ($row, $original, $tests) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    return Test::More::subtest($row => $tests) unless is_original();
+  SKIP: { Test::More::skip("$row: the original $original", 1) }
+}
+
+# after_044 $name => sub { tests }: what the original of 0.44 could not do: max_fragments, next_message in next_message
+sub is_044 { is_original() && !AnyEvent::WebSocket::Connection->can('max_fragments') }
+
+sub after_044 {
+    my ($name, $tests) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    return Test::More::subtest($name => $tests) unless is_044();
+  SKIP: { Test::More::skip("$name: not yet in the original's 0.44", 1) }
+}
+
+# --- sockets and connections
+
+sub socket_pair {
+    socketpair my $left, my $right, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!";
+    return ($left, $right);
+}
+
+sub tcp_pair {
+    socket my $listener, PF_INET, SOCK_STREAM, 0 or die "socket: $!";
+    bind $listener, pack_sockaddr_in(0, INADDR_LOOPBACK) or die "bind: $!";
+    listen $listener, 1 or die "listen: $!";
+    socket my $left, PF_INET, SOCK_STREAM, 0 or die "socket: $!";
+    connect $left, getsockname $listener or die "connect: $!";
+    accept my $right, $listener or die "accept: $!";
+    return ($left, $right);
+}
+
+# The connection on a given file handle; `class` and `handle` (a hash for AnyEvent::Handle->new) may be among the rest.
+sub connection_on {
+    my ($fh, %args) = @_;
+    my $class = delete $args{class} || 'AnyEvent::WebSocket::Connection';
+    my $handle = AnyEvent::Handle->new(fh => $fh, %{ delete $args{handle} || {} });
+    return $class->new(handle => $handle, %args);
+}
+
+# connection_and_peer(%new), with tcp => 1 for TCP instead of a UNIX socket pair
+sub connection_and_peer {
+    my (%args) = @_;
+    my ($left, $right) = delete $args{tcp} ? tcp_pair() : socket_pair();
+    return (connection_on($left, %args), WebSocketTest::Peer->new($right));
+}
+
+sub connection_pair {
+    my ($left_args, $right_args) = @_;
+    my ($left, $right) = socket_pair();
+    return (connection_on($left, %{ $left_args || {} }), connection_on($right, %{ $right_args || {} }));
+}
+
+sub recorder { WebSocketTest::Recorder->new(@_) }
+
+# --- waiting
+
+my %waiting;
+
+# Whatever a wait_until may be waiting for has perhaps happened: look again.
+sub poke { $_->send for values %waiting }
+
+# Runs the event loop until the condition holds, and returns its value. Works inside callbacks too: AnyEvent's own guard
+# against recursion is lifted, which is what happens when the outer loop is EV::run or another program's loop.
+sub wait_until {
+    my ($what, $condition, $seconds) = @_;
+    $seconds ||= $ENV{WEBSOCKET_TEST_TIMEOUT} || 10;
+    my $late;
+    AnyEvent->now_update;
+    my $watchdog = AE::timer $seconds, 0, sub { $late = 1; poke() };
+    local $AnyEvent::CondVar::Base::WAITING;
+    while (1) {
+        my $cv = AE::cv;
+        local $waiting{ refaddr $cv } = $cv;
+        if (my $value = $condition->()) { return $value }
+        croak "timed out after $seconds s waiting for $what" if $late;
+        $cv->recv;
+    }
+}
+
+# next_event($what, sub { my ($done) = @_; ... register $done ... }): the arguments of the first call of $done.
+# (A watcher among those arguments would hold itself: wrap $done there.)
+sub next_event {
+    my ($what, $register) = @_;
+    my $arguments;
+    $register->(sub { $arguments ||= [@_]; poke() });
+    wait_until($what, sub { $arguments });
+    return @$arguments;
+}
+
+# For time that has to pass: an attribute that is a time, or a check that nothing happens.
+sub after {
+    my ($seconds) = @_;
+    AnyEvent->now_update;
+    my $timer;
+    next_event("a timer of $seconds s", sub { my $done = shift; $timer = AE::timer $seconds, 0, sub { $done->() } });
+    return;
+}
+
+# A turn of the event loop in which it polls for I/O.
+sub turn {
+    my ($left, $right) = socket_pair();
+    syswrite $left, '.';
+    my $watcher;
+    next_event('own bytes', sub { my $done = shift; $watcher = AE::io $right, 0, sub { $done->() } });
+    return;
+}
+
+# Some turns and a little time: afterwards, what was going to happen has happened.
+sub settle {
+    for (1 .. 3) { turn(); after(0.001) }
+    return;
+}
+
+# --- assertions
+
+# The whole course of a violation. bytes: what breaks the rules; code: the close code the peer shall see; new: for the
+# connection; good: a sub that makes an innocent text frame; text: what the error text must match.
+sub refused_ok {
+    my ($name, %case) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    Test::More::subtest($name => sub { _refused(%case) });
+}
+
+sub _refused {
+    my (%case) = @_;
+    my $good = $case{good} || \&text;
+    my ($connection, $peer) = connection_and_peer(%{ $case{new} || {} });
+    my $seen = recorder($connection);
+    $peer->write($good->('before') . $case{bytes} . $good->('after'));
+    my @frames = $peer->frames_to_eof;
+    Test::More::is_deeply([map { $_->{opcode} } @frames], [8], 'the peer sees a Close frame, then EOF');
+    Test::More::is((@frames ? close_of($frames[0]) : ())[0], $case{code}, "with the code $case{code}");
+    Test::More::is($peer->bytes, '', 'and no stray bytes');
+    _down_ok($connection, $peer, $seen, $case{text} || qr/\S/);
+    $case{then}->($connection) if $case{then};
+}
+
+sub _down_ok {
+    my ($connection, $peer, $seen, $text) = @_;
+    my @errors = $seen->arguments('parse_error');
+    Test::More::is_deeply($seen->order, ['message', 'parse_error'], 'parse_error once, after the message before');
+    Test::More::is($errors[0] && $errors[0][0], refaddr $connection, 'parse_error gets the connection');
+    Test::More::like($errors[0] && $errors[0][1], $text, 'and a text');
+    Test::More::is(eval { $connection->send('more') }, $connection, 'send does nothing and returns the connection');
+    Test::More::is(eval { $connection->close(1000) }, $connection, 'so does close');
+    $peer->close;
+    $seen->wait_finish;
+    settle();
+    Test::More::is_deeply($seen->order, ['message', 'parse_error', 'finish'], 'finish once, when the peer has closed');
+}
+
+# The warnings that the code gives.
+sub warnings_of {
+    my ($code) = @_;
+    my @warnings;
+    local $SIG{__WARN__} = sub { push @warnings, @_ };
+    $code->();
+    return \@warnings;
+}
+
+# --- other processes
+
+# run_perl(\%env, $program, @arguments): (what it printed, its wait status). It has this process's @INC.
+sub run_perl {
+    my ($env, $program, @arguments) = @_;
+    local %ENV = (%ENV, %$env);
+    open my $out, '-|', $^X, (map { "-I$_" } @INC), '-e', $program, @arguments or die "cannot run $^X: $!";
+    my $printed = do { local $/; <$out> };
+    close $out;
+    return ($printed, $?);
+}
+
+# spawn_perl($fh, $program, @arguments): starts the program, with the socket as the file descriptor $ARGV[0].
+sub spawn_perl {
+    my ($fh, $program, @arguments) = @_;
+    return fork_child(sub {
+        fcntl $fh, F_SETFD, 0;
+        exec $^X, (map { "-I$_" } @INC), '-e', $program, fileno $fh, @arguments;
+    });
+}
+
+my (%status, %child);
+
+# Runs the sub in a child process, which then leaves by _exit. Returns its process id, for reap.
+sub fork_child {
+    my ($code) = @_;
+    AnyEvent::detect();
+    defined(my $pid = fork) or die "fork: $!";
+    $pid or do { $code->(); POSIX::_exit(0) };
+    $child{$pid} = AE::child $pid, sub { $status{ $_[0] } = $_[1]; poke() };
+    return $pid;
+}
+
+# Awaits the end of that child process; returns its wait status.
+sub reap {
+    my ($pid) = @_;
+    wait_until("the end of process $pid", sub { exists $status{$pid} });
+    delete $child{$pid};
+    return delete $status{$pid};
+}
+
+1;
