@@ -178,8 +178,7 @@ entries! {
     ws_rust_start = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         shared.borrow_mut().is_started = true;
-        dispatch::pump(&shared, after);
-        receive::read_natively(call.perl, &shared, after);
+        receive::on_read(call.perl, &shared, after);
     };
     /// `_resume($connection)`: goes on with the messages that wait behind one whose callback runs the event loop.
     ws_rust_resume = |call, after| {

@@ -143,8 +143,9 @@ fn read(shared: &Shared, fd: RawFd) -> Read {
 pub fn on_read(perl: Perl, shared: &Shared, after: &mut After) {
     {
         let mut connection = shared.borrow_mut();
-        let Some(buffer) = connection.handle(perl).read_buffer() else { return };
-        take_read_buffer(perl, buffer, |octets| connection.inbox.append(octets));
+        if let Some(buffer) = connection.handle(perl).read_buffer() {
+            take_read_buffer(perl, buffer, |octets| connection.inbox.append(octets));
+        }
         if !connection.is_started {
             return;
         }
@@ -154,7 +155,7 @@ pub fn on_read(perl: Perl, shared: &Shared, after: &mut After) {
 }
 
 /// Has the descriptor watched by [`readable`], if that will do for this handle.
-pub fn read_natively(perl: Perl, shared: &Shared, after: &mut After) {
+fn read_natively(perl: Perl, shared: &Shared, after: &mut After) {
     let connection = shared.borrow();
     let handle = connection.handle(perl);
     let is_plain = connection.has_usual_handle && handle.fd().is_some() && !handle.is_tls();

@@ -117,41 +117,50 @@ subtest 'on a busy loop' => sub {
     undef $busy;
 };
 
-# A connection made by the on_read of its own handle, as a client or a server does when the handshake is complete; `when`
-# says for which call of on_read.
+# A connection made by the on_read of its own handle, as a client or a server does when the handshake is complete.
+#   call: for which call of on_read; consume: how many bytes that takes first; eof: the peer closes after the first call
 sub made_in_on_read {
-    my ($when, $bytes, %then) = @_;
+    my ($bytes, %how) = (@_);
     my ($left, $right) = socket_pair();
     my $peer = WebSocketTest::Peer->new($right)->write($bytes);
     my ($made, $calls) = ({}, 0);
     $made->{handle} = AnyEvent::Handle->new(fh => $left, on_error => sub { }, on_eof => sub { }, on_read => sub {
-        return if ++$calls < $when;
+        return if ++$calls < ($how{call} || 1);
+        substr $_[0]{rbuf}, 0, $how{consume}, '';
         $made->{connection} = AnyEvent::WebSocket::Connection->new(handle => $_[0]);
-        $made->{seen} = recorder($made->{connection}) if $then{register_at_once};
+        $made->{seen} = recorder($made->{connection}) if $how{at_once};
         poke();
     });
-    settle() if $when > 1;
-    $peer->half_close if $then{eof};
+    settle() if $how{eof};
+    $peer->half_close if $how{eof};
     wait_until('the connection', sub { $made->{connection} });
-    return ($made->{seen} || recorder($made->{connection}), $made->{connection}, $peer);
+    return ($made->{seen} || recorder($made->{connection}), $peer, $made);
 }
 
-subtest 'made inside on_read' => sub {
-    for my $at_once (0, 1) {
-        my ($seen, $connection, $peer) = made_in_on_read(1, $frames, register_at_once => $at_once);
-        is_deeply $seen->wait_messages(20)->bodies, \@bodies, 'callbacks registered ' . ($at_once ? 'at once' : 'later');
-        is_deeply [$peer->sync], [], 'the connection is open';
-    }
-};
+for my $at_once (0, 1) {
+    my $when = $at_once ? 'at once' : 'when the loop has returned';
 
-differs 'made inside on_read when EOF has been seen already' => 'loses the messages' => sub {
-    for my $at_once (0, 1) {
-        my ($seen, $connection, $peer) = made_in_on_read(2, $frames, eof => 1, register_at_once => $at_once);
-        $seen->wait_finish;
-        is_deeply $seen->bodies, \@bodies, 'callbacks registered ' . ($at_once ? 'at once' : 'later') . ': all are delivered';
-        is $seen->order->[-1], 'finish', 'finish is last';
+    subtest "made inside on_read behind a handshake, callbacks registered $when" => sub {
+        my ($seen, $peer, $made) = made_in_on_read("handshake$frames", consume => 9, at_once => $at_once);
+        is_deeply $seen->wait_messages(20)->bodies, \@bodies, 'all are delivered';
+        is_deeply [$peer->sync], [], 'the connection is open';
+    };
+
+    differs "made inside on_read with nothing before it, callbacks registered $when" => 'waits for more bytes' => sub {
+        my ($seen, $peer, $made) = made_in_on_read($frames, consume => 0, at_once => $at_once);
+        is_deeply $seen->wait_messages(20)->bodies, \@bodies, 'all are delivered';
+    };
+
+    for my $consume (0, 9) {
+        differs "made inside on_read at EOF, $consume bytes consumed, callbacks registered $when" => 'may lose the messages' => sub {
+            my $bytes = 'handshake' x ($consume > 0) . $frames;
+            my ($seen, $peer, $made) = made_in_on_read($bytes, consume => $consume, at_once => $at_once, call => 2, eof => 1);
+            $seen->wait_finish;
+            is_deeply $seen->bodies, \@bodies, 'all are delivered';
+            is $seen->order->[-1], 'finish', 'finish is last';
+        };
     }
-};
+}
 
 differs 'a violation behind messages' => 'drops the messages before it' => sub {
     my ($connection, $peer) = connection_with($frames . frame(opcode => 3) . text('late'));

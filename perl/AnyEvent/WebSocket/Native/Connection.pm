@@ -75,6 +75,7 @@ sub BUILD
   $handle->on_error($finish);
   $handle->on_eof($finish);
   $handle->on_read($on_read);
+  $self->{_on_read} = $on_read;
   # The program registers its callbacks before control is back in the event loop.
   $self->{_starter} = AE::timer 0, 0, sub { $weak->_begin if $weak };
 }
@@ -113,7 +114,7 @@ sub _fragment_limit
 sub _begin
 {
   my($self) = @_;
-  delete $self->{_starter};
+  delete @$self{qw( _starter _on_read )};
   _start($self);
   my $finish = delete $self->{_early_finish};
   $self->_finish(@$finish) if $finish;
@@ -246,6 +247,8 @@ sub _finish
   my($self, $message) = @_;
   if($self->{_starter})
   {
+    # After an error the handle is about to forget what it has read.
+    $self->{_on_read}->($self->handle);
     $self->{_early_finish} ||= [$message];
     return;
   }
