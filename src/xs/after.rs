@@ -22,10 +22,12 @@ pub mod shim {
     pub const READ_ERROR: &CStr = c"AnyEvent::WebSocket::Connection::_read_error";
     /// `(handle)`: let the handle read for itself.
     pub const READ_BY_HANDLE: &CStr = c"AnyEvent::WebSocket::Connection::_read_by_handle";
-    /// `(handle, readable)`: read natively, unless reading is stopped.
+    /// `(handle, callback)`: read natively, unless reading is stopped.
     pub const READ_NATIVELY: &CStr = c"AnyEvent::WebSocket::Connection::_read_natively";
     /// `(connection)`: a dispatch with more than one frame is over.
     pub const FORGET_RECURSION: &CStr = c"AnyEvent::WebSocket::Connection::_forget_recursion";
+    /// `(connection, error or undef)`: the transport is gone.
+    pub const FINISH: &CStr = c"AnyEvent::WebSocket::Connection::_finish";
     /// `(connection, text or exception)`: it is down; tell the program.
     pub const FAILED: &CStr = c"AnyEvent::WebSocket::Connection::_failed";
     /// `(connection, message or bytes)`: a send whose argument takes Perl code to read.

@@ -11,6 +11,7 @@ use crate::engine::{CloseCode, Config, Opcode};
 use libperl_rs::{CV, SV, thx, xs_boot};
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::null_mut;
 use std::slice;
 
 use super::ffi::{
@@ -148,31 +149,23 @@ entries! {
             after.returning(sv::new_string(call.perl, error.to_string().as_bytes()));
         }
     };
-    /// `_attach($connection, $handle, \@each_message, \@next_message, $has_usual_handle, $masked, $strict,
-    /// $max_payload_size or undef, $max_fragments)`: returns the `on_read` callback.
+    /// `_attach($connection, $handle, $has_usual_handle, $masked, $strict, $max_payload_size or undef, $max_fragments)`:
+    /// returns a reference to an array of the `on_read` callback and the one for `on_eof` and `on_error`.
     ws_rust_attach = |call, after| {
+        let hash = |index| call.arg(index).and_then(sv::referent).filter(|&sv| sv::is_hash(sv)).map(|sv| sv.cast());
         let unsigned = |index| call.integer(index).and_then(|n| u64::try_from(n).ok());
         let config = Config {
-            masked: call.is_true(5),
-            strict: call.is_true(6),
-            max_payload_size: unsigned(7),
-            max_fragments: unsigned(8).unwrap_or_default(),
+            masked: call.is_true(3),
+            strict: call.is_true(4),
+            max_payload_size: unsigned(5),
+            max_fragments: unsigned(6).unwrap_or_default(),
         };
-        let shared = call.arg(0).and_then(sv::referent).and_then(|object| {
-            Connection::attach(call.perl, Parts {
-                messages: connection::messages(call.perl, call.sub.cast()),
-                object: object.cast(),
-                handle: call.arg(1)?,
-                each_message: call.arg(2)?,
-                next_message: call.arg(3)?,
-                has_usual_handle: call.is_true(4),
-                config,
-            })
-        });
-        match shared {
-            Some(shared) => after.returning(sv::new_reference(call.perl, shared.borrow().on_read.cast())),
-            None => after.croaking(call.located("handle is not an object made of a hash")),
-        }
+        let (Some(object), Some(handle)) = (hash(0), hash(1)) else {
+            return after.croaking(call.located("the connection and its handle must be hashes"));
+        };
+        let messages = connection::messages(call.perl, call.sub.cast());
+        let parts = Parts { messages, object, handle, has_usual_handle: call.is_true(2), config };
+        after.returning(sv::new_array(call.perl, Connection::attach(call.perl, parts)));
     };
     /// `_start($connection)`: delivers what has arrived so far; from now on, messages are delivered as they come.
     ws_rust_start = |call, after| {
@@ -216,17 +209,27 @@ entries! {
     ws_rust_library_version = |call, after| {
         after.returning(sv::new_string(call.perl, env!("CARGO_PKG_VERSION").as_bytes()));
     };
-    /// The watcher's callback.
-    ws_rust_readable = |call, after| {
-        if let Some(shared) = call.bound_connection() {
-            receive::readable(call.perl, &shared, after);
+    /// What arrives: the handle's `on_read` callback, which gets the handle, and that of the native watcher, which gets
+    /// whatever the event loop passes. Without a connection, what the handle has read is discarded.
+    ws_rust_on_read = |call, after| {
+        let hash = call.arg(0).and_then(sv::referent).filter(|&sv| sv::is_hash(sv));
+        match (call.bound_connection(), hash) {
+            (Some(shared), Some(hash)) if shared.borrow().handle == hash.cast() => {
+                receive::on_read(call.perl, &shared, after);
+            }
+            (Some(shared), _) => receive::readable(call.perl, &shared, after),
+            (None, Some(hash)) => after.calling(shim::DISCARD, [sv::new_reference(call.perl, hash)]),
+            (None, None) => {}
         }
     };
-    /// The handle's `on_read` callback. Without a connection, what arrives is discarded.
-    ws_rust_on_read = |call, after| match (call.bound_connection(), call.arg(0).and_then(sv::referent)) {
-        (Some(shared), _) => receive::on_read(call.perl, &shared, after),
-        (None, Some(handle)) => after.calling(shim::DISCARD, [sv::new_reference(call.perl, handle)]),
-        (None, None) => {}
+    /// The handle's `on_eof` callback, and its `on_error` callback, of which the third argument is the message.
+    ws_rust_on_end = |call, after| {
+        let Some(shared) = call.bound_connection() else { return };
+        let connection = sv::new_reference(call.perl, shared.borrow().object.cast());
+        match call.arg(2) {
+            Some(message) => after.calling(shim::FINISH, [connection, sv::retain(message)]),
+            None => after.calling(shim::FINISH, [connection]),
+        }
     };
 }
 
@@ -296,12 +299,9 @@ fn give_up(shared: &Shared) {
     }
 }
 
-/// Frees state that hung on a Perl value.
+/// Frees state that hung on a Perl value; returns a value of which a reference count is to be given up, or null.
 #[unsafe(no_mangle)]
-extern "C" fn ws_rust_free(state: *mut c_void) {
-    // A panic here has nobody to go to.
-    let _ = catch_unwind(|| {
-        // SAFETY: glue.c calls this once for each pointer it was given.
-        unsafe { connection::free(state) };
-    });
+extern "C" fn ws_rust_free(state: *mut c_void) -> *mut SV {
+    // SAFETY: glue.c calls this once for each pointer it was given. A panic here has nobody to go to.
+    catch_unwind(|| unsafe { connection::free(state) }).unwrap_or(null_mut())
 }

@@ -4,12 +4,13 @@ use super::buffer::PerlBuffer;
 use super::dispatch::Job;
 use super::ffi::{self, Perl};
 use super::handle::{Handle, Route};
+use super::keys::Key;
 use super::mask_keys;
 use super::message::Messages;
 use super::receive::Inbox;
 use super::sv;
 use crate::engine::{self, Config, ProtocolError};
-use libperl_rs::{AV, HV, SV, thx};
+use libperl_rs::{AV, HV, SV, svtype, thx};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::c_void;
@@ -25,19 +26,16 @@ pub struct Cork {
     pub forks: u32,
 }
 
-/// What belongs to one Perl object. The pointers are kept alive by the object's magic.
+/// What belongs to one Perl object.
 pub struct Connection {
     pub engine: engine::Connection<PerlBuffer>,
     pub messages: Rc<Messages>,
     /// The Perl object; null once it is gone.
     pub object: *mut HV,
+    /// Kept alive by the object's magic.
     pub handle: *mut HV,
-    /// Of `[callback, unregister]`.
-    pub each_message: *mut AV,
-    /// Of callbacks.
-    pub next_message: *mut AV,
+    /// The sub that takes what arrives; this is a reference count of it.
     pub on_read: *mut SV,
-    pub readable: *mut SV,
     /// The handle's methods are AnyEvent::Handle's own, so its insides may be used.
     pub has_usual_handle: bool,
     /// Control has been back in the event loop, so the program has had its chance to register callbacks.
@@ -77,40 +75,39 @@ impl State {
     }
 }
 
-impl Drop for State {
-    fn drop(&mut self) {
-        if let Self::Object(shared) = self {
-            shared.borrow_mut().object = null_mut();
-        }
-    }
-}
-
 /// What a connection is made of.
 pub struct Parts {
     pub messages: Rc<Messages>,
     pub object: *mut HV,
-    pub handle: *mut SV,
-    pub each_message: *mut SV,
-    pub next_message: *mut SV,
+    pub handle: *mut HV,
     pub has_usual_handle: bool,
     pub config: Config,
 }
 
 impl Connection {
-    /// Makes a connection's state, and hangs it on its object. `None` if a part is not what it should be.
-    pub fn attach(perl: Perl, parts: Parts) -> Option<Shared> {
+    /// Makes a connection's state, and hangs it on its object. Returns the `on_read` callback, and the one for `on_eof`
+    /// and `on_error`.
+    pub fn attach(perl: Perl, parts: Parts) -> [*mut SV; 2] {
         mask_keys::watch_forks();
-        let referents = [parts.handle, parts.each_message, parts.next_message].map(sv::referent);
-        let [Some(handle), Some(each_message), Some(next_message)] = referents else { return None };
-        let shared = Rc::new(RefCell::new(Self {
+        let (object, handle) = (parts.object, parts.handle);
+        let shared = Rc::new(RefCell::new(Self::new(parts)));
+        let state = |make: fn(Shared) -> State| make(Rc::clone(&shared)).into_raw();
+        // SAFETY: live values.
+        let [on_read, on_end] = unsafe {
+            ffi::ws_state_attach(perl, object.cast(), state(State::Object), handle.cast());
+            [ffi::ws_new_on_read(perl, state(State::Sub)), ffi::ws_new_on_end(perl, state(State::Sub))]
+        };
+        shared.borrow_mut().on_read = sv::referent(on_read).map_or(null_mut(), sv::retain);
+        [on_read, on_end]
+    }
+
+    fn new(parts: Parts) -> Self {
+        Self {
             engine: engine::Connection::new(parts.config),
             messages: parts.messages,
             object: parts.object,
-            handle: handle.cast(),
-            each_message: each_message.cast(),
-            next_message: next_message.cast(),
+            handle: parts.handle,
             on_read: null_mut(),
-            readable: null_mut(),
             has_usual_handle: parts.has_usual_handle,
             is_started: false,
             inbox: Inbox::default(),
@@ -121,24 +118,14 @@ impl Connection {
             cork: None,
             jobs: VecDeque::new(),
             failure: None,
-        }));
-        // SAFETY: live values; the array takes over the references it is given.
-        unsafe {
-            let on_read = ffi::ws_new_on_read(perl, State::Sub(Rc::clone(&shared)).into_raw());
-            let readable = ffi::ws_new_readable(perl, State::Sub(Rc::clone(&shared)).into_raw());
-            let kept = thx::Perl_newAV(perl);
-            for referent in [handle, each_message, next_message] {
-                thx::Perl_av_push(perl, kept, sv::new_reference(perl, referent));
-            }
-            thx::Perl_av_push(perl, kept, on_read);
-            thx::Perl_av_push(perl, kept, readable);
-            ffi::ws_state_attach(perl, parts.object.cast(), State::Object(Rc::clone(&shared)).into_raw(), kept.cast());
-            thx::Perl_SvREFCNT_dec(perl, kept.cast());
-            let mut connection = shared.borrow_mut();
-            connection.on_read = sv::referent(on_read)?;
-            connection.readable = sv::referent(readable)?;
         }
-        Some(shared)
+    }
+
+    /// A list of callbacks, if there ever was any for that event.
+    pub fn callbacks(&self, perl: Perl, key: Key) -> Option<*mut AV> {
+        let list = self.messages.keys.fetch(perl, self.object, key).and_then(sv::referent)?;
+        // SAFETY: the list is live.
+        unsafe { (thx::SvTYPE(perl, list) == svtype::SVt_PVAV).then_some(list.cast()) }
     }
 
     /// The handle, to be looked at before any Perl code runs.
@@ -166,13 +153,21 @@ impl Connection {
     }
 }
 
-/// Frees what hung on a Perl value.
+/// Frees what hung on a Perl value. If that was an object, returns a value of which its reference count is to be given up.
 ///
 /// # Safety
 /// `state` was made by [`State::into_raw`], and is not used again.
-pub unsafe fn free(state: *mut c_void) {
+pub unsafe fn free(state: *mut c_void) -> *mut SV {
     // SAFETY: promised by the caller.
-    drop(unsafe { Box::from_raw(state.cast::<State>()) });
+    match *unsafe { Box::from_raw(state.cast::<State>()) } {
+        State::Object(shared) => {
+            let mut connection = shared.borrow_mut();
+            connection.object = null_mut();
+            connection.inbox.clear();
+            std::mem::replace(&mut connection.on_read, null_mut())
+        }
+        State::Sub(_) | State::Messages(_) => null_mut(),
+    }
 }
 
 /// What hangs on a value; `None` if nothing ever did, `Some(None)` if it has gone, or is another thread's.

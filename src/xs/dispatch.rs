@@ -9,6 +9,7 @@ use super::buffer::PerlBuffer;
 use super::connection::{Connection, Shared};
 use super::ffi::{self, Perl};
 use super::handle::Route;
+use super::keys::Key;
 use super::send;
 use super::sv;
 use crate::engine::{CloseFrame, ControlPayload, Event, Opcode, Payload, ProtocolError};
@@ -227,7 +228,7 @@ impl Connection {
             Job::Next { callback, message } => Some(Call::next_message(callback, message)),
             Job::Each { entry, message } => Some(Call::each_message(perl, entry, message)),
             Job::EachList { message } => {
-                let entries = elements(perl, self.each_message);
+                let entries = self.callbacks(perl, Key::EachMessage).into_iter().flat_map(|list| elements(perl, list));
                 self.jobs.extend(entries.map(|entry| Job::Each { entry, message: sv::retain(message) }));
                 // Freed by the loop as what it called last.
                 Some(Call { owned: [message, null_mut(), null_mut()], message, ..Call::EMPTY })
@@ -243,14 +244,19 @@ impl Connection {
 
     /// The call for a message with one callback; if there are more, they are queued.
     fn call_for(&mut self, perl: Perl, message: *mut SV) -> Option<Call> {
-        let mut each = elements(perl, self.each_message);
-        if self.jobs.is_empty() && len(perl, self.next_message) == 0 && each.len() == 1 {
+        let next = self.callbacks(perl, Key::NextMessage).filter(|&list| len(perl, list) > 0);
+        let each = self.callbacks(perl, Key::EachMessage).map(|list| elements(perl, list));
+        if let (None, Some(mut each)) = (next, each)
+            && each.len() == 1
+            && self.jobs.is_empty()
+        {
             return Some(Call::each_message(perl, each.next()?, message));
         }
-        let count = len(perl, self.next_message);
-        // SAFETY: the list is an array of ours; its elements' reference counts come with them.
-        let callbacks = (0..count).map(|_| unsafe { thx::Perl_av_shift(perl, self.next_message) });
-        self.jobs.extend(callbacks.map(|callback| Job::Next { callback, message: sv::retain(message) }));
+        if let Some(next) = next {
+            // SAFETY: the list is an array of ours; its elements' reference counts come with them.
+            let callbacks = (0..len(perl, next)).map(|_| unsafe { thx::Perl_av_shift(perl, next) });
+            self.jobs.extend(callbacks.map(|callback| Job::Next { callback, message: sv::retain(message) }));
+        }
         self.jobs.push_back(Job::EachList { message });
         None
     }

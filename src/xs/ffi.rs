@@ -16,8 +16,8 @@ unsafe extern "C" {
     pub fn ws_take_buffer(sv: *mut SV, capacity: *mut usize) -> *mut c_char;
     pub fn ws_state_attach(perl: Perl, sv: *mut SV, state: *mut c_void, keeps: *mut SV);
     pub fn ws_state(perl: Perl, sv: *mut SV) -> *mut *mut c_void;
-    pub fn ws_new_readable(perl: Perl, state: *mut c_void) -> *mut SV;
     pub fn ws_new_on_read(perl: Perl, state: *mut c_void) -> *mut SV;
+    pub fn ws_new_on_end(perl: Perl, state: *mut c_void) -> *mut SV;
     pub fn ws_class_generation(perl: Perl, class: *mut HV) -> u32;
     pub fn ws_has_destructor(perl: Perl, class: *mut HV) -> c_int;
     pub fn ws_wants_value(perl: Perl) -> c_int;

@@ -59,11 +59,11 @@ extern void ws_rust_can_close(void *thx, CV *cv, SV **args, I32 items, struct ws
 extern void ws_rust_close(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_transport_closed(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_library_version(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
-extern void ws_rust_readable(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_on_read(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
+extern void ws_rust_on_end(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern bool ws_rust_next_call(void *thx, SV *object, struct ws_call *call);
 extern void ws_rust_dispatched(void *thx, SV *object, SV *exception, bool is_exiting, struct ws_after *after);
-extern void ws_rust_free(void *state);
+extern SV *ws_rust_free(void *state);
 
 static void call_sub(pTHX_ const struct ws_sub_call *call)
 {
@@ -245,8 +245,8 @@ TRAMPOLINE(can_close)
 TRAMPOLINE(close)
 TRAMPOLINE(transport_closed)
 TRAMPOLINE(library_version)
-TRAMPOLINE(readable)
 TRAMPOLINE(on_read)
+TRAMPOLINE(on_end)
 
 /* Whether the object's class has the method from elsewhere than our library. */
 int ws_is_overridden(void *thx, HV *object, const char *name, XSUBADDR_t ours)
@@ -345,13 +345,20 @@ char *ws_take_buffer(SV *sv, STRLEN *capacity)
     return buffer;
 }
 
-/* Ext magic ties Rust state to a Perl value: freed with it, and absent from its copy in another thread. */
+/* Ext magic ties Rust state to a Perl value: freed with it, and absent from its copy in another thread. An object's has
+ * the handle as its mg_obj; when the object is gone, nobody is left to take what that would read. */
 static int state_free(pTHX_ SV *sv, MAGIC *mg)
 {
+    SV *kept;
+
     PERL_UNUSED_VAR(sv);
-    if (mg->mg_ptr)
-        ws_rust_free(mg->mg_ptr);
+    if (!mg->mg_ptr)
+        return 0;
+    kept = ws_rust_free(mg->mg_ptr);
     mg->mg_ptr = NULL;
+    if (mg->mg_obj && !PL_dirty)
+        (void)hv_deletes((HV *)mg->mg_obj, "_rw", G_DISCARD);
+    SvREFCNT_dec(kept);
     return 0;
 }
 
@@ -405,18 +412,18 @@ static SV *bound_sub(pTHX_ XSUBADDR_t xsub, void *state)
     return newRV_noinc((SV *)sub);
 }
 
-SV *ws_new_readable(void *thx, void *state)
-{
-    TAKE_THX(thx);
-
-    return bound_sub(aTHX_ ws_xs_readable, state);
-}
-
 SV *ws_new_on_read(void *thx, void *state)
 {
     TAKE_THX(thx);
 
     return bound_sub(aTHX_ ws_xs_on_read, state);
+}
+
+SV *ws_new_on_end(void *thx, void *state)
+{
+    TAKE_THX(thx);
+
+    return bound_sub(aTHX_ ws_xs_on_end, state);
 }
 
 int ws_wants_value(void *thx)

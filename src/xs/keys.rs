@@ -12,13 +12,15 @@ use std::ffi::c_int;
 use std::mem::offset_of;
 use std::ptr::{NonNull, null_mut};
 
-/// A slot of an AnyEvent::Handle or of a message.
+/// A slot of an AnyEvent::Handle, a connection or a message.
 #[derive(Clone, Copy)]
 pub enum Key {
     Activity,
     Autocork,
     Body,
+    EachMessage,
     Fh,
+    NextMessage,
     OnDrain,
     OnRead,
     Opcode,
@@ -33,11 +35,13 @@ pub enum Key {
     WriteWatcher,
 }
 
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 18] = [
     "_activity",
     "autocork",
     "body",
+    "_each_message_cb",
     "fh",
+    "_next_message_cb",
     "on_drain",
     "on_read",
     "opcode",

@@ -84,7 +84,7 @@ impl Inbox {
     }
 }
 
-/// The descriptor is readable: the callback of the watcher in `$handle->{_rw}`.
+/// The descriptor is readable: called by the watcher in `$handle->{_rw}`.
 pub fn readable(perl: Perl, shared: &Shared, after: &mut After) {
     let fd = {
         let connection = shared.borrow();
@@ -160,8 +160,8 @@ fn read_natively(perl: Perl, shared: &Shared, after: &mut After) {
     let handle = connection.handle(perl);
     let is_plain = connection.has_usual_handle && handle.fd().is_some() && !handle.is_tls();
     if is_plain && handle.is_reading() && handle.reads_for(connection.on_read) {
-        let readable = sv::new_reference(perl, connection.readable);
-        after.calling(shim::READ_NATIVELY, [handle.reference(), readable]);
+        let on_read = sv::new_reference(perl, connection.on_read);
+        after.calling(shim::READ_NATIVELY, [handle.reference(), on_read]);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::ffi::{self, Perl};
 use bytes::buf::UninitSlice;
-use libperl_rs::{SV, SVf_IOK, SVf_POK, SVf_ROK, SVf_UTF8, SVs_GMG, thx};
+use libperl_rs::{SV, SVf_IOK, SVf_POK, SVf_ROK, SVf_UTF8, SVs_GMG, svtype, thx};
 use std::slice;
 
 /// Whether a value may be read as it stands: no get magic.
@@ -15,6 +15,24 @@ fn is_plain(sv: *mut SV) -> bool {
 pub fn referent(sv: *mut SV) -> Option<*mut SV> {
     // SAFETY: callers pass live SVs; ROK says which member of the union is in use.
     unsafe { (is_plain(sv) && (*sv).sv_flags & SVf_ROK != 0).then(|| (*sv).sv_u.svu_rv) }
+}
+
+/// Whether a value is a hash.
+pub fn is_hash(sv: *mut SV) -> bool {
+    // SAFETY: callers pass live SVs.
+    unsafe { (*sv).sv_flags & 0xff == svtype::SVt_PVHV as u32 }
+}
+
+/// A reference to a new array of these values, whose reference counts are handed over.
+pub fn new_array<const N: usize>(perl: Perl, values: [*mut SV; N]) -> *mut SV {
+    // SAFETY: a new array, and a reference that is its only owner.
+    unsafe {
+        let array = thx::Perl_newAV(perl);
+        for value in values {
+            thx::Perl_av_push(perl, array, value);
+        }
+        thx::Perl_newRV_noinc(perl, array.cast())
+    }
 }
 
 /// An integer that needs no conversion.

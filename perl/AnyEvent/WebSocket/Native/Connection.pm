@@ -38,9 +38,9 @@ has close_timeout => ( is => 'ro', default => sub { 30 } );
 has strict => ( is => 'ro', default => sub { $ENV{ANYEVENT_WEBSOCKET_STRICT} ? 1 : 0 } );
 has [qw( close_code close_reason close_error )] => ( is => 'rw' );
 
-# Lists of callbacks by event; each_message holds [callback, unregister] pairs for the dispatcher.
-has [map { "_${_}_cb" } qw( each_message next_message finish parse_error )] =>
-  ( is => 'ro', init_arg => undef, default => sub { [] } );
+# The slots of the lists of callbacks, which are made when they are needed: the dispatcher looks into those of
+# next_message and each_message. The latter has [callback, unregister] pairs.
+my %SLOT = map { $_ => "_${_}_cb" } qw( each_message next_message finish parse_error );
 
 # Some apps depend on these subs of AnyEvent::Handle in ways only their own versions know of.
 my @HANDLE_METHODS = qw( on_read push_write start_read stop_read _drain_rbuf _drain_wbuf _error );
@@ -66,16 +66,15 @@ sub BUILD
   my($self) = @_;
   $self->_check_attributes;
   my $handle = $self->handle;
-  my $on_read = _attach(
-    $self, $handle, $self->_each_message_cb, $self->_next_message_cb, _is_usual($handle),
-    $self->masked ? 1 : 0, $self->strict ? 1 : 0, $self->_payload_limit, $self->_fragment_limit,
-  );
-  Scalar::Util::weaken(my $weak = $self);
-  my $finish = sub { $weak->_finish($_[2]) if $weak };
-  $handle->on_error($finish);
-  $handle->on_eof($finish);
+  my($on_read, $on_end) = @{_attach(
+    $self, $handle, _is_usual($handle), $self->masked ? 1 : 0, $self->strict ? 1 : 0,
+    $self->_payload_limit, $self->_fragment_limit,
+  )};
+  $handle->on_error($on_end);
+  $handle->on_eof($on_end);
   $handle->on_read($on_read);
   $self->{_on_read} = $on_read;
+  Scalar::Util::weaken(my $weak = $self);
   # The program registers its callbacks before control is back in the event loop.
   $self->{_starter} = AE::timer 0, 0, sub { $weak->_begin if $weak };
 }
@@ -133,9 +132,13 @@ sub on
 sub _list_of
 {
   my($self, $event) = @_;
-  my $list = defined $event && !ref $event && $self->{"_${event}_cb"};
-  return $list || Carp::croak('unrecognized event: ' . (defined $event ? $event : 'undef'));
+  my $slot = defined $event && $SLOT{$event}
+    or Carp::croak('unrecognized event: ' . (defined $event ? $event : 'undef'));
+  return $self->{$slot} ||= [];
 }
+
+# A copy, as callbacks may take themselves out.
+sub _callbacks { @{ $_[0]{$SLOT{$_[1]}} || [] } }
 
 # What each_message callbacks get; it lives in the list, so it must not keep the connection alive.
 sub _unregister
@@ -239,7 +242,7 @@ sub _failed
   my($self, $error) = @_;
   local $@;
   $self->_half_close;
-  $_->($self, $error) for @{[ @{ $self->_parse_error_cb } ]};
+  $_->($self, $error) for my @callbacks = _callbacks($self, 'parse_error');
 }
 
 sub _finish
@@ -256,7 +259,7 @@ sub _finish
   delete $self->{_close_timer};
   $self->handle->push_shutdown;
   $self->close_error($message) if defined $message;
-  $_->($self, $message) for @{[ @{ $self->_finish_cb } ]};
+  $_->($self, $message) for my @callbacks = _callbacks($self, 'finish');
 }
 
 # A callback that runs the event loop gets the messages behind its own, and has its frames written, from here.
@@ -303,8 +306,8 @@ sub _read_by_handle
 
 sub _read_natively
 {
-  my($handle, $readable) = @_;
-  $handle->{_rw} = AE::io $handle->{fh}, 0, $readable;
+  my($handle, $on_read) = @_;
+  $handle->{_rw} = AE::io $handle->{fh}, 0, $on_read;
 }
 
 1;
