@@ -61,9 +61,13 @@ pub struct ControlPayload {
     len: u8,
 }
 
-impl ControlPayload {
-    const EMPTY: Self = Self { octets: [0; MAX_CONTROL_PAYLOAD], len: 0 };
+impl Default for ControlPayload {
+    fn default() -> Self {
+        Self { octets: [0; MAX_CONTROL_PAYLOAD], len: 0 }
+    }
+}
 
+impl ControlPayload {
     /// The octets.
     pub fn as_slice(&self) -> &[u8] {
         &self.octets[..self.len.into()]
@@ -143,7 +147,8 @@ pub struct Connection<B> {
     partial_header: [u8; MAX_HEADER_LEN],
     partial_header_len: usize,
     incoming: Option<Incoming>,
-    control: ControlPayload,
+    /// The control frame that is being received, if any of it is here.
+    control: Option<Box<ControlPayload>>,
     message: Assembler<B>,
 }
 
@@ -156,7 +161,7 @@ impl<B: MessageBuffer> Connection<B> {
             partial_header: [0; MAX_HEADER_LEN],
             partial_header_len: 0,
             incoming: None,
-            control: ControlPayload::EMPTY,
+            control: None,
             message: Assembler::new(config.max_fragments, config.strict),
         }
     }
@@ -268,7 +273,7 @@ impl<B: MessageBuffer> Connection<B> {
         if !self.can_send(Opcode::Close as u8) {
             return false;
         }
-        let mut body = ControlPayload::EMPTY;
+        let mut body = ControlPayload::default();
         if let Some(code) = code {
             body.append(&code.value().to_be_bytes());
             body.append(&reason.as_bytes()[..reason.floor_char_boundary(MAX_CONTROL_PAYLOAD - 2)]);
@@ -374,15 +379,16 @@ impl<B: MessageBuffer> Connection<B> {
 
     fn take_control_payload<'a>(&mut self, incoming: Incoming, input: &mut &'a mut [u8]) -> Option<Event<'a, B>> {
         let octets = take_payload(incoming, input);
-        self.control.append(octets);
+        let mut payload = self.control.take().unwrap_or_default();
+        payload.append(octets);
         if !self.advance(incoming, octets.len()) {
+            self.control = Some(payload);
             return None;
         }
-        let payload = std::mem::replace(&mut self.control, ControlPayload::EMPTY);
         Some(match incoming.header.opcode {
-            Opcode::Ping => Event::Ping(Box::new(payload)),
-            Opcode::Pong => Event::Pong(Box::new(payload)),
-            _ => Event::Close(Box::new(CloseFrame::parse(payload))),
+            Opcode::Ping => Event::Ping(payload),
+            Opcode::Pong => Event::Pong(payload),
+            _ => Event::Close(Box::new(CloseFrame::parse(*payload))),
         })
     }
 

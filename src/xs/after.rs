@@ -8,6 +8,8 @@ use std::ptr::null_mut;
 pub mod shim {
     use std::ffi::CStr;
 
+    /// `(connection)`: control is back in the event loop.
+    pub const BEGIN: &CStr = c"AnyEvent::WebSocket::Connection::_begin";
     /// `(handle)`: forget what it has read.
     pub const DISCARD: &CStr = c"AnyEvent::WebSocket::Connection::_discard";
     /// `(handle)`: write what is queued, the handle's own way.

@@ -17,7 +17,8 @@ use std::slice;
 use super::ffi::{
     ws_xs_attach as _attach, ws_xs_can_close as _can_close, ws_xs_close as _close, ws_xs_dispatch as _dispatch,
     ws_xs_flush as _flush, ws_xs_library_version as library_version, ws_xs_resume as _resume, ws_xs_send as send,
-    ws_xs_send_frame as _send_frame, ws_xs_start as _start, ws_xs_transport_closed as _transport_closed,
+    ws_xs_send_frame as _send_frame, ws_xs_start as _start, ws_xs_take_read_buffer as _take_read_buffer,
+    ws_xs_transport_closed as _transport_closed,
 };
 
 xs_boot! {
@@ -25,7 +26,7 @@ xs_boot! {
     package = "AnyEvent::WebSocket::Native";
     subs = [library_version];
     package = "AnyEvent::WebSocket::Connection";
-    subs = [send, _attach, _can_close, _close, _dispatch, _flush, _resume, _send_frame, _start, _transport_closed];
+    subs = [send, _attach, _can_close, _close, _dispatch, _flush, _resume, _send_frame, _start, _take_read_buffer, _transport_closed];
 }
 
 /// What XSLoader calls. `xs_boot!` neither checks the perl nor keeps its stack: the C half does, around it.
@@ -150,7 +151,8 @@ entries! {
         }
     };
     /// `_attach($connection, $handle, $has_usual_handle, $masked, $strict, $max_payload_size or undef, $max_fragments)`:
-    /// returns a reference to an array of the `on_read` callback and the one for `on_eof` and `on_error`.
+    /// returns the hook, which is to be the handle's `on_read`, `on_eof` and `on_error`, and to be called from the loop
+    /// once.
     ws_rust_attach = |call, after| {
         let hash = |index| call.arg(index).and_then(sv::referent).filter(|&sv| sv::is_hash(sv)).map(|sv| sv.cast());
         let unsigned = |index| call.integer(index).and_then(|n| u64::try_from(n).ok());
@@ -165,13 +167,18 @@ entries! {
         };
         let messages = connection::messages(call.perl, call.sub.cast());
         let parts = Parts { messages, object, handle, has_usual_handle: call.is_true(2), config };
-        after.returning(sv::new_array(call.perl, Connection::attach(call.perl, parts)));
+        after.returning(Connection::attach(call.perl, parts));
     };
     /// `_start($connection)`: delivers what has arrived so far; from now on, messages are delivered as they come.
     ws_rust_start = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         shared.borrow_mut().is_started = true;
         receive::on_read(call.perl, &shared, after);
+    };
+    /// `_take_read_buffer($connection)`: takes over what the handle has read, to be delivered later.
+    ws_rust_take_read_buffer = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        receive::take_over(call.perl, &shared);
     };
     /// `_resume($connection)`: goes on with the messages that wait behind one whose callback runs the event loop.
     ws_rust_resume = |call, after| {
@@ -209,26 +216,24 @@ entries! {
     ws_rust_library_version = |call, after| {
         after.returning(sv::new_string(call.perl, env!("CARGO_PKG_VERSION").as_bytes()));
     };
-    /// What arrives: the handle's `on_read` callback, which gets the handle, and that of the native watcher, which gets
-    /// whatever the event loop passes. Without a connection, what the handle has read is discarded.
-    ws_rust_on_read = |call, after| {
+    /// The hook. Called with the handle it is `on_error` if there are more arguments, `on_eof` if nothing is left to be
+    /// read, and else `on_read`; called with whatever an event loop passes, a timer has had it start, or the descriptor is
+    /// readable. Without a connection, what the handle has read is discarded.
+    ws_rust_hook = |call, after| {
         let hash = call.arg(0).and_then(sv::referent).filter(|&sv| sv::is_hash(sv));
-        match (call.bound_connection(), hash) {
-            (Some(shared), Some(hash)) if shared.borrow().handle == hash.cast() => {
-                receive::on_read(call.perl, &shared, after);
-            }
-            (Some(shared), _) => receive::readable(call.perl, &shared, after),
-            (None, Some(hash)) => after.calling(shim::DISCARD, [sv::new_reference(call.perl, hash)]),
-            (None, None) => {}
-        }
-    };
-    /// The handle's `on_eof` callback, and its `on_error` callback, of which the third argument is the message.
-    ws_rust_on_end = |call, after| {
-        let Some(shared) = call.bound_connection() else { return };
-        let connection = sv::new_reference(call.perl, shared.borrow().object.cast());
+        let Some(shared) = call.bound_connection() else {
+            let handle = hash.map(|hash| sv::new_reference(call.perl, hash));
+            return handle.into_iter().for_each(|handle| after.calling(shim::DISCARD, [handle]));
+        };
+        let connection = || sv::new_reference(call.perl, shared.borrow().object.cast());
+        let is_handle = hash.is_some_and(|hash| hash.cast() == shared.borrow().handle);
+        let is_started = shared.borrow().is_started;
         match call.arg(2) {
-            Some(message) => after.calling(shim::FINISH, [connection, sv::retain(message)]),
-            None => after.calling(shim::FINISH, [connection]),
+            Some(message) if is_handle => after.calling(shim::FINISH, [connection(), sv::retain(message)]),
+            None if is_handle && receive::is_at_eof(call.perl, &shared) => after.calling(shim::FINISH, [connection()]),
+            _ if is_handle => receive::on_read(call.perl, &shared, after),
+            _ if is_started => receive::readable(call.perl, &shared, after),
+            _ => after.calling(shim::BEGIN, [connection()]),
         }
     };
 }

@@ -34,8 +34,8 @@ pub struct Connection {
     pub object: *mut HV,
     /// Kept alive by the object's magic.
     pub handle: *mut HV,
-    /// The sub that takes what arrives; this is a reference count of it.
-    pub on_read: *mut SV,
+    /// The sub that the handle and its watcher call; this is a reference count of it.
+    pub hook: *mut SV,
     /// The handle's methods are AnyEvent::Handle's own, so its insides may be used.
     pub has_usual_handle: bool,
     /// Control has been back in the event loop, so the program has had its chance to register callbacks.
@@ -56,14 +56,14 @@ pub struct Connection {
     pub failure: Option<ProtocolError>,
 }
 
-/// State is shared by the object and the two subs that AnyEvent holds.
+/// State is shared by the object and the sub that AnyEvent holds.
 pub type Shared = Rc<RefCell<Connection>>;
 
 /// What hangs on one Perl value's magic.
 enum State {
     /// On the object.
     Object(Shared),
-    /// On a sub that AnyEvent holds.
+    /// On the sub that AnyEvent holds.
     Sub(Shared),
     /// On the XSUB that makes connections, which each interpreter has for itself.
     Messages(Rc<Messages>),
@@ -85,20 +85,18 @@ pub struct Parts {
 }
 
 impl Connection {
-    /// Makes a connection's state, and hangs it on its object. Returns the `on_read` callback, and the one for `on_eof`
-    /// and `on_error`.
-    pub fn attach(perl: Perl, parts: Parts) -> [*mut SV; 2] {
+    /// Makes a connection's state, and hangs it on its object. Returns a reference to its hook.
+    pub fn attach(perl: Perl, parts: Parts) -> *mut SV {
         mask_keys::watch_forks();
         let (object, handle) = (parts.object, parts.handle);
         let shared = Rc::new(RefCell::new(Self::new(parts)));
-        let state = |make: fn(Shared) -> State| make(Rc::clone(&shared)).into_raw();
         // SAFETY: live values.
-        let [on_read, on_end] = unsafe {
-            ffi::ws_state_attach(perl, object.cast(), state(State::Object), handle.cast());
-            [ffi::ws_new_on_read(perl, state(State::Sub)), ffi::ws_new_on_end(perl, state(State::Sub))]
+        let hook = unsafe {
+            ffi::ws_state_attach(perl, object.cast(), State::Object(Rc::clone(&shared)).into_raw(), handle.cast());
+            ffi::ws_new_hook(perl, State::Sub(Rc::clone(&shared)).into_raw())
         };
-        shared.borrow_mut().on_read = sv::referent(on_read).map_or(null_mut(), sv::retain);
-        [on_read, on_end]
+        shared.borrow_mut().hook = sv::referent(hook).map_or(null_mut(), sv::retain);
+        hook
     }
 
     fn new(parts: Parts) -> Self {
@@ -107,7 +105,7 @@ impl Connection {
             messages: parts.messages,
             object: parts.object,
             handle: parts.handle,
-            on_read: null_mut(),
+            hook: null_mut(),
             has_usual_handle: parts.has_usual_handle,
             is_started: false,
             inbox: Inbox::default(),
@@ -164,7 +162,7 @@ pub unsafe fn free(state: *mut c_void) -> *mut SV {
             let mut connection = shared.borrow_mut();
             connection.object = null_mut();
             connection.inbox.clear();
-            std::mem::replace(&mut connection.on_read, null_mut())
+            std::mem::replace(&mut connection.hook, null_mut())
         }
         State::Sub(_) | State::Messages(_) => null_mut(),
     }

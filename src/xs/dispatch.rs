@@ -65,7 +65,7 @@ impl Call {
 
     /// `entry` is an element of the list of each_message callbacks.
     fn each_message(perl: Perl, entry: *mut SV, message: *mut SV) -> Self {
-        // SAFETY: `on` makes the elements references to arrays of two, and nobody else has them.
+        // SAFETY: the shim has made them references to arrays of two, and nobody else has them.
         let (callback, unregister) = unsafe {
             let pair = thx::AvARRAY(perl, sv::referent(entry).expect("a reference").cast::<AV>());
             (*pair, *pair.add(1))
@@ -228,7 +228,12 @@ impl Connection {
             Job::Next { callback, message } => Some(Call::next_message(callback, message)),
             Job::Each { entry, message } => Some(Call::each_message(perl, entry, message)),
             Job::EachList { message } => {
-                let entries = self.callbacks(perl, Key::EachMessage).into_iter().flat_map(|list| elements(perl, list));
+                let each = self.callbacks(perl, Key::EachMessage);
+                if each.is_some_and(|list| has_unpaired(perl, list)) {
+                    self.jobs.push_front(Job::EachList { message });
+                    return Some(Call::method(c"_pair_up", []));
+                }
+                let entries = each.into_iter().flat_map(|list| elements(perl, list));
                 self.jobs.extend(entries.map(|entry| Job::Each { entry, message: sv::retain(message) }));
                 // Freed by the loop as what it called last.
                 Some(Call { owned: [message, null_mut(), null_mut()], message, ..Call::EMPTY })
@@ -245,12 +250,12 @@ impl Connection {
     /// The call for a message with one callback; if there are more, they are queued.
     fn call_for(&mut self, perl: Perl, message: *mut SV) -> Option<Call> {
         let next = self.callbacks(perl, Key::NextMessage).filter(|&list| len(perl, list) > 0);
-        let each = self.callbacks(perl, Key::EachMessage).map(|list| elements(perl, list));
-        if let (None, Some(mut each)) = (next, each)
-            && each.len() == 1
+        if let (None, Some(each)) = (next, self.callbacks(perl, Key::EachMessage))
+            && len(perl, each) == 1
+            && !has_unpaired(perl, each)
             && self.jobs.is_empty()
         {
-            return Some(Call::each_message(perl, each.next()?, message));
+            return Some(Call::each_message(perl, elements(perl, each).next()?, message));
         }
         if let Some(next) = next {
             // SAFETY: the list is an array of ours; its elements' reference counts come with them.
@@ -317,6 +322,13 @@ impl super::message::Messages {
             Err(error) => Job::Fail(error),
         })
     }
+}
+
+/// Whether the shim has yet to make pairs of a callback and its unregister sub, which callbacks alone take less memory than.
+fn has_unpaired(perl: Perl, list: *mut AV) -> bool {
+    // SAFETY: an array of ours, without holes.
+    let mut entries = (0..len(perl, list)).map(|index| unsafe { *thx::AvARRAY(perl, list).add(index) });
+    entries.any(|entry| !sv::referent(entry).is_some_and(sv::is_plain_array))
 }
 
 fn len(perl: Perl, list: *mut AV) -> usize {

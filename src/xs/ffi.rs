@@ -16,8 +16,7 @@ unsafe extern "C" {
     pub fn ws_take_buffer(sv: *mut SV, capacity: *mut usize) -> *mut c_char;
     pub fn ws_state_attach(perl: Perl, sv: *mut SV, state: *mut c_void, keeps: *mut SV);
     pub fn ws_state(perl: Perl, sv: *mut SV) -> *mut *mut c_void;
-    pub fn ws_new_on_read(perl: Perl, state: *mut c_void) -> *mut SV;
-    pub fn ws_new_on_end(perl: Perl, state: *mut c_void) -> *mut SV;
+    pub fn ws_new_hook(perl: Perl, state: *mut c_void) -> *mut SV;
     pub fn ws_class_generation(perl: Perl, class: *mut HV) -> u32;
     pub fn ws_has_destructor(perl: Perl, class: *mut HV) -> c_int;
     pub fn ws_wants_value(perl: Perl) -> c_int;
@@ -35,7 +34,7 @@ macro_rules! trampolines {
 }
 
 trampolines! {
-    ws_xs_send ws_xs_send_frame ws_xs_attach ws_xs_start ws_xs_resume ws_xs_flush ws_xs_can_close ws_xs_close
+    ws_xs_send ws_xs_send_frame ws_xs_attach ws_xs_start ws_xs_take_read_buffer ws_xs_resume ws_xs_flush ws_xs_can_close ws_xs_close
     ws_xs_transport_closed ws_xs_library_version ws_xs_dispatch ws_boot
 }
 

@@ -53,14 +53,14 @@ extern void ws_rust_send(void *thx, CV *cv, SV **args, I32 items, struct ws_afte
 extern void ws_rust_send_frame(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_attach(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_start(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
+extern void ws_rust_take_read_buffer(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_resume(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_flush(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_can_close(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_close(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_transport_closed(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_library_version(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
-extern void ws_rust_on_read(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
-extern void ws_rust_on_end(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
+extern void ws_rust_hook(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern bool ws_rust_next_call(void *thx, SV *object, struct ws_call *call);
 extern void ws_rust_dispatched(void *thx, SV *object, SV *exception, bool is_exiting, struct ws_after *after);
 extern SV *ws_rust_free(void *state);
@@ -239,14 +239,14 @@ TRAMPOLINE(send)
 TRAMPOLINE(send_frame)
 TRAMPOLINE(attach)
 TRAMPOLINE(start)
+TRAMPOLINE(take_read_buffer)
 TRAMPOLINE(resume)
 TRAMPOLINE(flush)
 TRAMPOLINE(can_close)
 TRAMPOLINE(close)
 TRAMPOLINE(transport_closed)
 TRAMPOLINE(library_version)
-TRAMPOLINE(on_read)
-TRAMPOLINE(on_end)
+TRAMPOLINE(hook)
 
 /* Whether the object's class has the method from elsewhere than our library. */
 int ws_is_overridden(void *thx, HV *object, const char *name, XSUBADDR_t ours)
@@ -403,27 +403,14 @@ void **ws_state(void *thx, SV *sv)
     return mg ? (void **)&mg->mg_ptr : NULL;
 }
 
-/* Anonymous subs that find their connection through their magic. */
-static SV *bound_sub(pTHX_ XSUBADDR_t xsub, void *state)
+/* An anonymous sub that finds its connection through its magic. */
+SV *ws_new_hook(void *thx, void *state)
 {
-    CV *sub = newXS(NULL, xsub, __FILE__);
+    TAKE_THX(thx);
+    CV *sub = newXS(NULL, ws_xs_hook, __FILE__);
 
-    ws_state_attach(THX, (SV *)sub, state, NULL);
+    ws_state_attach(thx, (SV *)sub, state, NULL);
     return newRV_noinc((SV *)sub);
-}
-
-SV *ws_new_on_read(void *thx, void *state)
-{
-    TAKE_THX(thx);
-
-    return bound_sub(aTHX_ ws_xs_on_read, state);
-}
-
-SV *ws_new_on_end(void *thx, void *state)
-{
-    TAKE_THX(thx);
-
-    return bound_sub(aTHX_ ws_xs_on_end, state);
 }
 
 int ws_wants_value(void *thx)

@@ -86,6 +86,11 @@ impl<'k> Handle<'k> {
         }
     }
 
+    /// Whether the end of file was read.
+    pub fn is_eof(self) -> bool {
+        self.is_slot_set(Key::Eof)
+    }
+
     /// Whether reading is not stopped.
     pub fn is_reading(self) -> bool {
         self.keys.fetch(self.perl, self.hv, Key::ReadWatcher).is_some()

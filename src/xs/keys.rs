@@ -19,6 +19,7 @@ pub enum Key {
     Autocork,
     Body,
     EachMessage,
+    Eof,
     Fh,
     NextMessage,
     OnDrain,
@@ -35,11 +36,12 @@ pub enum Key {
     WriteWatcher,
 }
 
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     "_activity",
     "autocork",
     "body",
     "_each_message_cb",
+    "_eof",
     "fh",
     "_next_message_cb",
     "on_drain",

@@ -6,7 +6,7 @@ use super::dispatch;
 use super::ffi::{self, Perl};
 use super::handle::{self, Read};
 use super::sv;
-use libperl_rs::{SV, thx};
+use libperl_rs::thx;
 use std::cell::Cell;
 use std::os::fd::RawFd;
 
@@ -90,7 +90,7 @@ pub fn readable(perl: Perl, shared: &Shared, after: &mut After) {
         let connection = shared.borrow();
         let handle = connection.handle(perl);
         let Some(fd) = handle.fd() else { return };
-        if handle.is_tls() || !handle.reads_for(connection.on_read) {
+        if handle.is_tls() || !handle.reads_for(connection.hook) {
             return after.calling(shim::READ_BY_HANDLE, [handle.reference()]);
         }
         fd
@@ -118,6 +118,13 @@ pub fn readable(perl: Perl, shared: &Shared, after: &mut After) {
     }
 }
 
+/// Whether the handle has nothing more to offer: then it calls `on_eof`, and never `on_read`.
+pub fn is_at_eof(perl: Perl, shared: &Shared) -> bool {
+    let connection = shared.borrow();
+    let handle = connection.handle(perl);
+    handle.is_eof() && handle.read_buffer().is_none_or(|buffer| sv::length(buffer) == 0)
+}
+
 /// Reads once: into the message that is being received, if much of it is missing, else into the inbox.
 fn read(shared: &Shared, fd: RawFd) -> Read {
     let connection = &mut *shared.borrow_mut();
@@ -139,19 +146,26 @@ fn read(shared: &Shared, fd: RawFd) -> Read {
     read
 }
 
-/// The handle has read: the `on_read` callback. Takes all of `$handle->{rbuf}`.
+/// The handle has read: the `on_read` callback.
 pub fn on_read(perl: Perl, shared: &Shared, after: &mut After) {
-    {
-        let mut connection = shared.borrow_mut();
-        if let Some(buffer) = connection.handle(perl).read_buffer() {
-            take_read_buffer(perl, buffer, |octets| connection.inbox.append(octets));
-        }
-        if !connection.is_started {
-            return;
+    take_over(perl, shared);
+    if shared.borrow().is_started {
+        dispatch::pump(shared, after);
+        read_natively(perl, shared, after);
+    }
+}
+
+/// Takes all of `$handle->{rbuf}`.
+pub fn take_over(perl: Perl, shared: &Shared) {
+    let connection = &mut *shared.borrow_mut();
+    let Some(buffer) = connection.handle(perl).read_buffer() else { return };
+    // SAFETY: `buffer` is live; reserving makes it a string of octets.
+    unsafe {
+        if !ffi::ws_reserve(perl, buffer, 0).is_null() {
+            connection.inbox.append(sv::plain_octets(perl, buffer));
+            ffi::ws_empty(perl, buffer, KEEP_READ_BUFFER);
         }
     }
-    dispatch::pump(shared, after);
-    read_natively(perl, shared, after);
 }
 
 /// Has the descriptor watched by [`readable`], if that will do for this handle.
@@ -159,20 +173,8 @@ fn read_natively(perl: Perl, shared: &Shared, after: &mut After) {
     let connection = shared.borrow();
     let handle = connection.handle(perl);
     let is_plain = connection.has_usual_handle && handle.fd().is_some() && !handle.is_tls();
-    if is_plain && handle.is_reading() && handle.reads_for(connection.on_read) {
-        let on_read = sv::new_reference(perl, connection.on_read);
-        after.calling(shim::READ_NATIVELY, [handle.reference(), on_read]);
-    }
-}
-
-/// Empties a handle's read buffer.
-fn take_read_buffer(perl: Perl, buffer: *mut SV, take: impl FnOnce(&[u8])) {
-    // SAFETY: `buffer` is live; reserving makes it a string of octets.
-    unsafe {
-        if ffi::ws_reserve(perl, buffer, 0).is_null() {
-            return;
-        }
-        take(sv::plain_octets(perl, buffer));
-        ffi::ws_empty(perl, buffer, KEEP_READ_BUFFER);
+    if is_plain && handle.is_reading() && handle.reads_for(connection.hook) {
+        let hook = sv::new_reference(perl, connection.hook);
+        after.calling(shim::READ_NATIVELY, [handle.reference(), hook]);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::ffi::{self, Perl};
 use bytes::buf::UninitSlice;
-use libperl_rs::{SV, SVf_IOK, SVf_POK, SVf_ROK, SVf_UTF8, SVs_GMG, svtype, thx};
+use libperl_rs::{SV, SVf_IOK, SVf_POK, SVf_ROK, SVf_UTF8, SVs_GMG, SVs_OBJECT, svtype, thx};
 use std::slice;
 
 /// Whether a value may be read as it stands: no get magic.
@@ -17,22 +17,16 @@ pub fn referent(sv: *mut SV) -> Option<*mut SV> {
     unsafe { (is_plain(sv) && (*sv).sv_flags & SVf_ROK != 0).then(|| (*sv).sv_u.svu_rv) }
 }
 
+/// Whether a value is an array, and no object.
+pub fn is_plain_array(sv: *mut SV) -> bool {
+    // SAFETY: callers pass live SVs.
+    unsafe { (*sv).sv_flags & (0xff | SVs_OBJECT) == svtype::SVt_PVAV as u32 }
+}
+
 /// Whether a value is a hash.
 pub fn is_hash(sv: *mut SV) -> bool {
     // SAFETY: callers pass live SVs.
     unsafe { (*sv).sv_flags & 0xff == svtype::SVt_PVHV as u32 }
-}
-
-/// A reference to a new array of these values, whose reference counts are handed over.
-pub fn new_array<const N: usize>(perl: Perl, values: [*mut SV; N]) -> *mut SV {
-    // SAFETY: a new array, and a reference that is its only owner.
-    unsafe {
-        let array = thx::Perl_newAV(perl);
-        for value in values {
-            thx::Perl_av_push(perl, array, value);
-        }
-        thx::Perl_newRV_noinc(perl, array.cast())
-    }
 }
 
 /// An integer that needs no conversion.

@@ -34,12 +34,12 @@ has handle => ( is => 'ro', required => 1 );
 has masked => ( is => 'ro', default => sub { 0 } );
 has subprotocol => ( is => 'ro' );
 has [qw( max_payload_size max_fragments )] => ( is => 'ro' );
-has close_timeout => ( is => 'ro', default => sub { 30 } );
+has close_timeout => ( is => 'ro', lazy => 1, default => sub { 30 } );
 has strict => ( is => 'ro', default => sub { $ENV{ANYEVENT_WEBSOCKET_STRICT} ? 1 : 0 } );
 has [qw( close_code close_reason close_error )] => ( is => 'rw' );
 
 # The slots of the lists of callbacks, which are made when they are needed: the dispatcher looks into those of
-# next_message and each_message. The latter has [callback, unregister] pairs.
+# next_message and each_message. The latter has [callback, unregister] pairs once there was a message.
 my %SLOT = map { $_ => "_${_}_cb" } qw( each_message next_message finish parse_error );
 
 # Some apps depend on these subs of AnyEvent::Handle in ways only their own versions know of.
@@ -56,6 +56,7 @@ sub _check_attributes
     my $value = $self->$name;
     Carp::croak("$name must be a whole number, or undef") if defined $value && $value !~ /\A[0-9]{1,18}\z/;
   }
+  return unless exists $self->{close_timeout};
   my $timeout = $self->close_timeout;
   Carp::croak('close_timeout must be a number of seconds')
     unless Scalar::Util::looks_like_number($timeout) && $timeout >= 0 && $timeout < 9**9**9;
@@ -66,17 +67,15 @@ sub BUILD
   my($self) = @_;
   $self->_check_attributes;
   my $handle = $self->handle;
-  my($on_read, $on_end) = @{_attach(
+  my $hook = _attach(
     $self, $handle, _is_usual($handle), $self->masked ? 1 : 0, $self->strict ? 1 : 0,
     $self->_payload_limit, $self->_fragment_limit,
-  )};
-  $handle->on_error($on_end);
-  $handle->on_eof($on_end);
-  $handle->on_read($on_read);
-  $self->{_on_read} = $on_read;
-  Scalar::Util::weaken(my $weak = $self);
+  );
+  $handle->on_error($hook);
+  $handle->on_eof($hook);
+  $handle->on_read($hook);
   # The program registers its callbacks before control is back in the event loop.
-  $self->{_starter} = AE::timer 0, 0, sub { $weak->_begin if $weak };
+  @$self{qw( _hook _starter )} = ($hook, AE::timer 0, 0, $hook);
 }
 
 sub _is_usual
@@ -113,7 +112,7 @@ sub _fragment_limit
 sub _begin
 {
   my($self) = @_;
-  delete @$self{qw( _starter _on_read )};
+  delete @$self{qw( _starter _hook )};
   _start($self);
   my $finish = delete $self->{_early_finish};
   $self->_finish(@$finish) if $finish;
@@ -125,7 +124,7 @@ sub on
   Carp::croak("on: the callback must be a code reference")
     unless ref $cb && (Scalar::Util::reftype($cb) eq 'CODE' || Scalar::Util::blessed $cb && overload::Method($cb, '&{}'));
   my $list = _list_of($self, $event);
-  push @$list, $event eq 'each_message' ? [$cb, _unregister($self, $event, $cb)] : $cb;
+  push @$list, $cb;
   return sub { $self->_off($event, $cb) };
 }
 
@@ -140,13 +139,16 @@ sub _list_of
 # A copy, as callbacks may take themselves out.
 sub _callbacks { @{ $_[0]{$SLOT{$_[1]}} || [] } }
 
-# What each_message callbacks get; it lives in the list, so it must not keep the connection alive.
-sub _unregister
+# The unregister subs live in the list, so they must not keep the connection alive.
+sub _pair_up
 {
-  my($self, $event, $cb) = @_;
-  Scalar::Util::weaken $self;
-  my $id = Scalar::Util::refaddr $cb;
-  return sub { $self->_off($event, $id) if $self };
+  my($self) = @_;
+  Scalar::Util::weaken(my $weak = $self);
+  for my $entry (grep { ref ne 'ARRAY' } @{ $self->{_each_message_cb} })
+  {
+    my $id = Scalar::Util::refaddr $entry;
+    $entry = [$entry, sub { $weak->_off(each_message => $id) if $weak }];
+  }
 }
 
 sub _off
@@ -154,7 +156,7 @@ sub _off
   my($self, $event, $cb) = @_;
   my $id = ref $cb ? Scalar::Util::refaddr $cb : $cb;
   my $list = _list_of($self, $event);
-  @$list = grep { $id != Scalar::Util::refaddr($event eq 'each_message' ? $_->[0] : $_) } @$list;
+  @$list = grep { $id != Scalar::Util::refaddr(ref eq 'ARRAY' ? $_->[0] : $_) } @$list;
   return;
 }
 
@@ -251,7 +253,7 @@ sub _finish
   if($self->{_starter})
   {
     # After an error the handle is about to forget what it has read.
-    $self->{_on_read}->($self->handle);
+    _take_read_buffer($self);
     $self->{_early_finish} ||= [$message];
     return;
   }
