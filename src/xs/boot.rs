@@ -7,6 +7,7 @@ use super::ffi::{self, Entry, Perl};
 use super::receive;
 use super::send;
 use super::sv;
+use super::tls;
 use crate::engine::{CloseCode, Config, Opcode};
 use libperl_rs::{CV, SV, thx, xs_boot};
 use std::ffi::c_void;
@@ -18,7 +19,7 @@ use super::ffi::{
     ws_xs_attach as _attach, ws_xs_can_close as _can_close, ws_xs_close as _close, ws_xs_dispatch as _dispatch,
     ws_xs_flush as _flush, ws_xs_library_version as library_version, ws_xs_resume as _resume, ws_xs_send as send,
     ws_xs_send_frame as _send_frame, ws_xs_start as _start, ws_xs_take_read_buffer as _take_read_buffer,
-    ws_xs_transport_closed as _transport_closed,
+    ws_xs_transport_closed as _transport_closed, ws_xs_use_tls as _use_tls,
 };
 
 xs_boot! {
@@ -26,7 +27,7 @@ xs_boot! {
     package = "AnyEvent::WebSocket::Native";
     subs = [library_version];
     package = "AnyEvent::WebSocket::Connection";
-    subs = [send, _attach, _can_close, _close, _dispatch, _flush, _resume, _send_frame, _start, _take_read_buffer, _transport_closed];
+    subs = [send, _attach, _can_close, _close, _dispatch, _flush, _resume, _send_frame, _start, _take_read_buffer, _transport_closed, _use_tls];
 }
 
 /// What XSLoader calls. `xs_boot!` neither checks the perl nor keeps its stack: the C half does, around it.
@@ -211,6 +212,14 @@ entries! {
         let Some(shared) = call.connection(after) else { return };
         let is_news = shared.borrow_mut().engine.transport_closed();
         after.returning(call.boolean(is_news));
+    };
+    /// `_use_tls(@addresses)`: of the functions that Net::SSLeay is linked to.
+    ws_rust_use_tls = |call, _after| {
+        let addresses: Vec<usize> = (0..call.args.len()).filter_map(|i| call.integer(i)).map(|n| n as usize).collect();
+        if let Ok(addresses) = addresses.try_into() {
+            // SAFETY: the shim asks the dynamic linker for them, by name, where Net::SSLeay has them from.
+            unsafe { tls::use_functions(addresses) };
+        }
     };
     /// `library_version()`.
     ws_rust_library_version = |call, after| {

@@ -59,6 +59,7 @@ extern void ws_rust_flush(void *thx, CV *cv, SV **args, I32 items, struct ws_aft
 extern void ws_rust_can_close(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_close(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_transport_closed(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
+extern void ws_rust_use_tls(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_library_version(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_hook(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern bool ws_rust_next_call(void *thx, SV *object, struct ws_call *call);
@@ -245,6 +246,7 @@ TRAMPOLINE(flush)
 TRAMPOLINE(can_close)
 TRAMPOLINE(close)
 TRAMPOLINE(transport_closed)
+TRAMPOLINE(use_tls)
 TRAMPOLINE(library_version)
 TRAMPOLINE(hook)
 

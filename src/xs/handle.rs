@@ -36,6 +36,26 @@ impl<'k> Handle<'k> {
         Self { perl, keys, hv }
     }
 
+    /// The interpreter it belongs to.
+    pub fn perl(self) -> Perl {
+        self.perl
+    }
+
+    /// Whether a slot is there.
+    pub fn has(self, key: Key) -> bool {
+        self.keys.fetch(self.perl, self.hv, key).is_some()
+    }
+
+    /// The number in a slot.
+    pub fn integer(self, key: Key) -> Option<i64> {
+        sv::plain_integer(self.perl, self.keys.fetch(self.perl, self.hv, key)?)
+    }
+
+    /// The buffer of bytes to be written.
+    pub fn write_buffer(self) -> Option<*mut SV> {
+        self.keys.fetch_lvalue(self.perl, self.hv, Key::Wbuf)
+    }
+
     /// A new reference to the handle.
     pub fn reference(self) -> *mut SV {
         sv::new_reference(self.perl, self.hv.cast())
@@ -56,13 +76,12 @@ impl<'k> Handle<'k> {
 
     /// How outgoing bytes leave, if this handle's methods are those of AnyEvent::Handle.
     pub fn route(self) -> Route {
-        let buffer = |key| self.keys.fetch_lvalue(self.perl, self.hv, key);
         if !self.is_slot_set(Key::Fh) {
             return self.push_write_route();
         }
         let route = match self.is_tls() {
-            true => buffer(Key::TlsWbuf).map(|buffer| Route::Tls { buffer }),
-            false => buffer(Key::Wbuf).map(|buffer| Route::Native { buffer }),
+            true => self.keys.fetch_lvalue(self.perl, self.hv, Key::TlsWbuf).map(|buffer| Route::Tls { buffer }),
+            false => self.write_buffer().map(|buffer| Route::Native { buffer }),
         };
         route.unwrap_or_else(|| self.push_write_route())
     }
@@ -93,7 +112,7 @@ impl<'k> Handle<'k> {
 
     /// Whether reading is not stopped.
     pub fn is_reading(self) -> bool {
-        self.keys.fetch(self.perl, self.hv, Key::ReadWatcher).is_some()
+        self.has(Key::ReadWatcher)
     }
 
     /// The buffer of bytes that nobody has looked at.
@@ -152,14 +171,21 @@ impl<'k> Handle<'k> {
         }
         self.note_activity(Key::WriteActivity);
         let is_all = written as usize == octets.len();
-        // SAFETY: `buffer` is a plain string, and `written` lies in it.
+        self.consume(buffer, written as usize);
+        is_all
+    }
+
+    /// Takes bytes off the start of a buffer.
+    pub fn consume(self, buffer: *mut SV, count: usize) {
+        let octets = sv::plain_octets(self.perl, buffer);
+        // SAFETY: `buffer` is a plain string, and `count` lies in it.
         unsafe {
-            match is_all {
-                true => ffi::ws_empty(self.perl, buffer, KEEP_WRITE_BUFFER),
-                false => thx::Perl_sv_chop(self.perl, buffer, octets.as_ptr().add(written as usize).cast()),
+            match count {
+                0 => {}
+                _ if count == octets.len() => ffi::ws_empty(self.perl, buffer, KEEP_WRITE_BUFFER),
+                _ => thx::Perl_sv_chop(self.perl, buffer, octets.as_ptr().add(count).cast()),
             }
         }
-        is_all
     }
 
     fn is_slot_set(self, key: Key) -> bool {
@@ -175,6 +201,8 @@ pub enum Read {
     Nothing,
     /// The peer will send no more.
     Eof,
+    /// Bytes, behind which the TLS session ends, or has something other than data to say.
+    TlsEnd,
     /// It failed, with this errno.
     Failed(i32),
 }

@@ -24,19 +24,22 @@ pub enum Key {
     NextMessage,
     OnDrain,
     OnRead,
+    OnStartTls,
     Opcode,
     Queue,
     Rbuf,
     ReadActivity,
+    ReadBio,
     ReadWatcher,
     Tls,
     TlsWbuf,
     Wbuf,
     WriteActivity,
+    WriteBio,
     WriteWatcher,
 }
 
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 22] = [
     "_activity",
     "autocork",
     "body",
@@ -46,15 +49,18 @@ const NAMES: [&str; 19] = [
     "_next_message_cb",
     "on_drain",
     "on_read",
+    "_on_starttls",
     "opcode",
     "_queue",
     "rbuf",
     "_ractivity",
+    "_rbio",
     "_rw",
     "tls",
     "_tls_wbuf",
     "wbuf",
     "_wactivity",
+    "_wbio",
     "_ww",
 ];
 

@@ -1,11 +1,12 @@
 //! From the transport to the engine.
 
 use super::after::{After, shim};
-use super::connection::Shared;
+use super::connection::{Connection, Shared};
 use super::dispatch;
 use super::ffi::{self, Perl};
 use super::handle::{self, Read};
 use super::sv;
+use super::tls::Session;
 use libperl_rs::thx;
 use std::cell::Cell;
 use std::os::fd::RawFd;
@@ -90,7 +91,8 @@ pub fn readable(perl: Perl, shared: &Shared, after: &mut After) {
         let connection = shared.borrow();
         let handle = connection.handle(perl);
         let Some(fd) = handle.fd() else { return };
-        if handle.is_tls() || !handle.reads_for(connection.hook) {
+        let is_ours = connection.has_usual_handle && handle.reads_for(connection.hook);
+        if !is_ours || handle.is_tls() && Session::of(handle).is_none() {
             return after.calling(shim::READ_BY_HANDLE, [handle.reference()]);
         }
         fd
@@ -99,10 +101,15 @@ pub fn readable(perl: Perl, shared: &Shared, after: &mut After) {
     if !shared.borrow().inbox.rest().is_empty() {
         return dispatch::pump(shared, after);
     }
-    match read(shared, fd) {
+    match read(perl, shared, fd) {
         Read::Bytes(_) => {
             shared.borrow().handle(perl).note_read();
             dispatch::pump(shared, after);
+        }
+        Read::TlsEnd => {
+            shared.borrow().handle(perl).note_read();
+            dispatch::pump(shared, after);
+            after.calling(shim::DRAIN_TLS, [shared.borrow().handle(perl).reference()]);
         }
         Read::Nothing => shared.borrow_mut().inbox.clear(),
         Read::Eof => {
@@ -126,8 +133,12 @@ pub fn is_at_eof(perl: Perl, shared: &Shared) -> bool {
 }
 
 /// Reads once: into the message that is being received, if much of it is missing, else into the inbox.
-fn read(shared: &Shared, fd: RawFd) -> Read {
+fn read(perl: Perl, shared: &Shared, fd: RawFd) -> Read {
     let connection = &mut *shared.borrow_mut();
+    let session = Session::of(connection.handle(perl));
+    if let Some(session) = session {
+        return read_tls(connection, &session, fd);
+    }
     let Some((buffer, missing)) = connection.engine.payload_space().filter(|(_, m)| *m >= MIN_DIRECT_READ) else {
         return connection.inbox.read(fd);
     };
@@ -144,6 +155,19 @@ fn read(shared: &Shared, fd: RawFd) -> Read {
         connection.queue(event);
     }
     read
+}
+
+/// Reads once, and decrypts to the inbox.
+fn read_tls(connection: &mut Connection, session: &Session, fd: RawFd) -> Read {
+    let mut encrypted = Inbox::default();
+    let read = encrypted.read(fd);
+    connection.inbox.make_room();
+    let goes_on = match read {
+        Read::Bytes(_) => session.decrypt(encrypted.rest(), &mut connection.inbox.bytes),
+        _ => true,
+    };
+    encrypted.clear();
+    if goes_on { read } else { Read::TlsEnd }
 }
 
 /// The handle has read: the `on_read` callback.
@@ -172,8 +196,13 @@ pub fn take_over(perl: Perl, shared: &Shared) {
 fn read_natively(perl: Perl, shared: &Shared, after: &mut After) {
     let connection = shared.borrow();
     let handle = connection.handle(perl);
-    let is_plain = connection.has_usual_handle && handle.fd().is_some() && !handle.is_tls();
-    if is_plain && handle.is_reading() && handle.reads_for(connection.hook) {
+    let is_readable = !handle.is_tls() || Session::of(handle).is_some();
+    if is_readable
+        && connection.has_usual_handle
+        && handle.fd().is_some()
+        && handle.is_reading()
+        && handle.reads_for(connection.hook)
+    {
         let hook = sv::new_reference(perl, connection.hook);
         after.calling(shim::READ_NATIVELY, [handle.reference(), hook]);
     }

@@ -7,6 +7,7 @@ use super::ffi::{self, Perl};
 use super::handle::Route;
 use super::mask_keys;
 use super::sv::{self, Appender};
+use super::tls;
 use crate::engine::{CloseCode, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, MaskKey, ProtocolError, UsageError};
 use bytes::BufMut;
 use std::borrow::Cow;
@@ -183,7 +184,7 @@ fn is_flushed(perl: Perl, connection: &mut Connection, route: &Route) -> bool {
     connection.cork = None;
     match *route {
         Route::Native { buffer } => connection.handle(perl).write_queued(buffer),
-        Route::Tls { buffer } => sv::length(buffer) == 0,
+        Route::Tls { buffer } => tls::encrypt_queued(connection.handle(perl), buffer),
         Route::PushWrite { frame } => sv::length(frame) == 0,
     }
 }

@@ -42,6 +42,10 @@ has [qw( close_code close_reason close_error )] => ( is => 'rw' );
 # next_message and each_message. The latter has [callback, unregister] pairs once there was a message.
 my %SLOT = map { $_ => "_${_}_cb" } qw( each_message next_message finish parse_error );
 
+# OpenSSL's functions, from where Net::SSLeay has them. Not to find them costs time only.
+my @TLS_FUNCTIONS = qw( SSL_read SSL_write BIO_read BIO_write BIO_ctrl_pending SSL_get_error ERR_clear_error );
+my $has_looked_for_tls;
+
 # Some apps depend on these subs of AnyEvent::Handle in ways only their own versions know of.
 my @HANDLE_METHODS = qw( on_read push_write start_read stop_read _drain_rbuf _drain_wbuf _error );
 
@@ -67,6 +71,7 @@ sub BUILD
   my($self) = @_;
   $self->_check_attributes;
   my $handle = $self->handle;
+  _look_for_tls() if !$has_looked_for_tls && $handle->{tls};
   my $hook = _attach(
     $self, $handle, _is_usual($handle), $self->masked ? 1 : 0, $self->strict ? 1 : 0,
     $self->_payload_limit, $self->_fragment_limit,
@@ -76,6 +81,16 @@ sub BUILD
   $handle->on_read($hook);
   # The program registers its callbacks before control is back in the event loop.
   @$self{qw( _hook _starter )} = ($hook, AE::timer 0, 0, $hook);
+}
+
+sub _look_for_tls
+{
+  no warnings 'once';
+  $has_looked_for_tls = 1;
+  my($index) = grep { $DynaLoader::dl_modules[$_] eq 'Net::SSLeay' } 0 .. $#DynaLoader::dl_modules;
+  my $library = defined $index && $DynaLoader::dl_librefs[$index] or return;
+  my @addresses = grep { $_ } map { DynaLoader::dl_find_symbol($library, $_, 1) } @TLS_FUNCTIONS;
+  _use_tls(@addresses) if @addresses == @TLS_FUNCTIONS;
 }
 
 sub _is_usual
@@ -286,7 +301,15 @@ sub _forget_recursion
 
 sub _discard { $_[0]{rbuf} = '' }
 sub _drain { $_[0]->_drain_wbuf }
-sub _drain_tls { AnyEvent::Handle::_dotls($_[0]) if $_[0]{fh} }
+
+# What is encrypted already waits in wbuf, of which _dotls takes notice only when it adds to it.
+sub _drain_tls
+{
+  my($handle) = @_;
+  AnyEvent::Handle::_dotls($handle) if $handle->{fh} && $handle->{tls};
+  $handle->_drain_wbuf if $handle->{fh};
+}
+
 sub _push_write { $_[0]->push_write($_[1]) }
 
 sub _read_eof

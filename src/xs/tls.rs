@@ -1,0 +1,139 @@
+//! TLS: what AnyEvent::Handle does with its Net::SSLeay objects, done natively.
+//!
+//! The handle's session reads from one memory BIO and writes to another. The functions are those that Net::SSLeay itself
+//! is linked to, found by the shim; without them, and wherever anything but data comes up - the end of the session, an
+//! error, a handshake that waits for the peer - the handle's own methods go on from where this leaves off.
+
+use super::handle::Handle;
+use super::keys::Key;
+use super::sv::{self, Appender};
+use bytes::BufMut;
+use libperl_rs::SV;
+use std::ffi::{c_int, c_void};
+use std::sync::OnceLock;
+
+/// SSL_ERROR_WANT_READ: all that has arrived is used up.
+const WANT_READ: c_int = 2;
+/// A TLS record carries at most this much, bytes.
+const RECORD: usize = 16 * 1024;
+
+/// OpenSSL's functions, by their names there.
+#[repr(C)]
+struct Functions {
+    ssl_read: unsafe extern "C" fn(*mut c_void, *mut c_void, c_int) -> c_int,
+    ssl_write: unsafe extern "C" fn(*mut c_void, *const c_void, c_int) -> c_int,
+    bio_read: unsafe extern "C" fn(*mut c_void, *mut c_void, c_int) -> c_int,
+    bio_write: unsafe extern "C" fn(*mut c_void, *const c_void, c_int) -> c_int,
+    bio_ctrl_pending: unsafe extern "C" fn(*mut c_void) -> usize,
+    ssl_get_error: unsafe extern "C" fn(*const c_void, c_int) -> c_int,
+    err_clear_error: unsafe extern "C" fn(),
+}
+
+static FUNCTIONS: OnceLock<Functions> = OnceLock::new();
+
+/// The functions' addresses, in the order of [`Functions`].
+///
+/// # Safety
+/// They are what their names say, and stay loaded.
+pub unsafe fn use_functions(addresses: [usize; 7]) {
+    // SAFETY: promised by the caller; a function pointer is as large as an address.
+    let functions = unsafe { std::mem::transmute::<[usize; 7], Functions>(addresses) };
+    // Another thread may have found the same ones first.
+    let _ = FUNCTIONS.set(functions);
+}
+
+/// A handle's session, for as long as no Perl code runs.
+pub struct Session {
+    functions: &'static Functions,
+    ssl: *mut c_void,
+    incoming: *mut c_void,
+    outgoing: *mut c_void,
+}
+
+impl Session {
+    /// The session of a handle, if it has one that can be used natively.
+    pub fn of(handle: Handle<'_>) -> Option<Self> {
+        let functions = FUNCTIONS.get()?;
+        if handle.has(Key::OnStartTls) {
+            return None;
+        }
+        let pointer = |key| handle.integer(key).filter(|&address| address != 0).map(|address| address as *mut c_void);
+        Some(Self {
+            functions,
+            ssl: pointer(Key::Tls)?,
+            incoming: pointer(Key::ReadBio)?,
+            outgoing: pointer(Key::WriteBio)?,
+        })
+    }
+
+    /// Takes bytes from the peer and appends what they mean; says whether that was all there is to do.
+    pub fn decrypt(&self, encrypted: &[u8], plain: &mut Vec<u8>) -> bool {
+        // SAFETY: the session's own objects, and buffers with their lengths; a memory BIO takes everything.
+        unsafe {
+            let taken = (self.functions.bio_write)(self.incoming, encrypted.as_ptr().cast(), encrypted.len() as c_int);
+            if taken < 0 || taken as usize != encrypted.len() {
+                return false;
+            }
+            loop {
+                plain.reserve(RECORD);
+                (self.functions.err_clear_error)();
+                let count = (self.functions.ssl_read)(
+                    self.ssl,
+                    plain.spare_capacity_mut().as_mut_ptr().cast(),
+                    RECORD as c_int,
+                );
+                if count <= 0 {
+                    let is_drained = (self.functions.ssl_get_error)(self.ssl, count) == WANT_READ;
+                    return is_drained && (self.functions.bio_ctrl_pending)(self.outgoing) == 0;
+                }
+                plain.set_len(plain.len() + count as usize);
+            }
+        }
+    }
+
+    /// Encrypts as much of `plain` as the session takes now, from its start; says how much that was.
+    pub fn encrypt(&self, plain: &[u8]) -> usize {
+        let mut done = 0;
+        while done < plain.len() {
+            let rest = &plain[done..];
+            // SAFETY: the session's own objects, and a buffer with its length.
+            let count = unsafe {
+                (self.functions.err_clear_error)();
+                (self.functions.ssl_write)(self.ssl, rest.as_ptr().cast(), rest.len().min(c_int::MAX as usize) as c_int)
+            };
+            if count <= 0 {
+                break;
+            }
+            done += count as usize;
+        }
+        done
+    }
+
+    /// Moves what the session has for the peer to a handle's write buffer; says `false` if that cannot take it.
+    pub fn take_outgoing(&self, handle: Handle<'_>, buffer: *mut SV) -> bool {
+        // SAFETY: the session's own object.
+        let pending = unsafe { (self.functions.bio_ctrl_pending)(self.outgoing) };
+        if pending == 0 {
+            return true;
+        }
+        let Some(mut out) = Appender::new(handle.perl(), buffer, pending) else { return false };
+        // SAFETY: as much as is pending was reserved, and so much of it is initialised as was read.
+        unsafe {
+            let start = out.chunk_mut().as_mut_ptr();
+            let count = (self.functions.bio_read)(self.outgoing, start.cast(), pending as c_int);
+            out.advance_mut(count.max(0) as usize);
+        }
+        out.finish();
+        true
+    }
+}
+
+/// Encrypts what is in `plain`, a string of the handle's, into its write buffer; says whether that was all there is to do.
+pub fn encrypt_queued(handle: Handle<'_>, plain: *mut SV) -> bool {
+    let octets = sv::plain_octets(handle.perl(), plain);
+    let Some(session) = Session::of(handle) else { return octets.is_empty() };
+    let Some(buffer) = handle.write_buffer() else { return false };
+    let done = session.encrypt(octets);
+    handle.consume(plain, done);
+    session.take_outgoing(handle, buffer) && handle.write_queued(buffer) && sv::length(plain) == 0
+}
