@@ -17,8 +17,8 @@ const MASKED: u8 = 0x80;
 const LEN: u8 = 0x7f;
 const LEN_16: u8 = 126;
 const LEN_64: u8 = 127;
-/// Payload is masked through a block on the stack that stays in the first-level cache.
-const MASK_BLOCK: usize = 4096;
+/// Payload is masked through a block on the stack, small enough that zeroing it does not show.
+const MASK_BLOCK: usize = 512;
 
 /// Everything that stands before a frame's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

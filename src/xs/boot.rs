@@ -16,8 +16,9 @@ use std::ptr::null_mut;
 use std::slice;
 
 use super::ffi::{
-    ws_xs_attach as _attach, ws_xs_can_close as _can_close, ws_xs_close as _close, ws_xs_dispatch as _dispatch,
-    ws_xs_flush as _flush, ws_xs_library_version as library_version, ws_xs_resume as _resume, ws_xs_send as send,
+    ws_xs_answer_ping as _answer_ping, ws_xs_attach as _attach, ws_xs_can_close as _can_close, ws_xs_close as _close,
+    ws_xs_deliver_rest as _deliver_rest, ws_xs_dispatch as _dispatch, ws_xs_flush as _flush,
+    ws_xs_library_version as library_version, ws_xs_resume as _resume, ws_xs_send as send,
     ws_xs_send_frame as _send_frame, ws_xs_start as _start, ws_xs_take_read_buffer as _take_read_buffer,
     ws_xs_transport_closed as _transport_closed, ws_xs_use_tls as _use_tls,
 };
@@ -27,7 +28,7 @@ xs_boot! {
     package = "AnyEvent::WebSocket::Native";
     subs = [library_version];
     package = "AnyEvent::WebSocket::Connection";
-    subs = [send, _attach, _can_close, _close, _dispatch, _flush, _resume, _send_frame, _start, _take_read_buffer, _transport_closed, _use_tls];
+    subs = [send, _answer_ping, _attach, _can_close, _close, _deliver_rest, _dispatch, _flush, _resume, _send_frame, _start, _take_read_buffer, _transport_closed, _use_tls];
 }
 
 /// What XSLoader calls. `xs_boot!` neither checks the perl nor keeps its stack: the C half does, around it.
@@ -181,6 +182,13 @@ entries! {
         let Some(shared) = call.connection(after) else { return };
         receive::take_over(call.perl, &shared);
     };
+    /// `_deliver_rest($connection)`: delivers what a dispatch has left to the loop's next turn, which will not come.
+    ws_rust_deliver_rest = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        if shared.borrow_mut().has_rest() {
+            dispatch::pump(&shared, after);
+        }
+    };
     /// `_resume($connection)`: goes on with the messages that wait behind one whose callback runs the event loop.
     ws_rust_resume = |call, after| {
         let Some(shared) = call.connection(after) else { return };
@@ -212,6 +220,12 @@ entries! {
         let Some(shared) = call.connection(after) else { return };
         let is_news = shared.borrow_mut().engine.transport_closed();
         after.returning(call.boolean(is_news));
+    };
+    /// `_answer_ping($connection)`: the peer has read something; says whether the last ping still waits for its answer.
+    ws_rust_answer_ping = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        let is_waiting = dispatch::answer_pending_ping(call.perl, &shared, after);
+        after.returning(call.boolean(is_waiting));
     };
     /// `_use_tls(@addresses)`: of the functions that Net::SSLeay is linked to.
     ws_rust_use_tls = |call, _after| {

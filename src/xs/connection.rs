@@ -9,14 +9,17 @@ use super::mask_keys;
 use super::message::Messages;
 use super::receive::Inbox;
 use super::sv;
-use crate::engine::{self, Config, ProtocolError};
+use crate::engine::{self, Config, ControlPayload, ProtocolError};
 use libperl_rs::{AV, HV, SV, svtype, thx};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long a reply may wait for those to the messages behind it.
+const MAX_CORK: Duration = Duration::from_millis(1);
 
 /// Frames that are in the handle's buffer, and wait to be written together with those that follow.
 pub struct Cork {
@@ -47,11 +50,18 @@ pub struct Connection {
     pub frames_follow: bool,
     /// Until when frames may wait, in a dispatch of more than one frame.
     pub cork_deadline: Option<Instant>,
+    /// When a dispatch of more than one frame has had its time, and whether it has.
+    pub pause_at: Option<Instant>,
+    pub is_paused: bool,
+    /// The transport is gone: this dispatch is the last.
+    pub never_pauses: bool,
     /// The callback that is running has sent a frame that waits.
     pub has_corked: bool,
     pub cork: Option<Cork>,
     /// What is due before the next event is looked at.
     pub jobs: VecDeque<Job>,
+    /// What to answer the last ping with, once the peer has read more of what was sent to it.
+    pub pending_pong: Option<Box<ControlPayload>>,
     /// The peer's violation, to be answered at the end of this dispatch.
     pub failure: Option<ProtocolError>,
 }
@@ -112,9 +122,13 @@ impl Connection {
             depth: 0,
             frames_follow: false,
             cork_deadline: None,
+            pause_at: None,
+            is_paused: false,
+            never_pauses: false,
             has_corked: false,
             cork: None,
             jobs: VecDeque::new(),
+            pending_pong: None,
             failure: None,
         }
     }
@@ -143,6 +157,19 @@ impl Connection {
         let may_cork = self.frames_follow && (!self.has_corked || self.is_in_time());
         self.has_corked = may_cork;
         may_cork
+    }
+
+    /// Whether a dispatch has left anything to a later one; if so, the later one is to leave nothing.
+    pub fn has_rest(&mut self) -> bool {
+        self.never_pauses = self.depth == 0 && !self.inbox.rest().is_empty();
+        self.never_pauses
+    }
+
+    /// What waits from now on may do so as long as what waited before.
+    pub fn renew_cork_deadline(&mut self) {
+        if self.cork_deadline.is_some() {
+            self.cork_deadline = Some(Instant::now() + MAX_CORK);
+        }
     }
 
     /// Whether frames may wait yet.

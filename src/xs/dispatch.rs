@@ -19,8 +19,13 @@ use std::ffi::{CStr, c_char, c_int};
 use std::ptr::{null, null_mut};
 use std::time::{Duration, Instant};
 
-/// How long a reply may wait for those to the messages behind it.
-const MAX_CORK: Duration = Duration::from_millis(1);
+/// How long one dispatch may keep the event loop; what is left of its input then has to wait for the loop's next turn.
+const MAX_DISPATCH: Duration = Duration::from_millis(10);
+
+/// With more than this queued, bytes, only the last of the unanswered pings is answered: "If an endpoint receives a Ping
+/// frame and has not yet sent Pong frame(s) in response to previous Ping frame(s), the endpoint MAY elect to send a Pong
+/// frame for only the most recently processed Ping frame." (RFC 6455, 5.5.3)
+const MAX_PONG_BACKLOG: usize = 64 * 1024;
 
 const MAX_ARGS: usize = 3;
 
@@ -118,9 +123,20 @@ pub enum Outcome {
 
 /// Has the trampoline dispatch all that has arrived, and what comes while it does.
 pub fn pump(shared: &Shared, after: &mut After) {
+    shared.borrow_mut().dispatch(after);
+}
+
+/// Answers the last of the pings that came while too much was queued, if that has changed; says whether one still waits.
+pub fn answer_pending_ping(perl: Perl, shared: &Shared, after: &mut After) -> bool {
     let connection = &mut *shared.borrow_mut();
-    connection.depth += 1;
-    after.dispatching(sv::retain(connection.object.cast()), connection.messages.dispatch_loop);
+    if connection.handle(perl).backlog() > MAX_PONG_BACKLOG && connection.engine.can_send(Opcode::Pong as u8) {
+        return true;
+    }
+    if let Some(payload) = connection.pending_pong.take() {
+        connection.jobs.push_back(Job::Ping(payload));
+        connection.dispatch(after);
+    }
+    false
 }
 
 /// The dispatch that [`pump`] asked for is over: writes what was sent meanwhile, and says what is to be called for that.
@@ -129,7 +145,9 @@ pub fn finish(perl: Perl, shared: &RefCell<Connection>, outcome: Outcome, after:
     connection.depth -= 1;
     if connection.depth == 0 {
         connection.frames_follow = false;
-        if connection.cork_deadline.take().is_some() {
+        let are_many = connection.cork_deadline.take().is_some();
+        // The timer that would have helped a callback out of recursion also goes on after a pause.
+        if are_many && !std::mem::take(&mut connection.is_paused) {
             after.calling(shim::FORGET_RECURSION, [connection.reference(perl)]);
         }
     }
@@ -161,15 +179,21 @@ impl Connection {
         sv::new_reference(perl, self.object.cast())
     }
 
+    fn dispatch(&mut self, after: &mut After) {
+        self.depth += 1;
+        after.dispatching(sv::retain(self.object.cast()), self.messages.dispatch_loop);
+    }
+
     /// What to call next, now that `previous` has been called.
     pub fn next_call(&mut self, perl: Perl, previous: &Call) -> Option<Call> {
         if !previous.message.is_null() {
             self.messages.keep(previous.message);
-            self.write_if_late(perl);
+            self.look_at_clock(perl);
         }
         loop {
             let job = match self.jobs.pop_front() {
                 Some(job) => job,
+                None if self.is_paused => return None,
                 None => {
                     let job = self.next_event()?;
                     if self.is_recursion_to_expect() {
@@ -217,7 +241,9 @@ impl Connection {
         self.frames_follow = self.engine.is_frame_complete(self.inbox.rest());
         let is_first = self.frames_follow && self.cork_deadline.is_none();
         if is_first {
-            self.cork_deadline = Some(Instant::now() + MAX_CORK);
+            self.cork_deadline = Some(Instant::now());
+            self.renew_cork_deadline();
+            self.pause_at = Some(Instant::now() + MAX_DISPATCH);
         }
         is_first
     }
@@ -237,6 +263,10 @@ impl Connection {
                 self.jobs.extend(entries.map(|entry| Job::Each { entry, message: sv::retain(message) }));
                 // Freed by the loop as what it called last.
                 Some(Call { owned: [message, null_mut(), null_mut()], message, ..Call::EMPTY })
+            }
+            Job::Ping(payload) if self.is_peer_behind(perl) => {
+                let is_first = self.pending_pong.replace(payload).is_none();
+                is_first.then(|| Call::method(c"_expect_drain", []))
             }
             Job::Ping(payload) => self.answer_ping(perl, &payload),
             Job::Close(frame) => Some(self.answer_close(perl, &frame)),
@@ -264,6 +294,14 @@ impl Connection {
         }
         self.jobs.push_back(Job::EachList { message });
         None
+    }
+
+    /// Whether the peer does not read what it is sent.
+    fn is_peer_behind(&mut self, perl: Perl) -> bool {
+        if self.handle(perl).backlog() > MAX_PONG_BACKLOG {
+            send::flush_natively(perl, self);
+        }
+        self.handle(perl).backlog() > MAX_PONG_BACKLOG
     }
 
     /// Answers a ping: through `send`, if a subclass has its own.
@@ -296,12 +334,18 @@ impl Connection {
         Call::method(c"_close_received", [code, reason, is_valid])
     }
 
-    /// Writes the replies that have waited too long for those behind them.
-    fn write_if_late(&mut self, perl: Perl) {
+    /// Looks at the clock after a callback: writes replies that have waited too long for those behind them, and leaves the
+    /// rest of the input to the loop's next turn if this one has had its time.
+    fn look_at_clock(&mut self, perl: Perl) {
         self.has_corked = false;
-        if self.cork.is_some() && !(self.frames_follow && self.is_in_time()) {
-            // What the kernel does not take now waits for the end of the dispatch.
-            send::flush_natively(perl, self);
+        if self.frames_follow && self.cork_deadline.is_some() {
+            let now = Instant::now();
+            self.is_paused =
+                self.depth == 1 && !self.never_pauses && self.pause_at.is_some_and(|pause_at| now > pause_at);
+            if self.cork.is_some() && self.cork_deadline.is_some_and(|deadline| now > deadline) {
+                // What the kernel does not take now waits for the end of the dispatch.
+                send::flush_natively(perl, self);
+            }
         }
     }
 }

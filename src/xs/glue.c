@@ -54,11 +54,13 @@ extern void ws_rust_send_frame(void *thx, CV *cv, SV **args, I32 items, struct w
 extern void ws_rust_attach(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_start(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_take_read_buffer(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
+extern void ws_rust_deliver_rest(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_resume(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_flush(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_can_close(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_close(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_transport_closed(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
+extern void ws_rust_answer_ping(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_use_tls(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_library_version(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_hook(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
@@ -241,11 +243,13 @@ TRAMPOLINE(send_frame)
 TRAMPOLINE(attach)
 TRAMPOLINE(start)
 TRAMPOLINE(take_read_buffer)
+TRAMPOLINE(deliver_rest)
 TRAMPOLINE(resume)
 TRAMPOLINE(flush)
 TRAMPOLINE(can_close)
 TRAMPOLINE(close)
 TRAMPOLINE(transport_closed)
+TRAMPOLINE(answer_ping)
 TRAMPOLINE(use_tls)
 TRAMPOLINE(library_version)
 TRAMPOLINE(hook)

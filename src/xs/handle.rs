@@ -56,6 +56,11 @@ impl<'k> Handle<'k> {
         self.keys.fetch_lvalue(self.perl, self.hv, Key::Wbuf)
     }
 
+    /// How many bytes wait for the peer to read what was sent before.
+    pub fn backlog(self) -> usize {
+        self.keys.fetch(self.perl, self.hv, Key::Wbuf).map_or(0, sv::length)
+    }
+
     /// A new reference to the handle.
     pub fn reference(self) -> *mut SV {
         sv::new_reference(self.perl, self.hv.cast())

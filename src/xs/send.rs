@@ -8,7 +8,7 @@ use super::handle::Route;
 use super::mask_keys;
 use super::sv::{self, Appender};
 use super::tls;
-use crate::engine::{CloseCode, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, MaskKey, ProtocolError, UsageError};
+use crate::engine::{CloseCode, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, MaskKey, Opcode, ProtocolError, UsageError};
 use bytes::BufMut;
 use std::borrow::Cow;
 use thiserror::Error;
@@ -99,8 +99,12 @@ fn write(
     encode: impl Encode,
 ) -> Result<bool, SendError> {
     let (is_sent, route) = append(perl, connection, payload, encode)?;
-    let may_wait = connection.may_cork() && !matches!(route, Route::PushWrite { .. });
-    if is_sent && !may_wait {
+    let is_queued = match route {
+        Route::Native { .. } => true,
+        Route::Tls { buffer } => sv::length(buffer) == 0,
+        Route::PushWrite { .. } => false,
+    };
+    if is_sent && !(is_queued && connection.may_cork()) {
         flush_route(perl, connection, &route, after);
     }
     Ok(is_sent)
@@ -120,17 +124,32 @@ fn append(
         Route::Native { buffer } | Route::Tls { buffer } => buffer,
         Route::PushWrite { frame } => frame,
     };
-    let mark = sv::length(buffer);
+    let mark = connection.handle(perl).backlog();
     // Growing the buffer would pull a payload that lies in it from under our feet.
     let is_inside = sv::plain_octets(perl, buffer).as_ptr_range().contains(&payload.as_ptr());
     let payload = if is_inside { Cow::Owned(payload.to_vec()) } else { Cow::Borrowed(payload) };
-    let mut out = Appender::new(perl, buffer, payload.len() + MAX_HEADER_LEN).ok_or(SendError::Buffer)?;
+    let room = payload.len() + MAX_CONTROL_PAYLOAD + 2 * MAX_HEADER_LEN;
+    let mut out = Appender::new(perl, buffer, room).ok_or(SendError::Buffer)?;
+    append_pending_pong(connection, &mut out)?;
     let is_sent = encode(&mut connection.engine, &payload, mask, &mut out);
     out.finish();
+    if let Route::Tls { buffer } = route {
+        // At once, since what is not encrypted is lost if the handle is destroyed.
+        tls::encrypt_queued(connection.handle(perl), buffer);
+    }
     if !matches!(route, Route::PushWrite { .. }) {
         connection.cork.get_or_insert(Cork { mark, forks: mask_keys::fork_generation() });
     }
     Ok((is_sent?, route))
+}
+
+/// A pong that had to wait for the peer to read comes before whatever is sent next.
+fn append_pending_pong(connection: &mut Connection, out: &mut Appender) -> Result<(), SendError> {
+    if let Some(payload) = connection.pending_pong.take() {
+        let mask = if connection.engine.is_masked() { Some(mask_keys::next_key()?) } else { None };
+        connection.engine.send(Opcode::Pong as u8, payload.as_slice(), mask, out)?;
+    }
+    Ok(())
 }
 
 /// Writes a large frame from where its payload is, if nothing is queued before it; what the kernel does not take is
@@ -143,7 +162,7 @@ fn send_uncopied(
     after: &mut After,
 ) -> Result<bool, SendError> {
     let Route::Native { buffer } = connection.route(perl) else { return Ok(false) };
-    let is_direct = !connection.engine.is_masked() && !connection.may_cork();
+    let is_direct = !connection.engine.is_masked() && connection.pending_pong.is_none() && !connection.may_cork();
     if !is_direct || !connection.handle(perl).is_idle(buffer) {
         return Ok(false);
     }
@@ -182,18 +201,26 @@ fn flush_route(perl: Perl, connection: &mut Connection, route: &Route, after: &m
 fn is_flushed(perl: Perl, connection: &mut Connection, route: &Route) -> bool {
     forget_inherited(perl, connection, route);
     connection.cork = None;
+    connection.renew_cork_deadline();
     match *route {
         Route::Native { buffer } => connection.handle(perl).write_queued(buffer),
-        Route::Tls { buffer } => tls::encrypt_queued(connection.handle(perl), buffer),
+        Route::Tls { buffer } => {
+            let handle = connection.handle(perl);
+            tls::encrypt_queued(handle, buffer)
+                && handle.write_buffer().is_none_or(|buffer| handle.write_queued(buffer))
+        }
         Route::PushWrite { frame } => sv::length(frame) == 0,
     }
 }
 
 /// Frames that were waiting when this process was forked off are its parent's to write.
 fn forget_inherited(perl: Perl, connection: &mut Connection, route: &Route) {
-    let (Route::Native { buffer } | Route::Tls { buffer }) = *route else { return };
+    if let Route::PushWrite { .. } = route {
+        return;
+    }
     let Some(cork) = connection.cork.take_if(|cork| cork.forks != mask_keys::fork_generation()) else { return };
-    if cork.mark < sv::length(buffer) {
+    let buffer = connection.handle(perl).write_buffer();
+    if let Some(buffer) = buffer.filter(|&buffer| cork.mark < sv::length(buffer)) {
         // SAFETY: a plain string, made shorter.
         unsafe {
             ffi::ws_reserve(perl, buffer, 0);

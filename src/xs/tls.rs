@@ -128,12 +128,11 @@ impl Session {
     }
 }
 
-/// Encrypts what is in `plain`, a string of the handle's, into its write buffer; says whether that was all there is to do.
+/// Encrypts what is in `plain`, a string of the handle's, into its write buffer; says whether that was all of it.
 pub fn encrypt_queued(handle: Handle<'_>, plain: *mut SV) -> bool {
     let octets = sv::plain_octets(handle.perl(), plain);
-    let Some(session) = Session::of(handle) else { return octets.is_empty() };
-    let Some(buffer) = handle.write_buffer() else { return false };
+    let (Some(session), Some(buffer)) = (Session::of(handle), handle.write_buffer()) else { return octets.is_empty() };
     let done = session.encrypt(octets);
     handle.consume(plain, done);
-    session.take_outgoing(handle, buffer) && handle.write_queued(buffer) && sv::length(plain) == 0
+    session.take_outgoing(handle, buffer) && sv::length(plain) == 0
 }

@@ -90,6 +90,12 @@ subtest 'the last reference goes meanwhile' => sub {
     is $ended, 1, 'which it does';
 };
 
+if (loop() eq 'Glib') {
+    note 'Glib does not dispatch a watcher inside itself: what follows cannot work with it';
+    done_testing;
+    exit;
+}
+
 my $asleep = 'is deaf to its own socket while a callback runs';
 
 # The peer answers "request x" with "response x", from inside the event loop.

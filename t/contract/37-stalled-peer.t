@@ -56,17 +56,32 @@ subtest 'sends while the queue drains' => sub {
     is_deeply \@wrong, [], 'go behind what is queued';
 };
 
-subtest 'replies and pongs while the peer is stalled' => sub {
+subtest 'replies while the peer is stalled' => sub {
     my ($connection, $peer) = connection_and_peer(max_payload_size => 0);
     $connection->on(each_message => sub { $_[0]->send($_[1]) });
     $peer->stall;
     my @bodies = map { $_ x 300_000 } 'a' .. 'z';
-    $peer->write(map { text($_), ping(substr $_, 0, 1) } @bodies);
+    $peer->write(map { text($_) } @bodies);
     settle();
     $peer->resume;
-    my @expected = map { $_, substr $_, 0, 1 } @bodies;
-    my @wrong = grep { $peer->next_frame->{payload} ne $expected[$_] } 0 .. $#expected;
-    is_deeply \@wrong, [], 'twenty-six echoes and pongs, in order';
+    my @wrong = grep { $peer->next_frame->{payload} ne $bodies[$_] } 0 .. $#bodies;
+    is_deeply \@wrong, [], 'twenty-six echoes, in order';
+};
+
+subtest 'every ping among them is answered, in its turn' => sub {
+    my ($connection, $peer) = connection_and_peer(max_payload_size => 0);
+    $connection->on(each_message => sub { $_[0]->send($_[1]) });
+    $peer->stall;
+    my @letters = 'a' .. 'h';
+    $peer->write(map { text($_ x 300_000), ping($_) } @letters);
+    settle();
+    $peer->resume;
+    my @got;
+    until (@got && $got[-1] eq 'pong h') {
+        my $frame = $peer->next_frame;
+        push @got, ($frame->{opcode} == 10 ? 'pong ' : 'echo ') . substr $frame->{payload}, 0, 1;
+    }
+    is_deeply \@got, [map {; "echo $_", "pong $_" } @letters], 'eight echoes and eight pongs';
 };
 
 subtest 'both directions stalled at times' => sub {

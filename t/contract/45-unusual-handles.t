@@ -141,6 +141,25 @@ subtest 'an overridden push_write sees every byte, an overridden push_shutdown t
     ok $Watching::seen{shutdown}, 'push_shutdown';
 };
 
+for my $case (map { my $class = $_; map { [$class, $_] } qw(destroy push_shutdown) } qw(Plain Watching)) {
+    my ($class, $end) = @$case;
+    subtest "a subclass, $class: $end in a callback, after sends and a push_write there" => sub {
+        my ($left, $right) = socket_pair();
+        my $connection = AnyEvent::WebSocket::Connection->new(handle => $class->new(fh => $left));
+        undef $left;
+        my $peer = WebSocketTest::Peer->new($right);
+        $peer->sync;
+        $connection->on(next_message => sub {
+            $_[0]->send('one');
+            $_[0]->handle->push_write(text('two'));
+            $_[0]->send('three');
+            $_[0]->handle->$end;
+        });
+        $peer->write(map { text($_) } 1 .. 3);
+        is_deeply [map { $_->{payload} } $peer->frames_to_eof], [qw(one two three)], 'all go out, in order';
+    };
+}
+
 subtest 'an overridden push_write may change the bytes' => sub {
     my ($left, $right) = socket_pair();
     my $connection = AnyEvent::WebSocket::Connection->new(handle => Scrambling->new(fh => $left));

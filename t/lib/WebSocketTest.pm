@@ -49,7 +49,7 @@ use WebSocketTest::Peer;
 use WebSocketTest::Recorder;
 
 our @EXPORT = (
-    qw(backend is_original is_044 differs after_044),
+    qw(backend is_original is_044 differs after_044 loop),
     qw(socket_pair tcp_pair connection_on connection_and_peer connection_pair recorder),
     qw(wait_until poke turn settle after next_event),
     qw(refused_ok run_perl spawn_perl fork_child reap warnings_of),
@@ -69,6 +69,9 @@ my $wanted = $ENV{WEBSOCKET_TEST_BACKEND};
 die "the backend is '@{[ backend() ]}', not '$wanted'\n" if $wanted && $wanted ne backend();
 
 sub is_original { backend() eq 'pp' }
+
+# The event loop: EV, Perl, Event, Glib, ...
+sub loop { AnyEvent::detect() =~ /(\w+)\z/ ? $1 : '' }
 
 # differs 'row of the contract' => 'what the original does' => sub { tests }
 sub differs {

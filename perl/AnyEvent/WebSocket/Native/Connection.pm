@@ -79,8 +79,10 @@ sub BUILD
   $handle->on_error($hook);
   $handle->on_eof($hook);
   $handle->on_read($hook);
-  # The program registers its callbacks before control is back in the event loop.
-  @$self{qw( _hook _starter )} = ($hook, AE::timer 0, 0, $hook);
+  # The program registers its callbacks before control is back in the event loop. On most loops a timer without delay that
+  # is made in a timer's callback comes before that.
+  my $delay = $AnyEvent::MODEL eq 'AnyEvent::Impl::EV' ? 0 : 1e-6;
+  @$self{qw( _hook _starter )} = ($hook, AE::timer $delay, 0, $hook);
 }
 
 sub _look_for_tls
@@ -272,8 +274,9 @@ sub _finish
     $self->{_early_finish} ||= [$message];
     return;
   }
+  _deliver_rest($self);
   _transport_closed($self) or return;
-  delete $self->{_close_timer};
+  delete @$self{qw( _close_timer _drain_watcher )};
   $self->handle->push_shutdown;
   $self->close_error($message) if defined $message;
   $_->($self, $message) for my @callbacks = _callbacks($self, 'finish');
@@ -295,6 +298,17 @@ sub _forget_recursion
 {
   my($self) = @_;
   delete $self->{_recursion};
+}
+
+# The peer sends pings without reading their answers.
+sub _expect_drain
+{
+  my($self) = @_;
+  my $fh = $self->handle->fh or return;
+  Scalar::Util::weaken $self;
+  $self->{_drain_watcher} = AE::io $fh, 1, sub {
+    delete $self->{_drain_watcher} if $self && !_answer_ping($self);
+  };
 }
 
 # What follows is called with the handle by the library, once none of its frames is on the stack.
@@ -332,6 +346,7 @@ sub _read_by_handle
 sub _read_natively
 {
   my($handle, $on_read) = @_;
+  local $@;
   $handle->{_rw} = AE::io $handle->{fh}, 0, $on_read;
 }
 

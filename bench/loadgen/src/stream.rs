@@ -1,0 +1,165 @@
+//! Connections to the server, plain or TLS, behind their opening handshake.
+
+use crate::frames::{self, Frames};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub enum Stream {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Stream {
+    pub fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => &tls.sock,
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, octets: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => tcp.read(octets),
+            Self::Tls(tls) => tls.read(octets),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => tcp.write(octets),
+            Self::Tls(tls) => tls.write(octets),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(tcp) => tcp.flush(),
+            Self::Tls(tls) => tls.flush(),
+        }
+    }
+}
+
+/// Where the server is.
+pub struct Endpoint {
+    port: u16,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+impl Endpoint {
+    pub fn new(port: u16, tls: bool) -> Self {
+        Self { port, tls: tls.then(trusting_config) }
+    }
+
+    /// A blocking connection that has been upgraded.
+    pub fn connect(&self) -> io::Result<Stream> {
+        let tcp = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+        tcp.set_nodelay(true)?;
+        tcp.set_read_timeout(Some(PATIENCE))?;
+        let mut stream = match &self.tls {
+            None => Stream::Plain(tcp),
+            Some(config) => {
+                let name = ServerName::from(std::net::IpAddr::from(Ipv4Addr::LOCALHOST));
+                let client = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
+                Stream::Tls(Box::new(StreamOwned::new(client, tcp)))
+            }
+        };
+        self.upgrade(&mut stream)?;
+        Ok(stream)
+    }
+
+    fn upgrade(&self, stream: &mut Stream) -> io::Result<()> {
+        let request = format!(
+            "GET / HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: bm90aGluZyB0byBoaWRlIQ==\r\n\r\n",
+            self.port
+        );
+        stream.write_all(request.as_bytes())?;
+        let (mut answer, mut octets) = (Vec::new(), [0; 4096]);
+        while !answer.ends_with(b"\r\n\r\n") {
+            match stream.read(&mut octets)? {
+                0 => return Err(io::Error::other("closed in the handshake")),
+                len => answer.extend(&octets[..len]),
+            }
+        }
+        if !answer.starts_with(b"HTTP/1.1 101 ") {
+            return Err(io::Error::other(format!("no upgrade: {}", String::from_utf8_lossy(&answer))));
+        }
+        Ok(())
+    }
+
+    /// Connects, exchanges one message and closes; returns how long the message took to come back, since the start.
+    pub fn visit(&self, frames: &Frames) -> io::Result<Duration> {
+        let start = Instant::now();
+        let mut stream = self.connect()?;
+        stream.write_all(frames.request_at(0, frames.request_len))?;
+        let mut reply = vec![0; frames.reply_len()];
+        stream.read_exact(&mut reply)?;
+        let wait = start.elapsed();
+        if frames.check(0, &reply).is_none() {
+            return Err(io::Error::other("an echo differs from what was sent"));
+        }
+        stream.write_all(&frames::close())?;
+        // The server answers, and closes first or waits for us to do it: so read its answer, but wait for no end.
+        stream.read_exact(&mut [0; 4])?;
+        Ok(wait)
+    }
+}
+
+/// Anybody's certificate will do: the server's is made for this run.
+fn trusting_config() -> Arc<ClientConfig> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier = Arc::new(Trusting(provider.clone()));
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.expect("ring has all versions").dangerous();
+    Arc::new(builder.with_custom_certificate_verifier(verifier).with_no_client_auth())
+}
+
+#[derive(Debug)]
+struct Trusting(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Trusting {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

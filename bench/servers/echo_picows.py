@@ -1,0 +1,34 @@
+# Echoes on picows, with uvloop where that is installed.
+#   echo_picows.py [CERTIFICATE KEY]
+import asyncio
+import ssl
+import sys
+from importlib.metadata import version
+
+from picows import WSListener, WSMsgType, ws_create_server
+
+try:
+    from uvloop import run
+except ImportError:
+    from asyncio import run
+
+
+class Echo(WSListener):
+    def on_ws_frame(self, transport, frame):
+        if frame.msg_type == WSMsgType.CLOSE:
+            transport.send_close(frame.get_close_code())
+            transport.disconnect()
+        else:
+            transport.send(frame.msg_type, frame.get_payload_as_memoryview())
+
+
+async def main(tls=None):
+    if sys.argv[1:]:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(*sys.argv[1:])
+    server = await ws_create_server(lambda request: Echo(), "127.0.0.1", 0, max_frame_size=1 << 30, ssl=tls)
+    print(server.sockets[0].getsockname()[1], "picows", version("picows"), run.__module__, flush=True)
+    await server.serve_forever()
+
+
+run(main())

@@ -1,0 +1,46 @@
+# One peer that sends much must not keep the loop from the others; and nothing of what it sent is lost for that.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use Test::More;
+use Time::HiRes qw(time);
+use WebSocketTest;
+
+plan skip_all => 'the original has no bound' if is_original();
+
+my $MESSAGES = 2000;
+
+# A callback that takes its time: two hundred messages take a tenth of a second.
+sub busy { my $until = time + 0.0005; 1 while time < $until }
+
+sub busy_connection {
+    my ($connection, $peer) = connection_and_peer();
+    my @seen;
+    $connection->on(each_message => sub { push @seen, $_[1]->body; busy(); poke() });
+    $peer->write(map { text($_) } 1 .. $MESSAGES);
+    return ($connection, $peer, \@seen);
+}
+
+subtest 'the loop gets its turn' => sub {
+    my ($connection, $peer, $seen) = busy_connection();
+    my ($turns, $timer) = (0);
+    $timer = AE::timer 0, 0.001, sub { $turns++ };
+    wait_until('all messages', sub { @$seen == $MESSAGES });
+    cmp_ok $turns, '>', 10, 'while one read is being dispatched';
+    is_deeply $seen, [1 .. $MESSAGES], 'all are delivered, in order';
+};
+
+subtest 'what is left is delivered before finish' => sub {
+    for my $end (qw(half_close error)) {
+        my ($connection, $peer, $seen) = busy_connection();
+        my $at_finish;
+        $connection->on(finish => sub { $at_finish = @$seen; poke() });
+        wait_until('the first messages', sub { @$seen });
+        $end eq 'error' ? $connection->handle->_error(Errno::ECONNRESET()) : $peer->half_close;
+        wait_until('finish', sub { defined $at_finish });
+        is $at_finish, $MESSAGES, $end;
+    }
+};
+
+done_testing;

@@ -1,0 +1,59 @@
+#!/usr/bin/env perl
+# The echo server that xt/autobahn.t has the Autobahn test suite play against.
+#
+#   perl -Mblib xt/autobahn-server.pl STRICT
+#
+# Prints "PORT BACKEND" once it listens, and ends when its standard input does.
+use strict;
+use warnings;
+
+use AnyEvent;
+use AnyEvent::Handle;
+use AnyEvent::Socket qw(tcp_server);
+use AnyEvent::WebSocket::Connection;
+use Protocol::WebSocket::Handshake::Server;
+
+my ($strict) = @ARGV;
+my %connections;
+
+sub accept_client {
+    my ($socket) = @_;
+    my $handshake = Protocol::WebSocket::Handshake::Server->new;
+    my $handle;
+    $handle = AnyEvent::Handle->new(
+        fh       => $socket,
+        no_delay => 1,
+        on_error => sub { undef $handle },
+        on_read  => sub {
+            return undef $handle if !$handshake->parse($handle->{rbuf});
+            return if !$handshake->is_done;
+            $handle->push_write($handshake->to_string);
+            serve($handle);
+            undef $handle;
+        },
+    );
+    return;
+}
+
+# Without limits, because cases 9.* send 16 MiB in one frame, and 4 MiB in frames of 64 bytes.
+sub serve {
+    my ($handle) = @_;
+    my $connection = AnyEvent::WebSocket::Connection->new(
+        handle => $handle, strict => $strict, max_payload_size => 0, max_fragments => 1 << 30,
+    );
+    $connections{ 0 + $connection } = $connection;
+    $connection->on(finish => sub { delete $connections{ 0 + $_[0] } });
+    $connection->on(each_message => sub { $_[0]->send($_[1]) });
+    return;
+}
+
+my $backend = AnyEvent::WebSocket::Connection->can('backend');
+my $server  = tcp_server '127.0.0.1', undef, \&accept_client, sub {
+    my (undef, undef, $port) = @_;
+    $| = 1;
+    print "$port ", $backend ? AnyEvent::WebSocket::Connection->$backend : 'pp', "\n";
+    return;
+};
+my $done   = AE::cv;
+my $parent = AE::io *STDIN, 0, sub { $done->send unless sysread STDIN, my $ignored, 4096 };
+$done->recv;
