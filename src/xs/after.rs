@@ -50,6 +50,7 @@ struct SubCall {
 pub struct After {
     dispatch: *mut SV,
     dispatch_loop: *mut CV,
+    error: *mut SV,
     returns: *mut SV,
     croak: *mut SV,
     exiting: c_int,
@@ -63,6 +64,7 @@ impl Default for After {
         Self {
             dispatch: null_mut(),
             dispatch_loop: null_mut(),
+            error: null_mut(),
             returns: null_mut(),
             croak: null_mut(),
             exiting: 0,
@@ -74,9 +76,10 @@ impl Default for After {
 
 impl After {
     /// Calls what the connection of `object` has to be called, before all else; its reference count is handed over.
-    pub fn dispatching(&mut self, object: *mut SV, dispatch_loop: *mut CV) {
+    pub fn dispatching(&mut self, object: *mut SV, dispatch_loop: *mut CV, error: *mut SV) {
         self.dispatch = object;
         self.dispatch_loop = dispatch_loop;
+        self.error = error;
     }
 
     /// Returns `value`, whose reference count is handed over.

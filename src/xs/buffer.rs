@@ -8,7 +8,7 @@ use std::ptr::null_mut;
 use std::slice;
 
 /// How much memory of large messages an interpreter keeps for the next ones, bytes.
-const MAX_SPARE_MEMORY: usize = 4 * 1024 * 1024;
+const MAX_SPARE_MEMORY: usize = 8 * 1024 * 1024;
 
 /// Memory of large messages that are gone. Without it a stream of large messages would have the kernel hand out and zero
 /// every page anew. It is one interpreter's, as perl may count whose memory is whose.
@@ -16,15 +16,16 @@ const MAX_SPARE_MEMORY: usize = 4 * 1024 * 1024;
 pub struct SpareBuffers(RefCell<Vec<PerlBuffer>>);
 
 impl SpareBuffers {
-    /// Keeps the memory of a plain string that nobody else has, as far as there is room.
+    /// Keeps the memory of a plain string that nobody else has, in place of what has been kept longest.
     pub fn keep_memory_of(&self, sv: *mut SV) {
         let mut capacity = 0;
         // SAFETY: promised by the caller; the memory is from perl's allocator.
         let start = unsafe { ffi::ws_take_buffer(sv, &raw mut capacity) };
         let buffer = PerlBuffer { start: start.cast(), len: 0, capacity };
         let mut spares = self.0.borrow_mut();
-        if spares.iter().map(|spare| spare.capacity).sum::<usize>() + capacity <= MAX_SPARE_MEMORY {
-            spares.push(buffer);
+        spares.push(buffer);
+        while spares.iter().map(|spare| spare.capacity).sum::<usize>() > MAX_SPARE_MEMORY {
+            spares.remove(0);
         }
     }
 

@@ -133,6 +133,11 @@ impl Connection {
         }
     }
 
+    /// Discards what has arrived.
+    pub fn clear_inbox(&mut self) {
+        self.inbox.clear(&self.messages.scratch);
+    }
+
     /// A list of callbacks, if there ever was any for that event.
     pub fn callbacks(&self, perl: Perl, key: Key) -> Option<*mut AV> {
         let list = self.messages.keys.fetch(perl, self.object, key).and_then(sv::referent)?;
@@ -188,7 +193,7 @@ pub unsafe fn free(state: *mut c_void) -> *mut SV {
         State::Object(shared) => {
             let mut connection = shared.borrow_mut();
             connection.object = null_mut();
-            connection.inbox.clear();
+            connection.clear_inbox();
             std::mem::replace(&mut connection.hook, null_mut())
         }
         State::Sub(_) | State::Messages(_) => null_mut(),

@@ -163,7 +163,7 @@ pub fn finish(perl: Perl, shared: &RefCell<Connection>, outcome: Outcome, after:
         Outcome::Exiting => after.exiting(),
         Outcome::Died(exception) => {
             connection.engine.abandon();
-            connection.inbox.clear();
+            connection.clear_inbox();
             for value in std::mem::take(&mut connection.jobs).iter().flat_map(Job::values) {
                 // SAFETY: a reference count of the job's; perl frees it when no Rust frame is left.
                 unsafe { thx::Perl_sv_2mortal(perl, value) };
@@ -181,7 +181,7 @@ impl Connection {
 
     fn dispatch(&mut self, after: &mut After) {
         self.depth += 1;
-        after.dispatching(sv::retain(self.object.cast()), self.messages.dispatch_loop);
+        after.dispatching(sv::retain(self.object.cast()), self.messages.dispatch_loop, self.messages.error);
     }
 
     /// What to call next, now that `previous` has been called.
@@ -222,7 +222,7 @@ impl Connection {
                 Some(Some(job)) => return Some(job),
                 Some(None) => {}
                 None => {
-                    inbox.clear();
+                    inbox.clear(&messages.scratch);
                     return None;
                 }
             }

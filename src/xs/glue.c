@@ -42,6 +42,7 @@ struct ws_sub_call {
 struct ws_after {
     SV *dispatch;                 /* owned; the object whose connection has something to dispatch, or NULL */
     CV *dispatch_loop;
+    SV *error;                    /* to be $@ while it does; not owned */
     SV *returns;                  /* owned; NULL: nothing */
     SV *croak;                    /* owned; NULL: no */
     int exiting;                  /* a callback called exit: go on with it */
@@ -193,6 +194,7 @@ static void dispatch(pTHX_ struct ws_after *after)
     dSP;
     dXCPT;
     SV *object = after->dispatch;
+    SV *error = SvREFCNT(after->error) > 1 ? newSV(0) : SvREFCNT_inc_simple_NN(after->error);
     SV *connection;
     SV *exception;
 
@@ -200,13 +202,17 @@ static void dispatch(pTHX_ struct ws_after *after)
     connection = sv_2mortal(newRV_noinc(object));
     SvREFCNT_inc_simple_void_NN(object);
     SAVETMPS;
-    save_scalar(PL_errgv);
+    /* As `local $@` does, but with a value that has its memory already, unless a dispatch further up has that. */
+    SAVEGENERICSV(GvSV(PL_errgv));
+    GvSV(PL_errgv) = error;
     PUSHSTACKi(PERLSI_MAGIC);
     PUTBACK;
     XCPT_TRY_START {
         call_all(aTHX_ object, connection, after->dispatch_loop);
     } XCPT_TRY_END
     exception = !rEtV && has_exception(aTHX) ? newSVsv(ERRSV) : NULL;
+    if (exception)
+        sv_setpvs(ERRSV, "");
     ws_rust_dispatched(THX, object, exception, rEtV != 0, after);
     if (!rEtV) {
         POPSTACK;

@@ -7,7 +7,6 @@ use super::sv;
 use libperl_rs::{AV, HV, SV, thx};
 use std::io::{self, IoSlice};
 use std::os::fd::RawFd;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A write buffer that has been emptied keeps at most this much memory, bytes.
 const KEEP_WRITE_BUFFER: usize = 4096;
@@ -131,7 +130,10 @@ impl<'k> Handle<'k> {
     }
 
     fn note_activity(self, key: Key) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: a struct of ours, for a clock that every system has.
+        unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut now) };
+        let now = now.tv_sec as f64 + now.tv_nsec as f64 * 1e-9;
         for key in [Key::Activity, key] {
             if let Some(slot) = self.keys.fetch_lvalue(self.perl, self.hv, key) {
                 // SAFETY: a slot of a plain hash.

@@ -22,6 +22,10 @@ pub struct Messages {
     pub keys: KeyTable,
     /// The XSUB that calls callbacks.
     pub dispatch_loop: *mut CV,
+    /// What `$@` is while it does.
+    pub error: *mut SV,
+    /// The read buffer of all connections, while no dispatch has it.
+    pub scratch: Cell<Option<Vec<u8>>>,
     class: *mut HV,
     pub spares: SpareBuffers,
     /// A reference to a message that nobody else has.
@@ -46,6 +50,8 @@ impl Messages {
             perl,
             keys,
             dispatch_loop,
+            error: sv::new_string(perl, b""),
+            scratch: Cell::new(None),
             class,
             spares: SpareBuffers::default(),
             spare: Cell::new(None),

@@ -8,7 +8,6 @@ use super::handle::{self, Read};
 use super::sv;
 use super::tls::Session;
 use libperl_rs::thx;
-use std::cell::Cell;
 use std::os::fd::RawFd;
 
 /// At most this much is read per readiness, bytes, so that one fast peer cannot starve the loop.
@@ -18,10 +17,8 @@ const MIN_DIRECT_READ: u64 = 16 * 1024;
 /// A read buffer that has been emptied keeps at most this much memory, bytes.
 const KEEP_READ_BUFFER: usize = 4096;
 
-thread_local! {
-    /// The read buffer of all connections, while no dispatch has it.
-    static SCRATCH: Cell<Option<Vec<u8>>> = const { Cell::new(None) };
-}
+/// Where the common read buffer is while nobody has it.
+type Scratch = std::cell::Cell<Option<Vec<u8>>>;
 
 /// Bytes that have arrived and not been looked at; empty between dispatches, and then without memory.
 #[derive(Default)]
@@ -47,31 +44,31 @@ impl Inbox {
     }
 
     /// Adds bytes behind those that are there.
-    fn append(&mut self, bytes: &[u8]) {
-        self.make_room();
+    fn append(&mut self, scratch: &Scratch, bytes: &[u8]) {
+        self.make_room(scratch);
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Takes the process's read buffer, unless there are bytes here, or another dispatch has it.
-    fn make_room(&mut self) {
+    /// Takes the common read buffer, unless there are bytes here, or another dispatch has it.
+    fn make_room(&mut self, scratch: &Scratch) {
         if self.rest().is_empty() {
-            self.clear();
-            self.bytes = SCRATCH.take().unwrap_or_default();
+            self.clear(scratch);
+            self.bytes = scratch.take().unwrap_or_default();
         }
     }
 
     /// Discards what is left, and gives the read buffer back.
-    pub fn clear(&mut self) {
+    pub fn clear(&mut self, scratch: &Scratch) {
         let mut bytes = std::mem::take(&mut self.bytes);
         self.start = 0;
         bytes.clear();
         if bytes.capacity() == READ_SIZE {
-            SCRATCH.set(Some(bytes));
+            scratch.set(Some(bytes));
         }
     }
 
-    fn read(&mut self, fd: RawFd) -> Read {
-        self.make_room();
+    fn read(&mut self, scratch: &Scratch, fd: RawFd) -> Read {
+        self.make_room(scratch);
         self.bytes.reserve_exact(READ_SIZE - self.bytes.len().min(READ_SIZE / 2));
         let spare = self.bytes.spare_capacity_mut();
         let (start, room) = (spare.as_mut_ptr().cast(), spare.len().min(READ_SIZE));
@@ -111,13 +108,13 @@ pub fn readable(perl: Perl, shared: &Shared, after: &mut After) {
             dispatch::pump(shared, after);
             after.calling(shim::DRAIN_TLS, [shared.borrow().handle(perl).reference()]);
         }
-        Read::Nothing => shared.borrow_mut().inbox.clear(),
+        Read::Nothing => shared.borrow_mut().clear_inbox(),
         Read::Eof => {
-            shared.borrow_mut().inbox.clear();
+            shared.borrow_mut().clear_inbox();
             after.calling(shim::READ_EOF, [shared.borrow().handle(perl).reference()]);
         }
         Read::Failed(errno) => {
-            shared.borrow_mut().inbox.clear();
+            shared.borrow_mut().clear_inbox();
             // SAFETY: a new integer.
             let errno = unsafe { thx::Perl_newSViv(perl, errno.into()) };
             after.calling(shim::READ_ERROR, [shared.borrow().handle(perl).reference(), errno]);
@@ -140,7 +137,7 @@ fn read(perl: Perl, shared: &Shared, fd: RawFd) -> Read {
         return read_tls(connection, &session, fd);
     }
     let Some((buffer, missing)) = connection.engine.payload_space().filter(|(_, m)| *m >= MIN_DIRECT_READ) else {
-        return connection.inbox.read(fd);
+        return connection.inbox.read(&connection.messages.scratch, fd);
     };
     // A length in a header is a claim: memory is taken as the payload arrives.
     let ahead = (buffer.len().max(READ_SIZE) as u64).min(missing) as usize;
@@ -159,14 +156,15 @@ fn read(perl: Perl, shared: &Shared, fd: RawFd) -> Read {
 
 /// Reads once, and decrypts to the inbox.
 fn read_tls(connection: &mut Connection, session: &Session, fd: RawFd) -> Read {
+    let scratch = &connection.messages.scratch;
     let mut encrypted = Inbox::default();
-    let read = encrypted.read(fd);
-    connection.inbox.make_room();
+    let read = encrypted.read(scratch, fd);
+    connection.inbox.make_room(scratch);
     let goes_on = match read {
         Read::Bytes(_) => session.decrypt(encrypted.rest(), &mut connection.inbox.bytes),
         _ => true,
     };
-    encrypted.clear();
+    encrypted.clear(scratch);
     if goes_on { read } else { Read::TlsEnd }
 }
 
@@ -186,7 +184,7 @@ pub fn take_over(perl: Perl, shared: &Shared) {
     // SAFETY: `buffer` is live; reserving makes it a string of octets.
     unsafe {
         if !ffi::ws_reserve(perl, buffer, 0).is_null() {
-            connection.inbox.append(sv::plain_octets(perl, buffer));
+            connection.inbox.append(&connection.messages.scratch, sv::plain_octets(perl, buffer));
             ffi::ws_empty(perl, buffer, KEEP_READ_BUFFER);
         }
     }
