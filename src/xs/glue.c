@@ -121,6 +121,7 @@ static bool has_exception(pTHX)
 static void call_back(pTHX_ const struct ws_call *call, SV *object, SV *connection, I32 flags)
 {
     dSP;
+    const SSize_t depth = SP - PL_stack_base;
     int i;
 
     for (i = 0; i < WS_MAX_ARGS && call->owned[i]; i++)
@@ -136,9 +137,11 @@ static void call_back(pTHX_ const struct ws_call *call, SV *object, SV *connecti
         PUSHs(call->args[i]);
     PUTBACK;
     if (call->sub)
-        call_sv(call->sub, flags | G_VOID | G_DISCARD);
+        call_sv(call->sub, flags | G_VOID);
     else
-        call_method(call->method, flags | G_VOID | G_DISCARD);
+        call_method(call->method, flags | G_VOID);
+    /* Not G_DISCARD: the caller frees temporary values anyway, and an XSUB's results go with the stack. */
+    PL_stack_sp = PL_stack_base + depth;
 }
 
 /* Calls back until Rust has nothing left. What a call owned is freed only when Rust has seen that it is over. */
