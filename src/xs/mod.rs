@@ -3,7 +3,8 @@
 //! * `glue.c`: perl's macros, every call that may run Perl code, every croak.
 //! * [`ffi`]: what Rust sees of it. [`boot`]: the XSUBs perl sees of us.
 //! * [`after`]: what an XSUB asks its trampoline to do once no Rust frame is left.
-//! * [`sv`]: strings. [`buffer`]: the memory of bodies. [`keys`]: hash slots. [`message`]: message objects. [`mask_keys`]: random masking keys.
+//! * [`sv`]: strings. [`buffer`]: the memory of bodies. [`keys`]: hash slots. [`message`]: message objects.
+//!   [`mask_keys`]: random masking keys.
 //! * [`handle`]: the AnyEvent::Handle, which stays the source of truth about the transport. [`tls`]: its
 //!   session.
 //! * [`connection`]: one connection's state and where it hangs. [`receive`]: from the transport to the engine;

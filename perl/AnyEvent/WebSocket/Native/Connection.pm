@@ -46,7 +46,7 @@ my %SLOT = map { $_ => "_${_}_cb" } qw( each_message next_message finish parse_e
 my @TLS_FUNCTIONS = qw( SSL_read SSL_write BIO_read BIO_write BIO_ctrl_pending SSL_get_error ERR_clear_error );
 my $has_looked_for_tls;
 
-# Some apps depend on these subs of AnyEvent::Handle in ways only their own versions know of.
+# The insides of a handle are used only if these are AnyEvent::Handle's own; else it is just called.
 my @HANDLE_METHODS = qw( on_read push_write start_read stop_read _drain_rbuf _drain_wbuf _error );
 
 sub _check_attributes
@@ -98,12 +98,8 @@ sub _look_for_tls
 sub _is_usual
 {
   my($handle) = @_;
-  for my $name (@HANDLE_METHODS)
-  {
-    my $code = $handle->can($name) or return 0;
-    return 0 if $code != AnyEvent::Handle->can($name);
-  }
-  return 1;
+  return 1 if ref $handle eq 'AnyEvent::Handle';
+  return !grep { ($handle->can($_) || 0) != AnyEvent::Handle->can($_) } @HANDLE_METHODS;
 }
 
 # Apps set these package variables without loading anything else of that distribution.
