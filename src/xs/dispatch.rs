@@ -146,9 +146,10 @@ pub fn finish(perl: Perl, shared: &RefCell<Connection>, outcome: Outcome, after:
     if connection.depth == 0 {
         connection.frames_follow = false;
         let are_many = connection.cork_deadline.take().is_some();
-        // The timer that would have helped a callback out of recursion also goes on after a pause.
-        if are_many && !std::mem::take(&mut connection.is_paused) {
-            after.calling(shim::FORGET_RECURSION, [connection.reference(perl)]);
+        match (are_many, std::mem::take(&mut connection.is_paused)) {
+            (true, true) => after.calling(shim::GO_ON_LATER, [connection.reference(perl)]),
+            (true, false) => after.calling(shim::FORGET_RECURSION, [connection.reference(perl)]),
+            (false, _) => {}
         }
     }
     if let Some(error) = connection.failure.take() {

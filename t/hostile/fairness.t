@@ -31,6 +31,13 @@ subtest 'the loop gets its turn' => sub {
     is_deeply $seen, [1 .. $MESSAGES], 'all are delivered, in order';
 };
 
+subtest 'also when a callback has run the loop' => sub {
+    my ($connection, $peer, $seen) = busy_connection();
+    $connection->on(next_message => sub { after(0.002) });
+    wait_until('all messages', sub { @$seen == $MESSAGES });
+    is_deeply $seen, [1 .. $MESSAGES], 'all are delivered, in order';
+};
+
 subtest 'what is left is delivered before finish' => sub {
     for my $end (qw(half_close error)) {
         my ($connection, $peer, $seen) = busy_connection();
