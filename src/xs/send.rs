@@ -128,7 +128,8 @@ fn append(
     // Growing the buffer would pull a payload that lies in it from under our feet.
     let is_inside = sv::plain_octets(perl, buffer).as_ptr_range().contains(&payload.as_ptr());
     let payload = if is_inside { Cow::Owned(payload.to_vec()) } else { Cow::Borrowed(payload) };
-    let room = payload.len() + MAX_CONTROL_PAYLOAD + 2 * MAX_HEADER_LEN;
+    let room_for_pong = if connection.pending_pong.is_some() { MAX_CONTROL_PAYLOAD + MAX_HEADER_LEN } else { 0 };
+    let room = payload.len() + MAX_HEADER_LEN + room_for_pong;
     let mut out = Appender::new(perl, buffer, room).ok_or(SendError::Buffer)?;
     append_pending_pong(connection, &mut out)?;
     let is_sent = encode(&mut connection.engine, &payload, mask, &mut out);
