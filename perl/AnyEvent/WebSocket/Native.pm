@@ -136,7 +136,9 @@ A rule that peers in the wild do break is enforced only on request; see
 L<AnyEvent::WebSocket::Connection/strict>.
 
 The answer to a Close frame has the same code, where the original sent its default; C<close> without a code sends an
-empty Close frame, which is what code 1005 means. A peer that never answers our Close is given up after
+empty Close frame, which is what code 1005 means. Of the pings of a peer that does not read, and has 64 KiB waiting, only
+the last is answered (RFC 6455, 5.5.3). A connection that has kept the event loop for ten milliseconds leaves the rest of its
+messages to the loop's next turn. A peer that never answers our Close is given up after
 L<AnyEvent::WebSocket::Connection/close_timeout>.
 
 =head1 VARIABLES OF THE ENVIRONMENT
