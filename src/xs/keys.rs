@@ -6,9 +6,9 @@
 use super::ffi::Perl;
 use libperl_rs::{
     HE, HEK, HV, HV_FETCH_ISSTORE, HV_FETCH_JUST_SV, HV_FETCH_LVALUE, SV, SVf_PROTECT, SVf_READONLY, SVphv_SHAREKEYS,
-    SVs_RMG, hek, thx, xpvhv,
+    SVs_GMG, SVs_RMG, hek, thx, xpvhv,
 };
-use std::ffi::c_int;
+use std::ffi::{c_char, c_int};
 use std::mem::offset_of;
 use std::ptr::{NonNull, null_mut};
 
@@ -64,6 +64,19 @@ const NAMES: [&str; 22] = [
     "_ww",
 ];
 
+const HAS_SHARED_KEYS: u32 = SVphv_SHAREKEYS;
+/// The flag of magic as well: such as may have a say in what a slot is, or not.
+const HAS_MAGIC: u32 = SVphv_SHAREKEYS | SVs_RMG;
+
+/// Whether a hash with magic has only what ties C or Rust state to it, as a connection has, and so is not tied.
+fn has_ext_magic_alone(hv: *mut HV) -> bool {
+    // SAFETY: a live hash; only one with a body of this kind has magic.
+    unsafe {
+        let magic = (*(*hv).sv_any.cast::<xpvhv>()).xmg_u.xmg_magic.as_ref();
+        magic.is_some_and(|magic| magic.mg_type == b'~' as c_char && magic.mg_moremagic.is_null())
+    }
+}
+
 /// One interpreter's copies of the keys; they live as long as it does.
 pub struct KeyTable([NonNull<HEK>; NAMES.len()]);
 
@@ -84,10 +97,12 @@ impl KeyTable {
     pub fn fetch(&self, perl: Perl, hv: *mut HV, key: Key) -> Option<*mut SV> {
         // SAFETY: `hv` is live.
         let flags = unsafe { (*hv).sv_flags };
-        match flags & (SVphv_SHAREKEYS | SVs_RMG | SVf_READONLY | SVf_PROTECT) == SVphv_SHAREKEYS {
-            true => self.find(hv, key),
-            false => self.hv_common(perl, hv, key, 0, null_mut()),
-        }
+        let is_plain = match flags & (SVphv_SHAREKEYS | SVs_RMG | SVs_GMG | SVf_READONLY | SVf_PROTECT) {
+            HAS_SHARED_KEYS => true,
+            HAS_MAGIC => has_ext_magic_alone(hv),
+            _ => false,
+        };
+        if is_plain { self.find(hv, key) } else { self.hv_common(perl, hv, key, 0, null_mut()) }
     }
 
     /// The value in a slot of a hash, made if need be.
@@ -102,7 +117,7 @@ impl KeyTable {
 
     fn find(&self, hv: *mut HV, key: Key) -> Option<*mut SV> {
         let key = self.0[key as usize].as_ptr();
-        // SAFETY: a live hash with shared keys, without magic or placeholders: its buckets are chains of live entries.
+        // SAFETY: a live hash with shared keys, without placeholders or magic that matters here: its buckets are chains of live entries.
         unsafe {
             let buckets = (*hv).sv_u.svu_hash;
             if buckets.is_null() {
