@@ -1,7 +1,7 @@
 //! The XSUBs, as their trampolines in `glue.c` call them.
 
 use super::after::{After, shim};
-use super::connection::{self, Connection, Found, Parts, Shared};
+use super::connection::{self, Connection, Found, Parts, Shared, State};
 use super::dispatch::{self, Outcome};
 use super::ffi::{self, Entry, Perl};
 use super::receive;
@@ -10,7 +10,6 @@ use super::sv;
 use super::tls;
 use crate::engine::{CloseCode, Config, Opcode};
 use libperl_rs::{CV, SV, thx, xs_boot};
-use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
 use std::slice;
@@ -18,9 +17,10 @@ use std::slice;
 use super::ffi::{
     ws_xs_answer_ping as _answer_ping, ws_xs_attach as _attach, ws_xs_can_close as _can_close, ws_xs_close as _close,
     ws_xs_deliver_rest as _deliver_rest, ws_xs_dispatch as _dispatch, ws_xs_flush as _flush,
-    ws_xs_library_version as library_version, ws_xs_resume as _resume, ws_xs_send as send,
-    ws_xs_send_frame as _send_frame, ws_xs_start as _start, ws_xs_take_read_buffer as _take_read_buffer,
-    ws_xs_transport_closed as _transport_closed, ws_xs_use_tls as _use_tls,
+    ws_xs_is_untouched as _is_untouched, ws_xs_library_version as library_version, ws_xs_resume as _resume,
+    ws_xs_send as send, ws_xs_send_frame as _send_frame, ws_xs_start as _start,
+    ws_xs_take_read_buffer as _take_read_buffer, ws_xs_transport_closed as _transport_closed,
+    ws_xs_use_tls as _use_tls,
 };
 
 xs_boot! {
@@ -28,7 +28,7 @@ xs_boot! {
     package = "AnyEvent::WebSocket::Native";
     subs = [library_version];
     package = "AnyEvent::WebSocket::Connection";
-    subs = [send, _answer_ping, _attach, _can_close, _close, _deliver_rest, _dispatch, _flush, _resume, _send_frame, _start, _take_read_buffer, _transport_closed, _use_tls];
+    subs = [send, _answer_ping, _attach, _can_close, _close, _deliver_rest, _dispatch, _flush, _is_untouched, _resume, _send_frame, _start, _take_read_buffer, _transport_closed, _use_tls];
 }
 
 /// What XSLoader calls. `xs_boot!` neither checks the perl nor keeps its stack: the C half does, around it.
@@ -70,9 +70,10 @@ impl Call<'_> {
     }
 
     /// The connection of the object that is the first argument. If it is no such object, the XSUB croaks.
-    fn connection(&self, after: &mut After) -> Option<Shared> {
+    fn connection(&self, after: &mut After) -> Option<&Shared> {
         let object = self.arg(0).and_then(sv::referent);
-        match object.map_or(Found::NotOurs, |object| connection::find(self.perl, object)) {
+        // SAFETY: perl keeps an XSUB's arguments while no Perl code runs.
+        match object.map_or(Found::NotOurs, |object| unsafe { connection::find(self.perl, object) }) {
             Found::Connection(shared) => Some(shared),
             Found::Inert => None,
             Found::NotOurs => {
@@ -83,8 +84,9 @@ impl Call<'_> {
     }
 
     /// The connection a bound sub belongs to.
-    fn bound_connection(&self) -> Option<Shared> {
-        match connection::find(self.perl, self.sub.cast()) {
+    fn bound_connection(&self) -> Option<&Shared> {
+        // SAFETY: perl keeps the sub that it calls.
+        match unsafe { connection::find(self.perl, self.sub.cast()) } {
             Found::Connection(shared) => Some(shared),
             _ => None,
         }
@@ -111,8 +113,9 @@ fn run(call: &Call<'_>, after: &mut After, body: impl FnOnce(&mut After)) {
     after.croaking(call.located(&format!("internal error: {text}")));
     let value = call.arg(0).and_then(sv::referent).unwrap_or(call.sub.cast());
     for value in [value, call.sub.cast()] {
-        if let Found::Connection(shared) = connection::find(call.perl, value) {
-            give_up(&shared);
+        // SAFETY: perl keeps an XSUB and its arguments while no Perl code runs.
+        if let Found::Connection(shared) = unsafe { connection::find(call.perl, value) } {
+            give_up(shared);
         }
     }
 }
@@ -135,7 +138,7 @@ entries! {
     /// `$connection->send($string or $message)`: returns the connection.
     ws_rust_send = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        send_fast(call, &shared, after).unwrap_or_else(|| send_anything(call, after));
+        send_fast(call, shared, after).unwrap_or_else(|| send_anything(call, after));
         // SAFETY: the interpreter is running this XSUB, and its first argument is live.
         unsafe {
             if ffi::ws_wants_value(call.perl) != 0 {
@@ -148,7 +151,7 @@ entries! {
         let Some(shared) = call.connection(after) else { return };
         let opcode = call.integer(1).and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX);
         let octets = call.arg(2).map_or(&b""[..], |sv| sv::plain_octets(call.perl, sv));
-        if let Err(error) = send::send(call.perl, &shared, opcode, octets, after) {
+        if let Err(error) = send::send(call.perl, shared, opcode, octets, after) {
             after.returning(sv::new_string(call.perl, error.to_string().as_bytes()));
         }
     };
@@ -175,24 +178,31 @@ entries! {
     ws_rust_start = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         shared.borrow_mut().is_started = true;
-        receive::on_read(call.perl, &shared, after);
+        receive::on_read(call.perl, shared, after);
+    };
+    /// `_is_untouched($connection)`: whether nothing has arrived yet, and what does may be read natively from now on.
+    ws_rust_is_untouched = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        let connection = &mut *shared.borrow_mut();
+        connection.is_started = connection.has_usual_handle && connection.handle(call.perl).is_untouched();
+        after.returning(call.boolean(connection.is_started));
     };
     /// `_take_read_buffer($connection)`: takes over what the handle has read, to be delivered later.
     ws_rust_take_read_buffer = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        receive::take_over(call.perl, &shared);
+        receive::take_over(call.perl, shared);
     };
     /// `_deliver_rest($connection)`: delivers what a dispatch has left to the loop's next turn, which will not come.
     ws_rust_deliver_rest = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         if shared.borrow_mut().has_rest() {
-            dispatch::pump(&shared, after);
+            dispatch::pump(shared, after);
         }
     };
     /// `_resume($connection)`: goes on with the messages that wait behind one whose callback runs the event loop.
     ws_rust_resume = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        dispatch::pump(&shared, after);
+        dispatch::pump(shared, after);
     };
     /// `_flush($connection)`: writes what waits for the end of a dispatch.
     ws_rust_flush = |call, after| {
@@ -210,7 +220,7 @@ entries! {
         let code = call.integer(1).and_then(|code| u16::try_from(code).ok()).map(CloseCode::new);
         let reason = call.arg(2).map_or(&b""[..], |sv| sv::plain_octets(call.perl, sv));
         let reason = String::from_utf8_lossy(reason);
-        match send::close(call.perl, &shared, code, &reason, after) {
+        match send::close(call.perl, shared, code, &reason, after) {
             Ok(is_sent) => after.returning(call.boolean(is_sent)),
             Err(error) => after.croaking(call.located(&error.to_string())),
         }
@@ -224,7 +234,7 @@ entries! {
     /// `_answer_ping($connection)`: the peer has read something; says whether the last ping still waits for its answer.
     ws_rust_answer_ping = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        let is_waiting = dispatch::answer_pending_ping(call.perl, &shared, after);
+        let is_waiting = dispatch::answer_pending_ping(call.perl, shared, after);
         after.returning(call.boolean(is_waiting));
     };
     /// `_use_tls(@addresses)`: of the functions that Net::SSLeay is linked to.
@@ -253,9 +263,9 @@ entries! {
         let is_started = shared.borrow().is_started;
         match call.arg(2) {
             Some(message) if is_handle => after.calling(shim::FINISH, [connection(), sv::retain(message)]),
-            None if is_handle && receive::is_at_eof(call.perl, &shared) => after.calling(shim::FINISH, [connection()]),
-            _ if is_handle => receive::on_read(call.perl, &shared, after),
-            _ if is_started => receive::readable(call.perl, &shared, after),
+            None if is_handle && receive::is_at_eof(call.perl, shared) => after.calling(shim::FINISH, [connection()]),
+            _ if is_handle => receive::on_read(call.perl, shared, after),
+            _ if is_started => receive::readable(call.perl, shared, after),
             _ => after.calling(shim::BEGIN, [connection()]),
         }
     };
@@ -329,7 +339,7 @@ fn give_up(shared: &Shared) {
 
 /// Frees state that hung on a Perl value; returns a value of which a reference count is to be given up, or null.
 #[unsafe(no_mangle)]
-extern "C" fn ws_rust_free(state: *mut c_void) -> *mut SV {
-    // SAFETY: glue.c calls this once for each pointer it was given. A panic here has nobody to go to.
-    catch_unwind(|| unsafe { connection::free(state) }).unwrap_or(null_mut())
+extern "C" fn ws_rust_free(state: State) -> *mut SV {
+    // SAFETY: glue.c calls this once for each state it was given. A panic here has nobody to go to.
+    catch_unwind(AssertUnwindSafe(|| unsafe { connection::free(state) })).unwrap_or(null_mut())
 }

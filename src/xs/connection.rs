@@ -67,21 +67,34 @@ pub struct Connection {
 }
 
 /// State is shared by the object and the sub that AnyEvent holds.
-pub type Shared = Rc<RefCell<Connection>>;
+pub type Shared = RefCell<Connection>;
 
-/// What hangs on one Perl value's magic.
-enum State {
-    /// On the object.
-    Object(Shared),
-    /// On the sub that AnyEvent holds.
-    Sub(Shared),
-    /// On the XSUB that makes connections, which each interpreter has for itself.
-    Messages(Rc<Messages>),
+/// What hangs on a Perl value's magic, each as the pointer of an `Rc`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
+enum Kind {
+    /// Nothing.
+    #[expect(dead_code, reason = "glue.c says it")]
+    None,
+    /// On the object: a [`Shared`].
+    Object,
+    /// On the sub that AnyEvent holds: a [`Shared`].
+    Sub,
+    /// On the XSUB that makes connections, which each interpreter has for itself: [`Messages`].
+    Messages,
+}
+
+/// The same struct stands in `glue.c`.
+#[repr(C)]
+pub struct State {
+    kind: Kind,
+    /// Null if it has gone, or is another thread's.
+    state: *const c_void,
 }
 
 impl State {
-    fn into_raw(self) -> *mut c_void {
-        Box::into_raw(Box::new(self)).cast()
+    fn connection(shared: &Rc<Shared>, kind: Kind) -> Self {
+        Self { kind, state: Rc::into_raw(Rc::clone(shared)).cast() }
     }
 }
 
@@ -99,11 +112,11 @@ impl Connection {
     pub fn attach(perl: Perl, parts: Parts) -> *mut SV {
         mask_keys::watch_forks();
         let (object, handle) = (parts.object, parts.handle);
-        let shared = Rc::new(RefCell::new(Self::new(parts)));
+        let shared: Rc<Shared> = Rc::new(RefCell::new(Self::new(parts)));
         // SAFETY: live values.
         let hook = unsafe {
-            ffi::ws_state_attach(perl, object.cast(), State::Object(Rc::clone(&shared)).into_raw(), handle.cast());
-            ffi::ws_new_hook(perl, State::Sub(Rc::clone(&shared)).into_raw())
+            ffi::ws_state_attach(perl, object.cast(), State::connection(&shared, Kind::Object), handle.cast());
+            ffi::ws_new_hook(perl, State::connection(&shared, Kind::Sub))
         };
         shared.borrow_mut().hook = sv::referent(hook).map_or(null_mut(), sv::retain);
         hook
@@ -131,6 +144,13 @@ impl Connection {
             pending_pong: None,
             failure: None,
         }
+    }
+
+    /// The object has gone; its reference count of the hook is to be given up.
+    fn lose_object(&mut self) -> *mut SV {
+        self.object = null_mut();
+        self.clear_inbox();
+        std::mem::replace(&mut self.hook, null_mut())
     }
 
     /// Discards what has arrived.
@@ -186,35 +206,38 @@ impl Connection {
 /// Frees what hung on a Perl value. If that was an object, returns a value of which its reference count is to be given up.
 ///
 /// # Safety
-/// `state` was made by [`State::into_raw`], and is not used again.
-pub unsafe fn free(state: *mut c_void) -> *mut SV {
-    // SAFETY: promised by the caller.
-    match *unsafe { Box::from_raw(state.cast::<State>()) } {
-        State::Object(shared) => {
-            let mut connection = shared.borrow_mut();
-            connection.object = null_mut();
-            connection.clear_inbox();
-            std::mem::replace(&mut connection.hook, null_mut())
+/// `state` hung on a value, and is not used again.
+pub unsafe fn free(state: State) -> *mut SV {
+    // SAFETY: promised by the caller; the kind says whose pointer it is.
+    unsafe {
+        match state.kind {
+            Kind::None => null_mut(),
+            Kind::Messages => {
+                drop(Rc::from_raw(state.state.cast::<Messages>()));
+                null_mut()
+            }
+            Kind::Object | Kind::Sub => {
+                let shared = Rc::from_raw(state.state.cast::<Shared>());
+                if state.kind == Kind::Object { shared.borrow_mut().lose_object() } else { null_mut() }
+            }
         }
-        State::Sub(_) | State::Messages(_) => null_mut(),
     }
-}
-
-/// What hangs on a value; `None` if nothing ever did, `Some(None)` if it has gone, or is another thread's.
-fn state<'a>(perl: Perl, value: *mut SV) -> Option<Option<&'a State>> {
-    // SAFETY: `value` is live, and stays so while the result is looked at; a pointer that is not null is a state's.
-    unsafe { ffi::ws_state(perl, value).as_ref().map(|state| state.cast::<State>().as_ref()) }
 }
 
 /// What makes this interpreter's messages; it hangs on the XSUB `sub`.
 pub fn messages(perl: Perl, sub: *mut SV) -> Rc<Messages> {
-    if let Some(Some(State::Messages(messages))) = state(perl, sub) {
-        return Rc::clone(messages);
+    // SAFETY: `sub` is live, and the kind says whose pointer it is.
+    unsafe {
+        let found = ffi::ws_state(perl, sub);
+        if found.kind == Kind::Messages && !found.state.is_null() {
+            Rc::increment_strong_count(found.state.cast::<Messages>());
+            return Rc::from_raw(found.state.cast());
+        }
+        let messages = Rc::new(Messages::new(perl));
+        let state = State { kind: Kind::Messages, state: Rc::into_raw(Rc::clone(&messages)).cast() };
+        ffi::ws_state_attach(perl, sub, state, null_mut());
+        messages
     }
-    let messages = Rc::new(Messages::new(perl));
-    // SAFETY: `sub` is live.
-    unsafe { ffi::ws_state_attach(perl, sub, State::Messages(Rc::clone(&messages)).into_raw(), null_mut()) };
-    messages
 }
 
 /// The connection of an object that has one.
@@ -222,16 +245,17 @@ pub fn messages(perl: Perl, sub: *mut SV) -> Rc<Messages> {
 /// # Safety
 /// The object outlives the result.
 pub unsafe fn of_object<'a>(perl: Perl, object: *mut SV) -> Option<&'a Shared> {
-    match state(perl, object) {
-        Some(Some(State::Object(shared))) => Some(shared),
-        _ => None,
+    // SAFETY: promised by the caller; the kind says whose pointer it is.
+    unsafe {
+        let found = ffi::ws_state(perl, object);
+        if found.kind == Kind::Object { found.state.cast::<Shared>().as_ref() } else { None }
     }
 }
 
 /// What a Perl value says about its connection.
-pub enum Found {
+pub enum Found<'a> {
     /// Here it is.
-    Connection(Shared),
+    Connection(&'a Shared),
     /// It has gone, or belongs to another thread: nothing is to be done.
     Inert,
     /// It never had one.
@@ -239,12 +263,19 @@ pub enum Found {
 }
 
 /// Finds the connection that hangs on a value's magic.
-pub fn find(perl: Perl, value: *mut SV) -> Found {
-    match state(perl, value) {
-        Some(Some(State::Object(shared) | State::Sub(shared))) if !shared.borrow().object.is_null() => {
-            Found::Connection(Rc::clone(shared))
+///
+/// # Safety
+/// The value outlives the result.
+pub unsafe fn find<'a>(perl: Perl, value: *mut SV) -> Found<'a> {
+    // SAFETY: promised by the caller; the kind says whose pointer it is.
+    unsafe {
+        let found = ffi::ws_state(perl, value);
+        match found.kind {
+            Kind::Object | Kind::Sub => match found.state.cast::<Shared>().as_ref() {
+                Some(shared) if !shared.borrow().object.is_null() => Found::Connection(shared),
+                _ => Found::Inert,
+            },
+            Kind::None | Kind::Messages => Found::NotOurs,
         }
-        Some(_) => Found::Inert,
-        None => Found::NotOurs,
     }
 }

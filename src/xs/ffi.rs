@@ -1,8 +1,9 @@
 //! The functions of `glue.c`; their contracts stand there.
 
 use super::after::After;
+use super::connection::State;
 use libperl_rs::{CV, HV, PerlInterpreter, SV};
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{c_char, c_int};
 
 /// The interpreter, passed explicitly everywhere; ignored by a perl that has only one.
 pub type Perl = *mut PerlInterpreter;
@@ -14,9 +15,9 @@ unsafe extern "C" {
     pub fn ws_set_length(sv: *mut SV, len: usize);
     pub fn ws_empty(perl: Perl, sv: *mut SV, keep: usize);
     pub fn ws_take_buffer(sv: *mut SV, capacity: *mut usize) -> *mut c_char;
-    pub fn ws_state_attach(perl: Perl, sv: *mut SV, state: *mut c_void, keeps: *mut SV);
-    pub fn ws_state(perl: Perl, sv: *mut SV) -> *mut *mut c_void;
-    pub fn ws_new_hook(perl: Perl, state: *mut c_void) -> *mut SV;
+    pub fn ws_state_attach(perl: Perl, sv: *mut SV, state: State, keeps: *mut SV);
+    pub fn ws_state(perl: Perl, sv: *mut SV) -> State;
+    pub fn ws_new_hook(perl: Perl, state: State) -> *mut SV;
     pub fn ws_class_generation(perl: Perl, class: *mut HV) -> u32;
     pub fn ws_has_destructor(perl: Perl, class: *mut HV) -> c_int;
     pub fn ws_wants_value(perl: Perl) -> c_int;
@@ -34,7 +35,7 @@ macro_rules! trampolines {
 }
 
 trampolines! {
-    ws_xs_send ws_xs_send_frame ws_xs_attach ws_xs_start ws_xs_take_read_buffer ws_xs_deliver_rest ws_xs_resume ws_xs_flush ws_xs_can_close ws_xs_close
+    ws_xs_send ws_xs_send_frame ws_xs_attach ws_xs_start ws_xs_is_untouched ws_xs_take_read_buffer ws_xs_deliver_rest ws_xs_resume ws_xs_flush ws_xs_can_close ws_xs_close
     ws_xs_transport_closed ws_xs_answer_ping ws_xs_use_tls ws_xs_library_version ws_xs_dispatch ws_boot
 }
 

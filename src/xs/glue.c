@@ -38,6 +38,12 @@ struct ws_sub_call {
     SV *args[WS_MAX_ARGS];        /* owned; NULL after the last */
 };
 
+/* What hangs on a Perl value. The same struct stands in connection.rs, which knows the kinds; 0 is nothing. */
+struct ws_state {
+    U16 kind;
+    void *state;                  /* NULL: it has gone, or is another thread's */
+};
+
 /* What an XSUB does after Rust has returned. The same struct stands in after.rs. */
 struct ws_after {
     SV *dispatch;                 /* owned; the object whose connection has something to dispatch, or NULL */
@@ -54,6 +60,7 @@ extern void ws_rust_send(void *thx, CV *cv, SV **args, I32 items, struct ws_afte
 extern void ws_rust_send_frame(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_attach(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_start(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
+extern void ws_rust_is_untouched(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_take_read_buffer(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_deliver_rest(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_resume(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
@@ -67,7 +74,7 @@ extern void ws_rust_library_version(void *thx, CV *cv, SV **args, I32 items, str
 extern void ws_rust_hook(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern bool ws_rust_next_call(void *thx, SV *object, struct ws_call *call);
 extern void ws_rust_dispatched(void *thx, SV *object, SV *exception, bool is_exiting, struct ws_after *after);
-extern SV *ws_rust_free(void *state);
+extern SV *ws_rust_free(struct ws_state state);
 
 static void call_sub(pTHX_ const struct ws_sub_call *call)
 {
@@ -251,6 +258,7 @@ TRAMPOLINE(send)
 TRAMPOLINE(send_frame)
 TRAMPOLINE(attach)
 TRAMPOLINE(start)
+TRAMPOLINE(is_untouched)
 TRAMPOLINE(take_read_buffer)
 TRAMPOLINE(deliver_rest)
 TRAMPOLINE(resume)
@@ -263,18 +271,13 @@ TRAMPOLINE(use_tls)
 TRAMPOLINE(library_version)
 TRAMPOLINE(hook)
 
-/* Whether the object's class has the method from elsewhere than our library. */
-int ws_is_overridden(void *thx, HV *object, const char *name, XSUBADDR_t ours)
-{
-    TAKE_THX(thx);
-    GV *gv = gv_fetchmethod(SvSTASH((SV *)object), name);
-
-    return gv && CvXSUB(GvCV(gv)) != ours;
-}
-
+/* Whether the object's class has `send` from elsewhere than our library. */
 int ws_send_is_overridden(void *thx, HV *object)
 {
-    return ws_is_overridden(thx, object, "send", ws_xs_send);
+    TAKE_THX(thx);
+    GV *gv = gv_fetchmethod(SvSTASH((SV *)object), "send");
+
+    return gv && CvXSUB(GvCV(gv)) != ws_xs_send;
 }
 
 /* Another number whenever a method of the class may have changed. */
@@ -364,12 +367,13 @@ char *ws_take_buffer(SV *sv, STRLEN *capacity)
  * the handle as its mg_obj; when the object is gone, nobody is left to take what that would read. */
 static int state_free(pTHX_ SV *sv, MAGIC *mg)
 {
+    struct ws_state state = { mg->mg_private, mg->mg_ptr };
     SV *kept;
 
     PERL_UNUSED_VAR(sv);
     if (!mg->mg_ptr)
         return 0;
-    kept = ws_rust_free(mg->mg_ptr);
+    kept = ws_rust_free(state);
     mg->mg_ptr = NULL;
     if (mg->mg_obj && !PL_dirty)
         (void)hv_deletes((HV *)mg->mg_obj, "_rw", G_DISCARD);
@@ -391,35 +395,38 @@ static int state_dup(pTHX_ MAGIC *mg, CLONE_PARAMS *params)
 static const MGVTBL state_vtbl = { NULL, NULL, NULL, NULL, state_free, NULL, state_dup, NULL };
 
 /* `keeps`, if any, lives as long as `sv` does. */
-void ws_state_attach(void *thx, SV *sv, void *state, SV *keeps)
+void ws_state_attach(void *thx, SV *sv, struct ws_state state, SV *keeps)
 {
     TAKE_THX(thx);
-    MAGIC *mg = sv_magicext(sv, keeps, PERL_MAGIC_ext, &state_vtbl, state, 0);
+    MAGIC *mg = sv_magicext(sv, keeps, PERL_MAGIC_ext, &state_vtbl, state.state, 0);
 
+    mg->mg_private = state.kind;
 #ifdef USE_ITHREADS
     mg->mg_flags |= MGf_DUP;
-#else
-    PERL_UNUSED_VAR(mg);
 #endif
 }
 
-/* Where the state's pointer stands; NULL if `sv` never had one. */
-void **ws_state(void *thx, SV *sv)
+/* What hangs on `sv`. */
+struct ws_state ws_state(void *thx, SV *sv)
 {
     TAKE_THX(thx);
+    struct ws_state state = { 0, NULL };
     MAGIC *mg;
 
     if (SvTYPE(sv) < SVt_PVMG)
-        return NULL;
+        return state;
     mg = SvMAGIC(sv);
-    if (mg && mg->mg_virtual == &state_vtbl)
-        return (void **)&mg->mg_ptr;
-    mg = mg_findext(sv, PERL_MAGIC_ext, &state_vtbl);
-    return mg ? (void **)&mg->mg_ptr : NULL;
+    if (mg && mg->mg_virtual != &state_vtbl)
+        mg = mg_findext(sv, PERL_MAGIC_ext, &state_vtbl);
+    if (mg) {
+        state.kind = mg->mg_private;
+        state.state = mg->mg_ptr;
+    }
+    return state;
 }
 
 /* An anonymous sub that finds its connection through its magic. */
-SV *ws_new_hook(void *thx, void *state)
+SV *ws_new_hook(void *thx, struct ws_state state)
 {
     TAKE_THX(thx);
     CV *sub = newXS(NULL, ws_xs_hook, __FILE__);

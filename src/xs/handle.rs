@@ -101,6 +101,12 @@ impl<'k> Handle<'k> {
         reader == Some(on_read) && self.has_empty_queue()
     }
 
+    /// Whether its descriptor carries octets as they are, and none of them has been read that nobody has looked at.
+    pub fn is_untouched(self) -> bool {
+        let has_read = self.read_buffer().is_some_and(|buffer| sv::length(buffer) > 0);
+        !has_read && !self.is_eof() && !self.is_tls() && self.has_empty_queue() && self.fd().is_some()
+    }
+
     fn has_empty_queue(self) -> bool {
         match self.keys.fetch(self.perl, self.hv, Key::Queue).and_then(sv::referent) {
             // SAFETY: AnyEvent::Handle keeps an array there.

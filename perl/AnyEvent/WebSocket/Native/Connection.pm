@@ -78,11 +78,22 @@ sub BUILD
   );
   $handle->on_error($hook);
   $handle->on_eof($hook);
+  if(_is_untouched($self))
+  {
+    _read_natively($handle, $hook);
+    $handle->on_read($hook);
+    return;
+  }
   $handle->on_read($hook);
-  # The program registers its callbacks before control is back in the event loop. On most loops a timer without delay that
-  # is made in a timer's callback comes before that.
-  my $delay = $AnyEvent::MODEL eq 'AnyEvent::Impl::EV' ? 0 : 1e-6;
-  @$self{qw( _hook _starter )} = ($hook, AE::timer $delay, 0, $hook);
+  $self->{_starter} = _soon($hook);
+}
+
+# The program registers its callbacks before control is back in the event loop. On most loops a timer without delay that
+# is made in a timer's callback comes before that.
+sub _soon
+{
+  my($cb) = @_;
+  return AE::timer $AnyEvent::MODEL eq 'AnyEvent::Impl::EV' ? 0 : 1e-6, 0, $cb;
 }
 
 sub _look_for_tls
@@ -125,10 +136,10 @@ sub _fragment_limit
 sub _begin
 {
   my($self) = @_;
-  delete @$self{qw( _starter _hook )};
+  delete $self->{_starter};
   _start($self);
   my $finish = delete $self->{_early_finish};
-  $self->_finish(@$finish) if $finish;
+  $self->_finish_now(@$finish) if $finish;
 }
 
 sub on
@@ -260,16 +271,21 @@ sub _failed
   $_->($self, $error) for my @callbacks = _callbacks($self, 'parse_error');
 }
 
+# Not before the program has had its chance to register a callback for it.
 sub _finish
 {
   my($self, $message) = @_;
-  if($self->{_starter})
-  {
-    # After an error the handle is about to forget what it has read.
-    _take_read_buffer($self);
-    $self->{_early_finish} ||= [$message];
-    return;
-  }
+  return $self->_finish_now($message) if $self->{_finish_cb} && !$self->{_starter};
+  # After an error the handle is about to forget what it has read.
+  _take_read_buffer($self);
+  $self->{_early_finish} ||= [$message];
+  Scalar::Util::weaken $self;
+  $self->{_starter} ||= _soon(sub { $self->_begin if $self });
+}
+
+sub _finish_now
+{
+  my($self, $message) = @_;
   _deliver_rest($self);
   _transport_closed($self) or return;
   delete @$self{qw( _close_timer _drain_watcher )};
