@@ -90,8 +90,14 @@ pub enum Job {
     EachList { message: *mut SV },
     /// An element of the list of each_message callbacks.
     Each { entry: *mut SV, message: *mut SV },
-    /// A ping is to be answered.
+    /// A ping nobody has seen.
     Ping(Box<ControlPayload>),
+    /// A ping is to be answered.
+    AnswerPing(Box<ControlPayload>),
+    /// The callbacks for pings are to be called.
+    TellPing(Box<ControlPayload>),
+    /// The callbacks for pongs are to be called.
+    TellPong(Box<ControlPayload>),
     /// The peer's Close frame is to be answered.
     Close(Box<CloseFrame>),
     /// The connection is to be failed.
@@ -105,7 +111,7 @@ impl Job {
             Self::Next { callback, message } => [callback, message],
             Self::Each { entry, message } => [entry, message],
             Self::Message(message) | Self::EachList { message } => [message, null_mut()],
-            Self::Ping(_) | Self::Close(_) | Self::Fail(_) => [null_mut(); 2],
+            _ => [null_mut(); 2],
         };
         values.into_iter().filter(|value| !value.is_null())
     }
@@ -133,7 +139,7 @@ pub fn answer_pending_ping(perl: Perl, shared: &Shared, after: &mut After) -> bo
         return true;
     }
     if let Some(payload) = connection.pending_pong.take() {
-        connection.jobs.push_back(Job::Ping(payload));
+        connection.jobs.push_back(Job::AnswerPing(payload));
         connection.dispatch(after);
     }
     false
@@ -210,30 +216,24 @@ impl Connection {
         }
     }
 
-    /// The next event in the inbox that anybody asked for.
+    /// The next event in the inbox.
     fn next_event(&mut self) -> Option<Job> {
         let Self { engine, inbox, messages, .. } = self;
-        loop {
-            let mut input = inbox.rest_mut();
-            let event = engine.receive(&mut input).transpose();
-            let left = input.len();
-            let job = event.map(|event| messages.job(event));
-            inbox.keep_last(left);
-            match job {
-                Some(Some(job)) => return Some(job),
-                Some(None) => {}
-                None => {
-                    inbox.clear(&messages.scratch);
-                    return None;
-                }
-            }
+        let mut input = inbox.rest_mut();
+        let event = engine.receive(&mut input).transpose();
+        let left = input.len();
+        let job = event.map(|event| messages.job(event));
+        inbox.keep_last(left);
+        if job.is_none() {
+            inbox.clear(&messages.scratch);
         }
+        job
     }
 
     /// Takes what the engine said of bytes that never were in the inbox.
     pub fn queue(&mut self, event: Result<Event<'_, PerlBuffer>, ProtocolError>) {
         let job = self.messages.job(event);
-        self.jobs.extend(job);
+        self.jobs.push_back(job);
     }
 
     /// Looks for a whole frame behind this one, for which replies may wait. If this is the first in this dispatch, a
@@ -265,11 +265,15 @@ impl Connection {
                 // Freed by the loop as what it called last.
                 Some(Call { owned: [message, null_mut(), null_mut()], message, ..Call::EMPTY })
             }
-            Job::Ping(payload) if self.is_peer_behind(perl) => {
-                let is_first = self.pending_pong.replace(payload).is_none();
-                is_first.then(|| Call::method(c"_expect_drain", []))
+            Job::Ping(payload) => {
+                if self.callbacks(perl, Key::Ping).is_some() {
+                    self.jobs.push_front(Job::TellPing(payload.clone()));
+                }
+                self.answer_in_time(perl, payload)
             }
-            Job::Ping(payload) => self.answer_ping(perl, &payload),
+            Job::AnswerPing(payload) => self.answer_in_time(perl, payload),
+            Job::TellPing(payload) => Some(tell(perl, c"_ping_received", &payload)),
+            Job::TellPong(payload) => self.callbacks(perl, Key::Pong).map(|_| tell(perl, c"_pong_received", &payload)),
             Job::Close(frame) => Some(self.answer_close(perl, &frame)),
             Job::Fail(error) => {
                 self.failure = Some(error);
@@ -303,6 +307,15 @@ impl Connection {
             send::flush_natively(perl, self);
         }
         self.handle(perl).backlog() > MAX_PONG_BACKLOG
+    }
+
+    /// Answers a ping, once the peer reads.
+    fn answer_in_time(&mut self, perl: Perl, payload: Box<ControlPayload>) -> Option<Call> {
+        if self.is_peer_behind(perl) {
+            let is_first = self.pending_pong.replace(payload).is_none();
+            return is_first.then(|| Call::method(c"_expect_drain", []));
+        }
+        self.answer_ping(perl, &payload)
     }
 
     /// Answers a ping: through `send`, if a subclass has its own.
@@ -352,9 +365,9 @@ impl Connection {
 }
 
 impl super::message::Messages {
-    /// Takes an event out of the buffers it may lie in; `None` if nobody asked for it.
-    fn job(&self, event: Result<Event<'_, PerlBuffer>, ProtocolError>) -> Option<Job> {
-        Some(match event {
+    /// Takes an event out of the buffers it may lie in.
+    fn job(&self, event: Result<Event<'_, PerlBuffer>, ProtocolError>) -> Job {
+        match event {
             Ok(Event::Message { opcode, payload: Payload::Borrowed(octets) }) => {
                 Job::Message(self.message(opcode as u8, octets))
             }
@@ -362,11 +375,16 @@ impl super::message::Messages {
                 Job::Message(self.message_with_body(opcode as u8, buffer.into_sv(self.perl)))
             }
             Ok(Event::Ping(payload)) => Job::Ping(payload),
-            Ok(Event::Pong(_)) => return None,
+            Ok(Event::Pong(payload)) => Job::TellPong(payload),
             Ok(Event::Close(frame)) => Job::Close(frame),
             Err(error) => Job::Fail(error),
-        })
+        }
     }
+}
+
+/// Has the shim tell the program of a control frame.
+fn tell(perl: Perl, method: &'static CStr, payload: &ControlPayload) -> Call {
+    Call::method(method, [sv::new_string(perl, payload.as_slice())])
 }
 
 /// Whether the shim has yet to make pairs of a callback and its unregister sub, which callbacks alone take less memory than.

@@ -26,6 +26,8 @@ pub enum Key {
     OnRead,
     OnStartTls,
     Opcode,
+    Ping,
+    Pong,
     Queue,
     Rbuf,
     ReadActivity,
@@ -39,7 +41,7 @@ pub enum Key {
     WriteWatcher,
 }
 
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 24] = [
     "_activity",
     "autocork",
     "body",
@@ -51,6 +53,8 @@ const NAMES: [&str; 22] = [
     "on_read",
     "_on_starttls",
     "opcode",
+    "_ping_cb",
+    "_pong_cb",
     "_queue",
     "rbuf",
     "_ractivity",

@@ -99,6 +99,16 @@ default, is C<$Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT> if that variabl
 How long to wait, in seconds, for the peer to close its side after we have closed ours. When the time is up, L</finish>
 is called with a message, and the handle is destroyed. 0 waits forever. Default 30.
 
+=head2 ping_interval
+
+How often to send a ping, in seconds. 0 or undef, the default, sends none. Each has a payload of its own, and sets
+L</latency> when it is answered. Pings end with L</close>, the peer's Close frame, or the connection.
+
+=head2 ping_timeout
+
+How long to wait, in seconds, for a pong after such a ping; any pong will do. When the time is up, L</finish> is called
+with a message, and the handle is destroyed. 0 waits forever. Default 20.
+
 =head2 strict
 
 If true, enforces three rules that peers are known to break: text is UTF-8 (else Close 1007), a server (L</masked> is
@@ -137,12 +147,30 @@ under way still arrive. Returns the connection. Only the first call does anythin
 The code is a number from 1000 to 4999. Without one the Close frame is empty, which the peer sees as 1005; see
 L</$DEFAULT_CLOSE_CODE>. The reason is a character string; what does not fit into 123 bytes of UTF-8 is cut off.
 
+=head2 latency
+
+  my $seconds = $connection->latency;
+
+How long the last ping that was answered took to come back, in seconds; undef as long as there is none. A ping counts
+until the next one is sent.
+
 =head2 on
 
   my $cancel = $connection->on($event => $callback);
 
 Has C<$callback> called for an event, one of those under L</EVENTS>; any number of callbacks can be registered for each.
 Returns a code reference that takes the callback back out.
+
+=head2 ping
+
+  $connection->ping;
+  $connection->ping($payload);
+
+Sends a ping, with a payload of at most 125 bytes, encoded as by L</send>; default empty. A longer one is an exception at
+the caller's line. Returns the connection. After L</close>, or when the peer has gone, it does nothing.
+
+  $connection->on(pong => sub { my($connection) = @_; print $connection->latency, "\n" });
+  $connection->ping(++$count);
 
 =head2 send
 
@@ -184,6 +212,19 @@ As L</each_message>, but for the next message only, and before those.
 
 The peer broke a rule or a limit, and was told so by a Close frame; or a message callback died with C<$error>. The
 connection neither sends nor receives any more; L</finish> follows.
+
+=head2 ping
+
+  $connection->on(ping => sub { my($connection, $payload) = @_; ... });
+
+The peer has sent a ping, which is answered without the program's doing. If the callback dies, that is as in
+L</each_message>.
+
+=head2 pong
+
+  $connection->on(pong => sub { my($connection, $payload) = @_; ... });
+
+The peer has answered a ping, or sent a pong unasked. If the callback dies, that is as in L</each_message>.
 
 =head1 VARIABLES
 

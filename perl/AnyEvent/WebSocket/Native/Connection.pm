@@ -7,6 +7,7 @@ use AE ();
 use AnyEvent::Handle ();
 use AnyEvent::WebSocket::Message ();
 use AnyEvent::WebSocket::Native ();
+use AnyEvent::WebSocket::Native::Keepalive ();
 use Carp ();
 use Encode ();
 use Errno ();
@@ -38,9 +39,11 @@ has close_timeout => ( is => 'ro', lazy => 1, default => sub { 30 } );
 has strict => ( is => 'ro', default => sub { $ENV{ANYEVENT_WEBSOCKET_STRICT} ? 1 : 0 } );
 has [qw( close_code close_reason close_error )] => ( is => 'rw' );
 
+with 'AnyEvent::WebSocket::Native::Keepalive';
+
 # The slots of the lists of callbacks, which are made when they are needed: the dispatcher looks into those of
-# next_message and each_message. The latter has [callback, unregister] pairs once there was a message.
-my %SLOT = map { $_ => "_${_}_cb" } qw( each_message next_message finish parse_error );
+# next_message and each_message, and for those of ping and pong. The latter has [callback, unregister] pairs once there was a message.
+my %SLOT = map { $_ => "_${_}_cb" } qw( each_message next_message finish parse_error ping pong );
 
 # OpenSSL's functions, from where Net::SSLeay has them. Not to find them costs time only.
 my @TLS_FUNCTIONS = qw( SSL_read SSL_write BIO_read BIO_write BIO_ctrl_pending SSL_get_error ERR_clear_error );
@@ -49,21 +52,26 @@ my $has_looked_for_tls;
 # The insides of a handle are used only if these are AnyEvent::Handle's own; else it is just called.
 my @HANDLE_METHODS = qw( on_read push_write start_read stop_read _drain_rbuf _drain_wbuf _error );
 
+# What an attribute must be, if it is there.
+my @COUNT = ('a whole number, or undef', sub { $_[0] =~ /\A[0-9]{1,18}\z/ });
+my @SECONDS = ('a number of seconds', sub { Scalar::Util::looks_like_number($_[0]) && $_[0] >= 0 && $_[0] < 9**9**9 });
+my %VALID = (
+  (map { $_ => \@COUNT } qw( max_payload_size max_fragments )),
+  (map { $_ => \@SECONDS } qw( close_timeout ping_interval ping_timeout )),
+);
+
 sub _check_attributes
 {
   my($self) = @_;
   my $handle = $self->handle;
   Carp::croak('handle must be an AnyEvent::Handle')
     unless Scalar::Util::blessed $handle && ($handle->can('on_read') || $handle->can('AUTOLOAD'));
-  for my $name (qw( max_payload_size max_fragments ))
+  for my $name (keys %$self)
   {
+    my($kind, $is_valid) = @{ $VALID{$name} || next };
     my $value = $self->$name;
-    Carp::croak("$name must be a whole number, or undef") if defined $value && $value !~ /\A[0-9]{1,18}\z/;
+    Carp::croak("$name must be $kind") if defined $value ? !$is_valid->($value) : $name eq 'close_timeout';
   }
-  return unless exists $self->{close_timeout};
-  my $timeout = $self->close_timeout;
-  Carp::croak('close_timeout must be a number of seconds')
-    unless Scalar::Util::looks_like_number($timeout) && $timeout >= 0 && $timeout < 9**9**9;
 }
 
 sub BUILD
@@ -76,6 +84,7 @@ sub BUILD
     $self, $handle, _is_usual($handle), $self->masked ? 1 : 0, $self->strict ? 1 : 0,
     $self->_payload_limit, $self->_fragment_limit,
   );
+  $self->_start_keepalive if $self->{ping_interval};
   $handle->on_error($hook);
   $handle->on_eof($hook);
   if(_is_untouched($self))
@@ -238,13 +247,20 @@ sub _send_close
 sub _half_close
 {
   my($self) = @_;
-  my $handle = $self->handle;
-  $handle->push_shutdown;
+  $self->_stop_keepalive;
+  $self->handle->push_shutdown;
   my $timeout = $self->close_timeout or return;
   Scalar::Util::weaken $self;
   $self->{_close_timer} = AE::timer $timeout, 0, sub {
-    $self->handle->_error(Errno::ETIMEDOUT, 1, "the peer did not close the connection within $timeout seconds") if $self;
+    $self->_give_up(Errno::ETIMEDOUT, "the peer did not close the connection within $timeout seconds") if $self;
   };
+}
+
+# The handle is destroyed; `finish` gets the message.
+sub _give_up
+{
+  my($self, $errno, $message) = @_;
+  $self->handle->_error($errno, 1, $message);
 }
 
 sub _close_received
@@ -289,6 +305,7 @@ sub _finish_now
   _deliver_rest($self);
   _transport_closed($self) or return;
   delete @$self{qw( _close_timer _drain_watcher )};
+  $self->_stop_keepalive;
   $self->handle->push_shutdown;
   $self->close_error($message) if defined $message;
   $_->($self, $message) for my @callbacks = _callbacks($self, 'finish');
