@@ -8,6 +8,8 @@ use std::ptr::null_mut;
 pub mod shim {
     use std::ffi::CStr;
 
+    /// `(connection)`: something may wait for the peer to read, and the program wants to know of that.
+    pub const BACKLOGGED: &CStr = c"AnyEvent::WebSocket::Connection::_backlogged";
     /// `(connection)`: control is back in the event loop.
     pub const BEGIN: &CStr = c"AnyEvent::WebSocket::Connection::_begin";
     /// `(handle)`: forget what it has read.

@@ -16,11 +16,11 @@ use std::slice;
 
 use super::ffi::{
     ws_xs_answer_ping as _answer_ping, ws_xs_attach as _attach, ws_xs_can_close as _can_close, ws_xs_close as _close,
-    ws_xs_deliver_rest as _deliver_rest, ws_xs_dispatch as _dispatch, ws_xs_flush as _flush,
+    ws_xs_deliver_rest as _deliver_rest, ws_xs_dispatch as _dispatch, ws_xs_flush as _flush, ws_xs_hold as _hold,
     ws_xs_is_untouched as _is_untouched, ws_xs_library_version as library_version, ws_xs_resume as _resume,
     ws_xs_send as send, ws_xs_send_frame as _send_frame, ws_xs_start as _start,
     ws_xs_take_read_buffer as _take_read_buffer, ws_xs_transport_closed as _transport_closed,
-    ws_xs_use_tls as _use_tls,
+    ws_xs_use_tls as _use_tls, ws_xs_watch_backlog as _watch_backlog,
 };
 
 xs_boot! {
@@ -28,7 +28,7 @@ xs_boot! {
     package = "AnyEvent::WebSocket::Native";
     subs = [library_version];
     package = "AnyEvent::WebSocket::Connection";
-    subs = [send, _answer_ping, _attach, _can_close, _close, _deliver_rest, _dispatch, _flush, _is_untouched, _resume, _send_frame, _start, _take_read_buffer, _transport_closed, _use_tls];
+    subs = [send, _answer_ping, _attach, _can_close, _close, _deliver_rest, _dispatch, _flush, _hold, _is_untouched, _resume, _send_frame, _start, _take_read_buffer, _transport_closed, _use_tls, _watch_backlog];
 }
 
 /// What XSLoader calls. `xs_boot!` neither checks the perl nor keeps its stack: the C half does, around it.
@@ -203,6 +203,18 @@ entries! {
     ws_rust_resume = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         dispatch::pump(shared, after);
+    };
+    /// `_hold($connection, $is_held)`: whether messages that have arrived wait.
+    ws_rust_hold = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        shared.borrow_mut().is_held = call.is_true(1);
+    };
+    /// `_watch_backlog($connection)`: from now on, has the program told of what waits for the peer to read.
+    ws_rust_watch_backlog = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        let connection = &mut *shared.borrow_mut();
+        connection.watches_backlog = true;
+        after.calling(shim::BACKLOGGED, [connection.reference(call.perl)]);
     };
     /// `_flush($connection)`: writes what waits for the end of a dispatch.
     ws_rust_flush = |call, after| {

@@ -53,6 +53,10 @@ pub struct Connection {
     /// When a dispatch of more than one frame has had its time, and whether it has.
     pub pause_at: Option<Instant>,
     pub is_paused: bool,
+    /// The program wants no more messages for now.
+    pub is_held: bool,
+    /// The program wants to know when something waits for the peer to read.
+    pub watches_backlog: bool,
     /// The transport is gone: this dispatch is the last.
     pub never_pauses: bool,
     /// The callback that is running has sent a frame that waits.
@@ -137,6 +141,8 @@ impl Connection {
             cork_deadline: None,
             pause_at: None,
             is_paused: false,
+            is_held: false,
+            watches_backlog: false,
             never_pauses: false,
             has_corked: false,
             cork: None,
@@ -151,6 +157,11 @@ impl Connection {
         self.object = null_mut();
         self.clear_inbox();
         std::mem::replace(&mut self.hook, null_mut())
+    }
+
+    /// A new reference to the Perl object.
+    pub fn reference(&self, perl: Perl) -> *mut SV {
+        sv::new_reference(perl, self.object.cast())
     }
 
     /// Discards what has arrived.
@@ -187,6 +198,7 @@ impl Connection {
     /// Whether a dispatch has left anything to a later one; if so, the later one is to leave nothing.
     pub fn has_rest(&mut self) -> bool {
         self.never_pauses = self.depth == 0 && !self.inbox.rest().is_empty();
+        self.is_held &= !self.never_pauses;
         self.never_pauses
     }
 

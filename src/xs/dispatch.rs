@@ -151,6 +151,7 @@ pub fn finish(perl: Perl, shared: &RefCell<Connection>, outcome: Outcome, after:
     connection.depth -= 1;
     if connection.depth == 0 {
         connection.frames_follow = false;
+        connection.inbox.keep_rest(&connection.messages.scratch);
         let are_many = connection.cork_deadline.take().is_some();
         match (are_many, std::mem::take(&mut connection.is_paused)) {
             (true, true) => after.calling(shim::GO_ON_LATER, [connection.reference(perl)]),
@@ -181,11 +182,6 @@ pub fn finish(perl: Perl, shared: &RefCell<Connection>, outcome: Outcome, after:
 }
 
 impl Connection {
-    /// A new reference to the Perl object.
-    fn reference(&self, perl: Perl) -> *mut SV {
-        sv::new_reference(perl, self.object.cast())
-    }
-
     fn dispatch(&mut self, after: &mut After) {
         self.depth += 1;
         after.dispatching(sv::retain(self.object.cast()), self.messages.dispatch_loop, self.messages.error);
@@ -200,7 +196,7 @@ impl Connection {
         loop {
             let job = match self.jobs.pop_front() {
                 Some(job) => job,
-                None if self.is_paused => return None,
+                None if self.is_paused || self.is_held => return None,
                 None => {
                     let job = self.next_event()?;
                     if self.is_recursion_to_expect() {

@@ -61,6 +61,8 @@ extern void ws_rust_send_frame(void *thx, CV *cv, SV **args, I32 items, struct w
 extern void ws_rust_attach(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_start(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_is_untouched(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
+extern void ws_rust_hold(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
+extern void ws_rust_watch_backlog(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_take_read_buffer(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_deliver_rest(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern void ws_rust_resume(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
@@ -259,6 +261,8 @@ TRAMPOLINE(send_frame)
 TRAMPOLINE(attach)
 TRAMPOLINE(start)
 TRAMPOLINE(is_untouched)
+TRAMPOLINE(hold)
+TRAMPOLINE(watch_backlog)
 TRAMPOLINE(take_read_buffer)
 TRAMPOLINE(deliver_rest)
 TRAMPOLINE(resume)

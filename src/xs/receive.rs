@@ -20,7 +20,7 @@ const KEEP_READ_BUFFER: usize = 4096;
 /// Where the common read buffer is while nobody has it.
 type Scratch = std::cell::Cell<Option<Vec<u8>>>;
 
-/// Bytes that have arrived and not been looked at; empty between dispatches, and then without memory.
+/// Bytes that have arrived and not been looked at; between dispatches mostly empty, and then without memory.
 #[derive(Default)]
 pub struct Inbox {
     bytes: Vec<u8>,
@@ -41,6 +41,15 @@ impl Inbox {
     /// Keeps the last `len` bytes.
     pub fn keep_last(&mut self, len: usize) {
         self.start = self.bytes.len() - len;
+    }
+
+    /// Has what is left wait in memory of its own.
+    pub fn keep_rest(&mut self, scratch: &Scratch) {
+        if !self.rest().is_empty() {
+            let rest = self.rest().to_vec();
+            self.clear(scratch);
+            self.bytes = rest;
+        }
     }
 
     /// Adds bytes behind those that are there.

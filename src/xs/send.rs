@@ -181,20 +181,26 @@ fn send_uncopied(
         out.put_slice(rest_of_payload);
         out.finish();
         after.calling(shim::DRAIN, [connection.handle(perl).reference()]);
+        if connection.watches_backlog {
+            after.calling(shim::BACKLOGGED, [connection.reference(perl)]);
+        }
     }
     Ok(true)
 }
 
 /// Writes what is queued.
 fn flush_route(perl: Perl, connection: &mut Connection, route: &Route, after: &mut After) {
-    if is_flushed(perl, connection, route) {
-        return;
+    let is_flushed = is_flushed(perl, connection, route);
+    if !is_flushed {
+        let handle = connection.handle(perl).reference();
+        match *route {
+            Route::Native { .. } => after.calling(shim::DRAIN, [handle]),
+            Route::Tls { .. } => after.calling(shim::DRAIN_TLS, [handle]),
+            Route::PushWrite { frame } => after.calling(shim::PUSH_WRITE, [handle, sv::retain(frame)]),
+        }
     }
-    let handle = connection.handle(perl).reference();
-    match *route {
-        Route::Native { .. } => after.calling(shim::DRAIN, [handle]),
-        Route::Tls { .. } => after.calling(shim::DRAIN_TLS, [handle]),
-        Route::PushWrite { frame } => after.calling(shim::PUSH_WRITE, [handle, sv::retain(frame)]),
+    if connection.watches_backlog && (!is_flushed || connection.handle(perl).backlog() > 0) {
+        after.calling(shim::BACKLOGGED, [connection.reference(perl)]);
     }
 }
 

@@ -83,6 +83,12 @@ True in the client's role: outgoing frames are masked, with keys from the operat
 
 What the handshake agreed on; not looked at. Default undef.
 
+=head2 max_buffered_amount
+
+How many bytes may wait for the peer to read, beyond what the kernel takes. If a L</send> leaves more than that, L</finish>
+is called with a message, and the handle is destroyed. It should be more than the largest message. 0 or undef, the
+default, is no bound.
+
 =head2 max_payload_size
 
 The largest payload of one received frame, in bytes. 0 is no bound. undef, the default, is
@@ -135,6 +141,12 @@ What L</finish> was called with, if the connection ended with an error.
 
 C<rust> for this class, C<pp> where C<ANYEVENT_WEBSOCKET_PP> has the original take its place.
 
+=head2 buffered_amount
+
+  my $bytes = $connection->buffered_amount;
+
+How much of what was sent the kernel has not taken yet, with headers, masked and encrypted.
+
 =head2 close
 
   $connection->close;
@@ -161,6 +173,13 @@ until the next one is sent.
 Has C<$callback> called for an event, one of those under L</EVENTS>; any number of callbacks can be registered for each.
 Returns a code reference that takes the callback back out.
 
+=head2 pause
+
+  $connection->pause;
+
+Holds back messages, and stops reading, so that a peer which goes on to send has to wait. Callbacks that the message at
+hand still has are called. Pings and the peer's Close frame wait too. Returns the connection.
+
 =head2 ping
 
   $connection->ping;
@@ -171,6 +190,18 @@ the caller's line. Returns the connection. After L</close>, or when the peer has
 
   $connection->on(pong => sub { my($connection) = @_; print $connection->latency, "\n" });
   $connection->ping(++$count);
+
+=head2 resume
+
+  $connection->resume;
+
+Ends L</pause>. What was held back is delivered from the event loop. Returns the connection.
+
+  $connection->on(each_message => sub {
+    my($connection, $message) = @_;
+    $connection->pause;
+    $database->insert($message->body, sub { $connection->resume });
+  });
 
 =head2 send
 
@@ -185,6 +216,20 @@ Opcodes over 15, control frames of more than 125 bytes, and references that are 
 caller's line.
 
 =head1 EVENTS
+
+=head2 drain
+
+  $connection->on(drain => sub { my($connection) = @_; ... });
+
+What had to wait for the peer to read has been written: L</buffered_amount> is 0 again. An exception goes to the event
+loop.
+
+  sub copy_from {
+    my($connection, $fh) = @_;
+    while(!$connection->buffered_amount && read $fh, my $data, 65536) { $connection->send($data) }
+  }
+  $connection->on(drain => sub { copy_from($_[0], $fh) });
+  copy_from($connection, $fh);
 
 =head2 each_message
 

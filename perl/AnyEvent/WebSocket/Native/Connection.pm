@@ -7,6 +7,7 @@ use AE ();
 use AnyEvent::Handle ();
 use AnyEvent::WebSocket::Message ();
 use AnyEvent::WebSocket::Native ();
+use AnyEvent::WebSocket::Native::Backpressure ();
 use AnyEvent::WebSocket::Native::Keepalive ();
 use Carp ();
 use Encode ();
@@ -39,11 +40,11 @@ has close_timeout => ( is => 'ro', lazy => 1, default => sub { 30 } );
 has strict => ( is => 'ro', default => sub { $ENV{ANYEVENT_WEBSOCKET_STRICT} ? 1 : 0 } );
 has [qw( close_code close_reason close_error )] => ( is => 'rw' );
 
-with 'AnyEvent::WebSocket::Native::Keepalive';
+with 'AnyEvent::WebSocket::Native::Backpressure', 'AnyEvent::WebSocket::Native::Keepalive';
 
 # The slots of the lists of callbacks, which are made when they are needed: the dispatcher looks into those of
 # next_message and each_message, and for those of ping and pong. The latter has [callback, unregister] pairs once there was a message.
-my %SLOT = map { $_ => "_${_}_cb" } qw( each_message next_message finish parse_error ping pong );
+my %SLOT = map { $_ => "_${_}_cb" } qw( each_message next_message finish parse_error ping pong drain );
 
 # OpenSSL's functions, from where Net::SSLeay has them. Not to find them costs time only.
 my @TLS_FUNCTIONS = qw( SSL_read SSL_write BIO_read BIO_write BIO_ctrl_pending SSL_get_error ERR_clear_error );
@@ -56,7 +57,7 @@ my @HANDLE_METHODS = qw( on_read push_write start_read stop_read _drain_rbuf _dr
 my @COUNT = ('a whole number, or undef', sub { $_[0] =~ /\A[0-9]{1,18}\z/ });
 my @SECONDS = ('a number of seconds', sub { Scalar::Util::looks_like_number($_[0]) && $_[0] >= 0 && $_[0] < 9**9**9 });
 my %VALID = (
-  (map { $_ => \@COUNT } qw( max_payload_size max_fragments )),
+  (map { $_ => \@COUNT } qw( max_payload_size max_fragments max_buffered_amount )),
   (map { $_ => \@SECONDS } qw( close_timeout ping_interval ping_timeout )),
 );
 
@@ -85,6 +86,7 @@ sub BUILD
     $self->_payload_limit, $self->_fragment_limit,
   );
   $self->_start_keepalive if $self->{ping_interval};
+  _watch_backlog($self) if $self->{max_buffered_amount};
   $handle->on_error($hook);
   $handle->on_eof($hook);
   if(_is_untouched($self))
@@ -158,6 +160,7 @@ sub on
     unless ref $cb && (Scalar::Util::reftype($cb) eq 'CODE' || Scalar::Util::blessed $cb && overload::Method($cb, '&{}'));
   my $list = _list_of($self, $event);
   push @$list, $cb;
+  _watch_backlog($self) if $event eq 'drain';
   return sub { $self->_off($event, $cb) };
 }
 
@@ -304,7 +307,7 @@ sub _finish_now
   my($self, $message) = @_;
   _deliver_rest($self);
   _transport_closed($self) or return;
-  delete @$self{qw( _close_timer _drain_watcher )};
+  delete @$self{qw( _close_timer _drain_watcher _drain_wait )};
   $self->_stop_keepalive;
   $self->handle->push_shutdown;
   $self->close_error($message) if defined $message;

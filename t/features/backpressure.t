@@ -1,0 +1,229 @@
+# Peers that do not read: buffered_amount, drain, max_buffered_amount. Programs that do not want to: pause and resume.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use Socket;
+use Test::More;
+use WebSocketTest;
+use WebSocketTest::TLS;
+
+plan skip_all => 'the original has no backpressure' if is_original();
+
+my $much = 'x' x 4_000_000;
+
+sub stalled {
+    my ($connection, $peer) = connection_and_peer(@_);
+    $peer->stall;
+    return ($connection, $peer);
+}
+
+sub count_of {
+    my ($connection, $event) = @_;
+    my $count = 0;
+    $connection->on($event => sub { $count++; WebSocketTest::poke() });
+    return \$count;
+}
+
+subtest 'buffered_amount' => sub {
+    my ($connection, $peer) = stalled();
+    is $connection->buffered_amount, 0, 'nothing at first';
+    $connection->send('small');
+    is $connection->buffered_amount, 0, 'nor when the kernel has taken it';
+    $connection->send($much);
+    my $amount = $connection->buffered_amount;
+    cmp_ok $amount, '>', 1_000_000, 'what the kernel has not taken';
+    cmp_ok $amount, '<', length $much, 'without what it has';
+    $connection->send($much);
+    is $connection->buffered_amount, $amount + length($much) + 10, 'and the next frame on top';
+    $peer->resume;
+    wait_until('drain', sub { !$connection->buffered_amount });
+    pass 'nothing when the peer has read';
+    $connection->handle->destroy;
+    is $connection->buffered_amount, 0, 'nothing without a handle';
+};
+
+for my $case (
+    ['registered before', sub { my ($connection, $register) = @_; my $seen = $register->(); $connection->send($much); $seen }],
+    ['registered when something waits', sub { my ($connection, $register) = @_; $connection->send($much); $register->() }],
+) {
+    my ($name, $order) = @$case;
+    subtest "drain, $name" => sub {
+        my ($connection, $peer) = stalled();
+        my $drained = $order->($connection, sub { count_of($connection, 'drain') });
+        settle();
+        is $$drained, 0, 'not while something waits';
+        $peer->resume;
+        wait_until('drain', sub { $$drained });
+        is $connection->buffered_amount, 0, 'when nothing does';
+        $connection->send('small');
+        settle();
+        is $$drained, 1, 'once';
+        $peer->stall;
+        $connection->send($much);
+        $peer->resume;
+        wait_until('drain', sub { $$drained == 2 });
+        pass 'and again the next time';
+    };
+}
+
+subtest 'drain leaves the handle\'s on_drain alone' => sub {
+    my ($connection, $peer) = stalled();
+    my $handle_drained = 0;
+    my $drained = count_of($connection, 'drain');
+    $connection->send($much);
+    $connection->handle->on_drain(sub { $handle_drained++ });
+    $peer->resume;
+    wait_until('drain', sub { $$drained && $handle_drained });
+    pass 'both are called';
+};
+
+subtest 'a program that sends as fast as the peer reads' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my ($left, $most) = (200, 0);
+    my $fill = sub {
+        while ($left && !$connection->buffered_amount) { $connection->send('x' x 65536); $left-- }
+        $most = $connection->buffered_amount if $connection->buffered_amount > $most;
+    };
+    $connection->on(drain => $fill);
+    $fill->();
+    my $frames = 0;
+    $peer->answer(sub { $frames++; '' });
+    wait_until('all frames', sub { $frames == 200 });
+    cmp_ok $most, '<', 70_000, 'never has more than a message wait';
+};
+
+my $no_tls = WebSocketTest::TLS::unavailable();
+
+for my $case (['ws'], ['wss', 1]) {
+    my ($name, $tls) = @$case;
+    subtest "max_buffered_amount over $name" => sub {
+        plan skip_all => $no_tls if $tls && $no_tls;
+        my ($left, $right) = tcp_pair();
+        my $connection = connection_on($left, max_buffered_amount => 1_000_000, $tls ? (handle => {tls_options('accept')}) : ());
+        my $client = $tls ? connection_on($right, masked => 1, handle => {tls_options('connect')}) : undef;
+        if ($tls) {    # the handshake first
+            $client->send('hello');
+            next_event('hello', sub { $connection->on(next_message => shift) });
+            $client->pause;
+        }
+        my $seen = recorder($connection);
+        my $sent = 0;
+        while (!defined $connection->close_error && $sent++ < 1000) { $connection->send('x' x 100_000) }
+        like $connection->close_error, qr/^more than 1000000 bytes wait for the peer to read$/, 'the connection is given up';
+        cmp_ok $sent, '>', 10, 'not before';
+        is_deeply $seen->order, ['finish'], 'finish is called';
+        is $connection->buffered_amount, 0, 'the memory is free';
+    };
+}
+
+subtest 'the kernel\'s part does not count' => sub {
+    my ($connection, $peer) = stalled(max_buffered_amount => 1);
+    my $seen = recorder($connection);
+    $connection->send('x') for 1 .. 20;
+    is_deeply $seen->order, [], 'not given up';
+};
+
+subtest 'pause and resume' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my $seen = recorder($connection);
+    is $connection->pause, $connection, 'pause returns the connection';
+    $peer->write(map { text($_) } 1 .. 3);
+    settle();
+    is_deeply $seen->order, [], 'nothing is delivered';
+    is $connection->resume, $connection, 'resume returns the connection';
+    is_deeply $seen->order, [], 'and delivers nothing itself';
+    $seen->wait_messages(3);
+    pass 'but the event loop does';
+    $peer->write(text('more'));
+    $seen->wait_messages(4);
+    pass 'and goes on';
+};
+
+subtest 'pause in a callback holds what has arrived with its message' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my @bodies;
+    $connection->on(each_message => sub { push @bodies, $_[1]->body; $_[0]->pause });
+    my $also = count_of($connection, 'each_message');
+    $peer->write(join '', map { text($_) } 1 .. 3);
+    for my $count (1 .. 3) {
+        wait_until('a message', sub { @bodies == $count });
+        settle();
+        is "@bodies", join(' ', 1 .. $count), 'one at a time, in order';
+        is $$also, $count, 'all callbacks of a message are called';
+        $connection->resume;
+    }
+};
+
+subtest 'pause and resume in one callback' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my @bodies;
+    $connection->on(each_message => sub { push @bodies, $_[1]->body; $_[0]->pause->resume; WebSocketTest::poke() });
+    $peer->write(join '', map { text($_) } 1 .. 3);
+    wait_until('messages', sub { @bodies == 3 });
+    is "@bodies", '1 2 3', 'changes nothing';
+};
+
+subtest 'the peer notices, and what it sent is not lost' => sub {
+    my ($connection, $peer) = connection_and_peer(max_payload_size => 0);
+    $connection->pause;
+    my @lengths;
+    $connection->on(each_message => sub { push @lengths, length $_[1]->body; WebSocketTest::poke() });
+    $peer->write(binary($much), binary('x'));
+    settle();
+    cmp_ok $peer->unsent, '>', 1_000_000, 'the kernel takes no more';
+    $connection->resume;
+    wait_until('messages', sub { @lengths == 2 });
+    is_deeply \@lengths, [length $much, 1], 'whole';
+};
+
+subtest 'sending goes on while receiving is paused' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    $connection->pause->send('out');
+    is $peer->next_frame->{payload}, 'out', 'sent';
+};
+
+subtest 'paused messages come before finish' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my $seen = recorder($connection);
+    $connection->on(next_message => sub { $_[0]->pause });
+    $peer->write(join '', map { text($_) } 1 .. 3)->half_close;
+    $seen->wait_messages(1);
+    $connection->resume;
+    $seen->wait_finish;
+    is_deeply $seen->bodies, [1 .. 3], 'all of them';
+    is_deeply $seen->order, [('message') x 3, 'finish'], 'before finish';
+};
+
+subtest 'over TLS' => sub {
+    plan skip_all => $no_tls if $no_tls;
+    my ($left, $right) = socket_pair();
+    my $server = connection_on($left, handle => {tls_options('accept')});
+    my $client = connection_on($right, masked => 1, handle => {tls_options('connect')});
+    my @bodies;
+    $server->on(each_message => sub { push @bodies, $_[1]->body; $_[0]->pause; WebSocketTest::poke() });
+    $client->send($_) for 1 .. 3;
+    for my $count (1 .. 3) {
+        wait_until('a message', sub { @bodies == $count });
+        settle();
+        is "@bodies", join(' ', 1 .. $count), 'one at a time';
+        $server->resume;
+    }
+};
+
+subtest 'after the end they do nothing' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my $seen = recorder($connection);
+    $peer->close;
+    $seen->wait_finish;
+    is_deeply warnings_of(sub { $connection->pause->resume; settle() }), [], 'and do not warn';
+};
+
+subtest 'max_buffered_amount that makes no sense' => sub {
+    for my $value (-1, 'much', 1.5, '') {
+        ok !eval { connection_and_peer(max_buffered_amount => $value); 1 }, "'$value' is an exception";
+        like $@, qr/^max_buffered_amount must be a whole number/, 'that says why';
+    }
+};
+
+done_testing;
