@@ -25,7 +25,14 @@ fn masked_frame(payload: &[u8]) -> Vec<u8> {
 }
 
 fn server() -> Connection<BytesMut> {
-    Connection::new(Config { masked: false, strict: false, max_payload_size: None, max_fragments: u64::MAX })
+    Connection::new(Config {
+        masked: false,
+        strict: false,
+        max_payload_size: None,
+        max_fragments: u64::MAX,
+        max_message_size: None,
+        trace: false,
+    })
 }
 
 /// How many messages `input` holds; it must end with one.

@@ -1,5 +1,6 @@
 //! Joins the frames of a message (RFC 6455, 5.4).
 
+use super::connection::Config;
 use super::error::ProtocolError;
 use super::frame::FrameHeader;
 use super::opcode::Opcode;
@@ -32,15 +33,25 @@ pub(super) struct Assembler<B> {
     /// Non-final frames of this message so far.
     fragments: u64,
     max_fragments: u64,
+    /// Payload of this message's frames so far, as they announce it, bytes.
+    size: u64,
+    max_size: u64,
     /// `None`: text is taken as it comes.
     validator: Option<Utf8Validator>,
     buffer: B,
 }
 
 impl<B: MessageBuffer> Assembler<B> {
-    pub(super) fn new(max_fragments: u64, validate_text: bool) -> Self {
-        let validator = validate_text.then(Utf8Validator::default);
-        Self { opcode: None, fragments: 0, max_fragments, validator, buffer: B::default() }
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            opcode: None,
+            fragments: 0,
+            max_fragments: config.max_fragments,
+            size: 0,
+            max_size: config.max_message_size.unwrap_or(u64::MAX),
+            validator: config.strict.then(Utf8Validator::default),
+            buffer: B::default(),
+        }
     }
 
     /// Takes the header of a data frame, and says whether it may stand here.
@@ -50,6 +61,10 @@ impl<B: MessageBuffer> Assembler<B> {
             (Opcode::Continuation, Some(_)) => {}
             (_, Some(_)) => return Err(ProtocolError::InterleavedMessage),
             (opcode, None) => self.opcode = Some(opcode),
+        }
+        self.size = self.size.saturating_add(header.payload_len);
+        if self.size > self.max_size {
+            return Err(ProtocolError::MessageTooBig { announced: self.size, limit: self.max_size });
         }
         if !header.fin {
             self.fragments += 1;
@@ -103,6 +118,7 @@ impl<B: MessageBuffer> Assembler<B> {
             validator.finish().map_err(|_| ProtocolError::InvalidUtf8)?;
         }
         self.fragments = 0;
+        self.size = 0;
         Ok(self.opcode.take().expect("a message ends only after its first frame began it"))
     }
 

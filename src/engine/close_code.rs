@@ -15,6 +15,8 @@ impl CloseCode {
     pub const NO_STATUS: Self = Self(1005);
     /// 1007: text that is not UTF-8.
     pub const INVALID_PAYLOAD: Self = Self(1007);
+    /// 1008: the peer does what the receiver's policy forbids.
+    pub const POLICY_VIOLATION: Self = Self(1008);
     /// 1009: more than the receiver is willing to take.
     pub const TOO_BIG: Self = Self(1009);
 

@@ -3,10 +3,13 @@
 use super::assembler::{Assembler, MessageBuffer};
 use super::close_code::CloseCode;
 use super::error::{ProtocolError, UsageError};
+use super::event::{CloseFrame, ControlPayload, Event, Payload};
 use super::frame::{FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, encode_frame, encode_header};
 use super::mask::{MaskKey, apply_mask};
 use super::opcode::Opcode;
 use super::state::State;
+use super::trace::Trace;
+use super::traffic::Traffic;
 use bytes::BufMut;
 
 const MAX_OPCODE: u8 = 15;
@@ -23,97 +26,10 @@ pub struct Config {
     pub max_payload_size: Option<u64>,
     /// The non-final frame of a message with this number is refused.
     pub max_fragments: u64,
-}
-
-/// What a frame brought. Control frames are boxed: they are rare, and would make every message's event eight times as
-/// large.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Event<'a, B> {
-    /// A whole message, text or binary.
-    Message {
-        /// [`Opcode::Text`] or [`Opcode::Binary`].
-        opcode: Opcode,
-        /// Its octets.
-        payload: Payload<'a, B>,
-    },
-    /// A ping; answer it with a pong of the same payload.
-    Ping(Box<ControlPayload>),
-    /// A pong.
-    Pong(Box<ControlPayload>),
-    /// The peer's Close frame. Unless `error` is set, answer it with [`Connection::close`]; if it is, with
-    /// [`Connection::fail`].
-    Close(Box<CloseFrame>),
-}
-
-/// The octets of a message.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Payload<'a, B> {
-    /// It came in one piece: a part of the input.
-    Borrowed(&'a [u8]),
-    /// It was put together.
-    Owned(B),
-}
-
-/// The payload of a control frame: at most 125 octets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ControlPayload {
-    octets: [u8; MAX_CONTROL_PAYLOAD],
-    len: u8,
-}
-
-impl Default for ControlPayload {
-    fn default() -> Self {
-        Self { octets: [0; MAX_CONTROL_PAYLOAD], len: 0 }
-    }
-}
-
-impl ControlPayload {
-    /// The octets.
-    pub fn as_slice(&self) -> &[u8] {
-        &self.octets[..self.len.into()]
-    }
-
-    fn append(&mut self, octets: &[u8]) {
-        let start = usize::from(self.len);
-        self.octets[start..start + octets.len()].copy_from_slice(octets);
-        self.len += octets.len() as u8;
-    }
-}
-
-/// A Close frame as received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CloseFrame {
-    /// [`CloseCode::NO_STATUS`] for an empty body, `None` for a body too short to hold a code.
-    pub code: Option<CloseCode>,
-    /// The rule it breaks.
-    pub error: Option<ProtocolError>,
-    body: ControlPayload,
-}
-
-impl CloseFrame {
-    fn parse(body: ControlPayload) -> Self {
-        let (code, error) = match *body.as_slice() {
-            [] => (Some(CloseCode::NO_STATUS), None),
-            [_] => (None, Some(ProtocolError::TruncatedCloseCode)),
-            [high, low, ref reason @ ..] => {
-                let code = CloseCode::new(u16::from_be_bytes([high, low]));
-                (Some(code), close_error(code, reason))
-            }
-        };
-        Self { code, error, body }
-    }
-
-    /// The reason, as octets that should be UTF-8.
-    pub fn reason(&self) -> &[u8] {
-        self.body.as_slice().get(2..).unwrap_or_default()
-    }
-}
-
-fn close_error(code: CloseCode, reason: &[u8]) -> Option<ProtocolError> {
-    if !code.is_allowed_on_the_wire() {
-        return Some(ProtocolError::InvalidCloseCode(code));
-    }
-    simdutf8::basic::from_utf8(reason).is_err().then_some(ProtocolError::InvalidCloseReason)
+    /// Largest payload of a message's frames together, bytes; `None` is no bound.
+    pub max_message_size: Option<u64>,
+    /// Note each frame for [`Connection::take_trace`].
+    pub trace: bool,
 }
 
 /// A frame whose payload is still arriving.
@@ -150,6 +66,9 @@ pub struct Connection<B> {
     /// The control frame that is being received, if any of it is here.
     control: Option<Box<ControlPayload>>,
     message: Assembler<B>,
+    received: Traffic,
+    sent: Traffic,
+    trace: Option<Box<Trace>>,
 }
 
 impl<B: MessageBuffer> Connection<B> {
@@ -162,7 +81,10 @@ impl<B: MessageBuffer> Connection<B> {
             partial_header_len: 0,
             incoming: None,
             control: None,
-            message: Assembler::new(config.max_fragments, config.strict),
+            message: Assembler::new(&config),
+            received: Traffic::default(),
+            sent: Traffic::default(),
+            trace: config.trace.then(Box::default),
         }
     }
 
@@ -201,8 +123,11 @@ impl<B: MessageBuffer> Connection<B> {
         let incoming = self.incoming.as_mut().expect("payload was expected");
         let before = *incoming;
         incoming.received += len as u64;
-        let result =
-            self.message.appended(len, |payload| before.unmask(payload)).and_then(|()| self.end_of_data_frame());
+        let appended = self.message.appended(len, |payload| {
+            before.unmask(payload);
+            note_received(&mut self.trace, before, payload);
+        });
+        let result = appended.and_then(|()| self.end_of_data_frame());
         self.note_outcome(&result);
         result
     }
@@ -226,38 +151,50 @@ impl<B: MessageBuffer> Connection<B> {
         mask: Option<MaskKey>,
         out: &mut impl BufMut,
     ) -> Result<bool, UsageError> {
-        let is_admitted = self.admit(opcode, payload.len())?;
+        let is_admitted = self.admit(opcode, payload)?;
         if is_admitted {
             encode_frame(opcode, payload, mask, out);
         }
         Ok(is_admitted)
     }
 
-    /// As [`Self::send`] without a mask, but appends the header alone: `payload_len` bytes of payload are to follow.
+    /// As [`Self::send`] without a mask, but appends the header alone: the payload is to follow.
     ///
     /// # Errors
     /// As [`Self::send`].
-    pub fn send_header(&mut self, opcode: u8, payload_len: usize, out: &mut impl BufMut) -> Result<bool, UsageError> {
-        let is_admitted = self.admit(opcode, payload_len)?;
+    pub fn send_header(&mut self, opcode: u8, payload: &[u8], out: &mut impl BufMut) -> Result<bool, UsageError> {
+        let is_admitted = self.admit(opcode, payload)?;
         if is_admitted {
-            encode_header(opcode, payload_len as u64, None, out);
+            encode_header(opcode, payload.len() as u64, None, out);
         }
         Ok(is_admitted)
     }
 
     /// Whether such a frame may be sent now; if so, it counts as sent.
-    fn admit(&mut self, opcode: u8, payload_len: usize) -> Result<bool, UsageError> {
+    fn admit(&mut self, opcode: u8, payload: &[u8]) -> Result<bool, UsageError> {
         if opcode > MAX_OPCODE {
             return Err(UsageError::OpcodeOutOfRange);
         }
-        if opcode & CONTROL_BIT != 0 && payload_len > MAX_CONTROL_PAYLOAD {
-            return Err(UsageError::OversizedControl(payload_len));
+        if opcode & CONTROL_BIT != 0 && payload.len() > MAX_CONTROL_PAYLOAD {
+            return Err(UsageError::OversizedControl(payload.len()));
         }
         let is_admitted = self.can_send(opcode);
-        if is_admitted && opcode == Opcode::Close as u8 {
-            self.state = self.state.sent_close();
+        if is_admitted {
+            self.note_sent(opcode, payload);
         }
         Ok(is_admitted)
+    }
+
+    #[inline]
+    fn note_sent(&mut self, opcode: u8, payload: &[u8]) {
+        let len = payload.len() as u64;
+        self.sent.count_frame(opcode, len);
+        if let Some(trace) = &mut self.trace {
+            trace.note("sent", true, opcode, len, payload);
+        }
+        if opcode == Opcode::Close as u8 {
+            self.state = self.state.sent_close();
+        }
     }
 
     /// Begins the closing handshake, or answers the peer's Close: appends a Close frame to `out`, unless one was sent
@@ -279,13 +216,18 @@ impl<B: MessageBuffer> Connection<B> {
             body.append(&reason.as_bytes()[..reason.floor_char_boundary(MAX_CONTROL_PAYLOAD - 2)]);
         }
         encode_frame(Opcode::Close as u8, body.as_slice(), mask, out);
-        self.state = self.state.sent_close();
+        self.note_sent(Opcode::Close as u8, body.as_slice());
         true
     }
 
     /// Answers a violation with a Close frame appended to `out`, unless our Close was sent before.
     pub fn fail(&mut self, error: ProtocolError, mask: Option<MaskKey>, out: &mut impl BufMut) -> bool {
         self.close(Some(error.close_code()), "", mask, out)
+    }
+
+    /// Takes what the peer did for a violation of the program's own rules; answer it with [`Self::fail`].
+    pub fn refuse(&mut self) {
+        self.state = self.state.violated();
     }
 
     /// Gives the connection up without a Close frame: nothing more is sent or received.
@@ -308,6 +250,27 @@ impl<B: MessageBuffer> Connection<B> {
     /// Whether [`Self::receive`] still looks at its input.
     pub fn can_receive(&self) -> bool {
         self.state.can_receive()
+    }
+
+    /// What was received, and what was sent.
+    pub fn traffic(&self) -> [Traffic; 2] {
+        [self.received, self.sent]
+    }
+
+    /// Where the connection stands, as programs see it: `open`, `closing` or `closed`.
+    pub fn state_name(&self) -> &'static str {
+        self.state.name()
+    }
+
+    /// Whether [`Self::take_trace`] has something.
+    pub fn has_trace(&self) -> bool {
+        self.trace.as_ref().is_some_and(|trace| !trace.is_empty())
+    }
+
+    /// What there is to log, one line a frame.
+    #[cold]
+    pub fn take_trace(&mut self) -> String {
+        self.trace.as_mut().map(|trace| trace.take()).unwrap_or_default()
     }
 
     /// Whether outgoing frames need a masking key.
@@ -363,6 +326,7 @@ impl<B: MessageBuffer> Connection<B> {
         if !header.opcode.is_control() {
             self.message.begin_frame(&header)?;
         }
+        self.received.count_frame(header.opcode as u8, header.payload_len);
         let incoming = Incoming { header, received: 0 };
         self.incoming = Some(incoming);
         Ok(incoming)
@@ -378,7 +342,7 @@ impl<B: MessageBuffer> Connection<B> {
     }
 
     fn take_control_payload<'a>(&mut self, incoming: Incoming, input: &mut &'a mut [u8]) -> Option<Event<'a, B>> {
-        let octets = take_payload(incoming, input);
+        let octets = self.take_payload(incoming, input);
         let mut payload = self.control.take().unwrap_or_default();
         payload.append(octets);
         if !self.advance(incoming, octets.len()) {
@@ -397,7 +361,7 @@ impl<B: MessageBuffer> Connection<B> {
         incoming: Incoming,
         input: &mut &'a mut [u8],
     ) -> Result<Option<Event<'a, B>>, ProtocolError> {
-        let octets = take_payload(incoming, input);
+        let octets = self.take_payload(incoming, input);
         let ends = self.advance(incoming, octets.len());
         let is_alone = incoming.header.opcode != Opcode::Continuation && incoming.received == 0;
         if ends && incoming.header.fin && is_alone {
@@ -406,6 +370,15 @@ impl<B: MessageBuffer> Connection<B> {
         }
         self.message.append(octets)?;
         if ends && incoming.header.fin { self.finish_message() } else { Ok(None) }
+    }
+
+    /// Splits the next octets of the frame's payload off the input, unmasked.
+    fn take_payload<'a>(&mut self, incoming: Incoming, input: &mut &'a mut [u8]) -> &'a mut [u8] {
+        let len = incoming.remaining().min(input.len() as u64) as usize;
+        let octets = take_front(input, len);
+        incoming.unmask(octets);
+        note_received(&mut self.trace, incoming, octets);
+        octets
     }
 
     /// Ends the data frame if all of it is here.
@@ -441,12 +414,15 @@ impl<B: MessageBuffer> Connection<B> {
     }
 }
 
-/// Splits the next octets of the frame's payload off the input, unmasked.
-fn take_payload<'a>(incoming: Incoming, input: &mut &'a mut [u8]) -> &'a mut [u8] {
-    let len = incoming.remaining().min(input.len() as u64) as usize;
-    let octets = take_front(input, len);
-    incoming.unmask(octets);
-    octets
+/// Notes a frame when the first of its payload is here.
+fn note_received(trace: &mut Option<Box<Trace>>, incoming: Incoming, payload: &[u8]) {
+    if let Some(trace) = trace
+        && incoming.received == 0
+        && (!payload.is_empty() || incoming.header.payload_len == 0)
+    {
+        let FrameHeader { fin, opcode, payload_len, .. } = incoming.header;
+        trace.note("received", fin, opcode as u8, payload_len, payload);
+    }
 }
 
 fn take_front<'a>(input: &mut &'a mut [u8], len: usize) -> &'a mut [u8] {

@@ -3,7 +3,14 @@ use bytes::BytesMut;
 
 const KEY: MaskKey = [0x37, 0xfa, 0x21, 0x3d];
 
-const LENIENT: Config = Config { masked: false, strict: false, max_payload_size: Some(65536), max_fragments: 128 };
+const LENIENT: Config = Config {
+    masked: false,
+    strict: false,
+    max_payload_size: Some(65536),
+    max_fragments: 128,
+    max_message_size: None,
+    trace: false,
+};
 const STRICT_SERVER: Config = Config { strict: true, ..LENIENT };
 const STRICT_CLIENT: Config = Config { masked: true, ..STRICT_SERVER };
 
@@ -125,6 +132,65 @@ fn a_payload_of_exactly_the_limit_passes_and_no_limit_is_none() {
     assert_eq!(run(config, b"\x81\x06Hello!"), [Seen::Violation(error)]);
     let huge = b"\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xff";
     assert_eq!(run(Config { max_payload_size: None, ..LENIENT }, huge), []);
+}
+
+#[test]
+fn the_frames_of_a_message_count_together_and_control_frames_do_not() {
+    let config = Config { max_message_size: Some(4), ..LENIENT };
+    let fits = [frame(0x01, b"ab"), frame(0x89, b"a ping"), frame(0x80, b"cd")].concat();
+    let events = [Seen::Ping(b"a ping".into()), text("abcd")];
+    assert_eq!(run(config, &[&fits[..], &fits].concat()), [&events[..], &events].concat());
+    let error = Seen::Violation(ProtocolError::MessageTooBig { announced: 5, limit: 4 });
+    assert_eq!(run(config, &[frame(0x01, b"ab"), frame(0x80, b"cde")].concat()), std::slice::from_ref(&error));
+    assert_eq!(run(config, &frame(0x82, b"abcde")), [error]);
+}
+
+#[test]
+fn traffic_is_counted_both_ways() {
+    let mut connection = Connection::<BytesMut>::new(LENIENT);
+    let wire = [frame(0x01, b"ab"), frame(0x89, b"ping"), frame(0x80, b"c"), frame(0x8a, b""), frame(0x01, b"d")];
+    feed(&mut connection, wire.concat(), &mut Vec::new());
+    let mut out = Vec::new();
+    for (opcode, payload) in [(2, &b"abc"[..]), (9, b"x"), (10, b"ping")] {
+        assert_eq!(connection.send(opcode, payload, None, &mut out), Ok(true));
+    }
+    assert!(connection.close(Some(CloseCode::NORMAL), "bye", None, &mut out));
+    assert_eq!(connection.send(1, b"too late", None, &mut out), Ok(false));
+    let [received, sent] = connection.traffic();
+    assert_eq!((received.frames, received.bytes, received.pings, received.pongs), (5, 8, 1, 1));
+    assert_eq!((sent.frames, sent.bytes, sent.pings, sent.pongs), (4, 13, 1, 1));
+    assert_eq!((received.messages(), sent.messages()), (2, 1));
+}
+
+#[test]
+fn the_trace_has_a_line_for_each_frame_however_it_arrives() {
+    let wire = [frame(0x01, b"ab"), frame(0x89, b""), frame(0x80, b"c")].concat();
+    let expected = "received text, not final, 2 bytes: \"ab\"\nreceived ping, 0 bytes: \"\"\n\
+                    received continuation, 1 bytes: \"c\"\nsent text, 2 bytes: \"ok\"\n";
+    for cut in 0..wire.len() {
+        let mut connection = Connection::<BytesMut>::new(Config { trace: true, ..LENIENT });
+        for part in [&wire[..cut], &wire[cut..]] {
+            feed(&mut connection, part.to_vec(), &mut Vec::new());
+        }
+        assert_eq!(connection.send(1, b"ok", None, &mut Vec::new()), Ok(true));
+        assert!(connection.has_trace());
+        let lines = connection.take_trace();
+        // Of a frame that comes in parts, the first is shown.
+        assert_eq!(lines.replace("\"a\"", "\"ab\""), expected, "cut at {cut}");
+        assert!(!connection.has_trace() && connection.take_trace().is_empty());
+    }
+}
+
+#[test]
+fn what_the_program_refuses_is_answered_as_a_violation() {
+    let mut connection = Connection::<BytesMut>::new(LENIENT);
+    connection.refuse();
+    assert_eq!((connection.can_receive(), connection.state_name()), (false, "closing"));
+    let mut out = Vec::new();
+    assert!(connection.fail(ProtocolError::TooManyControls { limit: 1 }, None, &mut out));
+    assert_eq!(out, b"\x88\x02\x03\xf0");
+    assert!(connection.transport_closed());
+    assert_eq!(connection.state_name(), "closed");
 }
 
 #[test]
@@ -261,8 +327,9 @@ fn a_header_sent_alone_is_that_of_the_whole_frame() {
     for len in [0, 125, 126, 65536] {
         let (mut header, mut whole) = (Vec::new(), Vec::new());
         let mut connection = Connection::<BytesMut>::new(LENIENT);
-        assert_eq!(connection.send_header(2, len, &mut header), Ok(true));
-        assert_eq!(connection.send(2, &vec![7; len], None, &mut whole), Ok(true));
+        let payload = vec![7; len];
+        assert_eq!(connection.send_header(2, &payload, &mut header), Ok(true));
+        assert_eq!(connection.send(2, &payload, None, &mut whole), Ok(true));
         assert_eq!(header, whole[..whole.len() - len]);
     }
 }

@@ -62,6 +62,20 @@ pub enum ProtocolError {
         /// The limit.
         limit: u64,
     },
+    /// The frames of a message announce more payload together than `max_message_size`.
+    #[error("Message is too big. Its frames announce {announced} bytes so far, max_message_size is {limit}")]
+    MessageTooBig {
+        /// Payload lengths in the frame headers, bytes.
+        announced: u64,
+        /// The limit, bytes.
+        limit: u64,
+    },
+    /// More pings and pongs within a second than `max_control_rate` allows.
+    #[error("Too many control frames. max_control_rate is {limit} a second")]
+    TooManyControls {
+        /// The limit.
+        limit: u64,
+    },
 }
 
 impl ProtocolError {
@@ -69,7 +83,10 @@ impl ProtocolError {
     pub const fn close_code(self) -> CloseCode {
         match self {
             Self::InvalidUtf8 | Self::InvalidCloseReason => CloseCode::INVALID_PAYLOAD,
-            Self::PayloadTooBig { .. } | Self::TooManyFragments { .. } => CloseCode::TOO_BIG,
+            Self::PayloadTooBig { .. } | Self::TooManyFragments { .. } | Self::MessageTooBig { .. } => {
+                CloseCode::TOO_BIG
+            }
+            Self::TooManyControls { .. } => CloseCode::POLICY_VIOLATION,
             _ => CloseCode::PROTOCOL_ERROR,
         }
     }

@@ -42,6 +42,14 @@ impl State {
         matches!(self, Self::Open | Self::CloseSent)
     }
 
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::CloseSent | Self::CloseReceived | Self::Failed | Self::Draining => "closing",
+            Self::Closed => "closed",
+        }
+    }
+
     pub(super) fn is_closed(self) -> bool {
         self == Self::Closed
     }

@@ -34,13 +34,15 @@ pub mod shim {
     pub const GO_ON_LATER: &CStr = c"AnyEvent::WebSocket::Connection::_expect_recursion";
     /// `(connection, error or undef)`: the transport is gone.
     pub const FINISH: &CStr = c"AnyEvent::WebSocket::Connection::_finish";
+    /// `(connection, lines)`: log what frames have come and gone.
+    pub const TRACE: &CStr = c"AnyEvent::WebSocket::Connection::_trace";
     /// `(connection, text or exception)`: it is down; tell the program.
     pub const FAILED: &CStr = c"AnyEvent::WebSocket::Connection::_failed";
     /// `(connection, message or bytes)`: a send whose argument takes Perl code to read.
     pub const SEND_ANYTHING: &CStr = c"AnyEvent::WebSocket::Connection::_send_anything";
 }
 
-const MAX_CALLS: usize = 6;
+const MAX_CALLS: usize = 8;
 const MAX_ARGS: usize = 3;
 
 #[repr(C)]

@@ -2,6 +2,7 @@
 
 use super::after::{After, shim};
 use super::connection::{self, Connection, Found, Parts, Shared, State};
+use super::control_rate::ControlRate;
 use super::dispatch::{self, Outcome};
 use super::ffi::{self, Entry, Perl};
 use super::receive;
@@ -18,9 +19,9 @@ use super::ffi::{
     ws_xs_answer_ping as _answer_ping, ws_xs_attach as _attach, ws_xs_can_close as _can_close, ws_xs_close as _close,
     ws_xs_deliver_rest as _deliver_rest, ws_xs_dispatch as _dispatch, ws_xs_flush as _flush, ws_xs_hold as _hold,
     ws_xs_is_untouched as _is_untouched, ws_xs_library_version as library_version, ws_xs_resume as _resume,
-    ws_xs_send as send, ws_xs_send_frame as _send_frame, ws_xs_start as _start,
-    ws_xs_take_read_buffer as _take_read_buffer, ws_xs_transport_closed as _transport_closed,
-    ws_xs_use_tls as _use_tls, ws_xs_watch_backlog as _watch_backlog,
+    ws_xs_send as send, ws_xs_send_frame as _send_frame, ws_xs_start as _start, ws_xs_state as state,
+    ws_xs_take_read_buffer as _take_read_buffer, ws_xs_traffic as _traffic,
+    ws_xs_transport_closed as _transport_closed, ws_xs_use_tls as _use_tls, ws_xs_watch_backlog as _watch_backlog,
 };
 
 xs_boot! {
@@ -28,7 +29,7 @@ xs_boot! {
     package = "AnyEvent::WebSocket::Native";
     subs = [library_version];
     package = "AnyEvent::WebSocket::Connection";
-    subs = [send, _answer_ping, _attach, _can_close, _close, _deliver_rest, _dispatch, _flush, _hold, _is_untouched, _resume, _send_frame, _start, _take_read_buffer, _transport_closed, _use_tls, _watch_backlog];
+    subs = [send, state, _answer_ping, _attach, _can_close, _close, _deliver_rest, _dispatch, _flush, _hold, _is_untouched, _resume, _send_frame, _start, _take_read_buffer, _traffic, _transport_closed, _use_tls, _watch_backlog];
 }
 
 /// What XSLoader calls. `xs_boot!` neither checks the perl nor keeps its stack: the C half does, around it.
@@ -155,8 +156,8 @@ entries! {
             after.returning(sv::new_string(call.perl, error.to_string().as_bytes()));
         }
     };
-    /// `_attach($connection, $handle, $has_usual_handle, $masked, $strict, $max_payload_size or undef, $max_fragments)`:
-    /// returns the hook, which is to be the handle's `on_read`, `on_eof` and `on_error`, and to be called from the loop
+    /// `_attach($connection, $handle, $has_usual_handle, $masked, $strict, $max_payload_size or undef, $max_fragments,
+    /// $max_message_size or undef, $max_control_rate or undef, $trace)`: returns the hook, which is to be the handle's `on_read`, `on_eof` and `on_error`, and to be called from the loop
     /// once.
     ws_rust_attach = |call, after| {
         let hash = |index| call.arg(index).and_then(sv::referent).filter(|&sv| sv::is_hash(sv)).map(|sv| sv.cast());
@@ -166,12 +167,15 @@ entries! {
             strict: call.is_true(4),
             max_payload_size: unsigned(5),
             max_fragments: unsigned(6).unwrap_or_default(),
+            max_message_size: unsigned(7),
+            trace: call.is_true(9),
         };
         let (Some(object), Some(handle)) = (hash(0), hash(1)) else {
             return after.croaking(call.located("the connection and its handle must be hashes"));
         };
         let messages = connection::messages(call.perl, call.sub.cast());
-        let parts = Parts { messages, object, handle, has_usual_handle: call.is_true(2), config };
+        let control_rate = unsigned(8).map(ControlRate::new).map(Box::new);
+        let parts = Parts { messages, object, handle, has_usual_handle: call.is_true(2), config, control_rate };
         after.returning(Connection::attach(call.perl, parts));
     };
     /// `_start($connection)`: delivers what has arrived so far; from now on, messages are delivered as they come.
@@ -215,6 +219,19 @@ entries! {
         let connection = &mut *shared.borrow_mut();
         connection.watches_backlog = true;
         after.calling(shim::BACKLOGGED, [connection.reference(call.perl)]);
+    };
+    /// `$connection->state`.
+    ws_rust_state = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        after.returning(sv::new_string(call.perl, shared.borrow().engine.state_name().as_bytes()));
+    };
+    /// `_traffic($connection)`: a reference to an array of what was received: messages, frames, bytes, pings, pongs; and
+    /// of what was sent, the same.
+    ws_rust_traffic = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        let traffic = shared.borrow().engine.traffic();
+        let counts = traffic.map(|t| [t.messages(), t.frames, t.bytes, t.pings, t.pongs]);
+        after.returning(sv::new_array_of(call.perl, counts.concat()));
     };
     /// `_flush($connection)`: writes what waits for the end of a dispatch.
     ws_rust_flush = |call, after| {

@@ -1,6 +1,7 @@
 //! One connection's state, and how Perl values hold it.
 
 use super::buffer::PerlBuffer;
+use super::control_rate::ControlRate;
 use super::dispatch::Job;
 use super::ffi::{self, Perl};
 use super::handle::{Handle, Route};
@@ -66,6 +67,7 @@ pub struct Connection {
     pub jobs: VecDeque<Job>,
     /// What to answer the last ping with, once the peer has read more of what was sent to it.
     pub pending_pong: Option<Box<ControlPayload>>,
+    pub control_rate: Option<Box<ControlRate>>,
     /// The peer's violation, to be answered at the end of this dispatch.
     pub failure: Option<ProtocolError>,
 }
@@ -109,6 +111,7 @@ pub struct Parts {
     pub handle: *mut HV,
     pub has_usual_handle: bool,
     pub config: Config,
+    pub control_rate: Option<Box<ControlRate>>,
 }
 
 impl Connection {
@@ -148,6 +151,7 @@ impl Connection {
             cork: None,
             jobs: VecDeque::new(),
             pending_pong: None,
+            control_rate: parts.control_rate,
             failure: None,
         }
     }
@@ -162,6 +166,11 @@ impl Connection {
     /// A new reference to the Perl object.
     pub fn reference(&self, perl: Perl) -> *mut SV {
         sv::new_reference(perl, self.object.cast())
+    }
+
+    /// What the engine has to log.
+    pub fn trace_lines(&mut self, perl: Perl) -> *mut SV {
+        sv::new_string(perl, self.engine.take_trace().as_bytes())
     }
 
     /// Discards what has arrived.

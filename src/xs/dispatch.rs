@@ -166,6 +166,7 @@ pub fn finish(perl: Perl, shared: &RefCell<Connection>, outcome: Outcome, after:
         return after.calling(shim::FAILED, [connection.reference(perl), text]);
     }
     send::flush(perl, connection, after);
+    send::trace(perl, connection, after);
     match outcome {
         Outcome::Done => {}
         Outcome::Exiting => after.exiting(),
@@ -246,6 +247,10 @@ impl Connection {
     }
 
     fn prepare(&mut self, perl: Perl, job: Job) -> Option<Call> {
+        if self.engine.has_trace() {
+            self.jobs.push_front(job);
+            return Some(Call::method(c"_trace", [self.trace_lines(perl)]));
+        }
         match job {
             Job::Message(message) => self.call_for(perl, message),
             Job::Next { callback, message } => Some(Call::next_message(callback, message)),
@@ -260,6 +265,11 @@ impl Connection {
                 self.jobs.extend(entries.map(|entry| Job::Each { entry, message: sv::retain(message) }));
                 // Freed by the loop as what it called last.
                 Some(Call { owned: [message, null_mut(), null_mut()], message, ..Call::EMPTY })
+            }
+            Job::Ping(_) | Job::TellPong(_) if let Some(error) = self.flood() => {
+                self.engine.refuse();
+                self.failure = Some(error);
+                None
             }
             Job::Ping(payload) => {
                 if self.callbacks(perl, Key::Ping).is_some() {
@@ -303,6 +313,11 @@ impl Connection {
             send::flush_natively(perl, self);
         }
         self.handle(perl).backlog() > MAX_PONG_BACKLOG
+    }
+
+    /// What is wrong with a control frame that has just come, if they come too often.
+    fn flood(&mut self) -> Option<ProtocolError> {
+        self.control_rate.as_mut()?.count().err()
     }
 
     /// Answers a ping, once the peer reads.

@@ -19,7 +19,7 @@
 #  define TAKE_THX(thx) PERL_UNUSED_VAR(thx)
 #endif
 
-#define WS_MAX_CALLS 6
+#define WS_MAX_CALLS 8
 #define WS_MAX_ARGS 3
 
 /* What the dispatch loop calls next. The same struct stands in dispatch.rs. */
@@ -56,24 +56,6 @@ struct ws_after {
     struct ws_sub_call call[WS_MAX_CALLS];
 };
 
-extern void ws_rust_send(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
-extern void ws_rust_send_frame(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
-extern void ws_rust_attach(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
-extern void ws_rust_start(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
-extern void ws_rust_is_untouched(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
-extern void ws_rust_hold(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
-extern void ws_rust_watch_backlog(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
-extern void ws_rust_take_read_buffer(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
-extern void ws_rust_deliver_rest(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
-extern void ws_rust_resume(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
-extern void ws_rust_flush(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
-extern void ws_rust_can_close(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
-extern void ws_rust_close(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
-extern void ws_rust_transport_closed(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
-extern void ws_rust_answer_ping(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
-extern void ws_rust_use_tls(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
-extern void ws_rust_library_version(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
-extern void ws_rust_hook(void *thx, CV *cv, SV **args, I32 items, struct ws_after *after);
 extern bool ws_rust_next_call(void *thx, SV *object, struct ws_call *call);
 extern void ws_rust_dispatched(void *thx, SV *object, SV *exception, bool is_exiting, struct ws_after *after);
 extern SV *ws_rust_free(struct ws_state state);
@@ -235,6 +217,8 @@ static void dispatch(pTHX_ struct ws_after *after)
 }
 
 #define TRAMPOLINE(name)                                                     \
+    extern void ws_rust_##name(void *thx, CV *cv, SV **args, I32 items,      \
+                               struct ws_after *after);                      \
     XS_EXTERNAL(ws_xs_##name)                                                \
     {                                                                        \
         dXSARGS;                                                             \
@@ -261,6 +245,8 @@ TRAMPOLINE(send_frame)
 TRAMPOLINE(attach)
 TRAMPOLINE(start)
 TRAMPOLINE(is_untouched)
+TRAMPOLINE(state)
+TRAMPOLINE(traffic)
 TRAMPOLINE(hold)
 TRAMPOLINE(watch_backlog)
 TRAMPOLINE(take_read_buffer)

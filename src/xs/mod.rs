@@ -17,6 +17,7 @@ mod after;
 mod boot;
 mod buffer;
 mod connection;
+mod control_rate;
 mod dispatch;
 mod ffi;
 mod handle;

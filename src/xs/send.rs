@@ -36,6 +36,7 @@ pub fn send(perl: Perl, shared: &Shared, opcode: u8, payload: &[u8], after: &mut
         return Ok(());
     }
     if payload.len() >= MIN_UNCOPIED && send_uncopied(perl, connection, opcode, payload, after)? {
+        trace(perl, connection, after);
         return Ok(());
     }
     write(perl, connection, payload, after, |engine, payload, mask, out| Ok(engine.send(opcode, payload, mask, out)?))?;
@@ -86,6 +87,14 @@ pub fn flush_natively(perl: Perl, connection: &mut Connection) {
     is_flushed(perl, connection, &route);
 }
 
+/// Has what there is to log be logged; in a dispatch that is done by the dispatch, in order.
+#[inline]
+pub fn trace(perl: Perl, connection: &mut Connection, after: &mut After) {
+    if connection.depth == 0 && connection.engine.has_trace() {
+        after.calling(shim::TRACE, [connection.reference(perl), connection.trace_lines(perl)]);
+    }
+}
+
 /// What has the engine append a frame: it gets the payload, a masking key if one is needed, and where to append.
 trait Encode: FnOnce(&mut Engine, &[u8], Option<MaskKey>, &mut Appender) -> Result<bool, SendError> {}
 impl<F: FnOnce(&mut Engine, &[u8], Option<MaskKey>, &mut Appender) -> Result<bool, SendError>> Encode for F {}
@@ -107,6 +116,7 @@ fn write(
     if is_sent && !(is_queued && connection.may_cork()) {
         flush_route(perl, connection, &route, after);
     }
+    trace(perl, connection, after);
     Ok(is_sent)
 }
 
@@ -168,7 +178,7 @@ fn send_uncopied(
         return Ok(false);
     }
     let mut header = Vec::with_capacity(MAX_HEADER_LEN);
-    if !connection.engine.send_header(opcode, payload.len(), &mut header)? {
+    if !connection.engine.send_header(opcode, payload, &mut header)? {
         return Ok(true);
     }
     let written = connection.handle(perl).write_vectored(&header, payload);

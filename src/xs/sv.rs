@@ -98,6 +98,19 @@ pub fn new_mortal_string(perl: Perl) -> *mut SV {
     unsafe { thx::Perl_sv_2mortal(perl, new_string(perl, b"")) }
 }
 
+/// A reference to a new array of whole numbers.
+pub fn new_array_of(perl: Perl, numbers: Vec<u64>) -> *mut SV {
+    // SAFETY: a new array, which takes the new values, and whose reference is its only owner.
+    unsafe {
+        let array = thx::Perl_newSV(perl, 0);
+        thx::Perl_sv_upgrade(perl, array, svtype::SVt_PVAV);
+        for number in numbers {
+            thx::Perl_av_push(perl, array.cast(), thx::Perl_newSVuv(perl, number as _));
+        }
+        thx::Perl_newRV_noinc(perl, array)
+    }
+}
+
 /// A new reference to `sv`, which it keeps alive.
 pub fn new_reference(perl: Perl, sv: *mut SV) -> *mut SV {
     // SAFETY: `sv` is live.

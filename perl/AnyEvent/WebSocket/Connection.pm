@@ -75,6 +75,11 @@ All but the C<close_> ones are read-only.
 The L<AnyEvent::Handle>, with or without TLS; required. It stays usable, and its C<timeout>s, C<wbuf_max>, C<linger>,
 C<on_drain> and C<destroy> keep their meaning, but its C<on_read>, C<on_eof> and C<on_error> belong to the connection.
 
+=head2 idle_timeout
+
+After how many seconds without a byte from the peer L</finish> is called with a message, and the handle destroyed. 0 or
+undef, the default, is never. With L</ping_interval>, pongs count.
+
 =head2 masked
 
 True in the client's role: outgoing frames are masked, with keys from the operating system's generator. Default 0.
@@ -88,6 +93,11 @@ What the handshake agreed on; not looked at. Default undef.
 How many bytes may wait for the peer to read, beyond what the kernel takes. If a L</send> leaves more than that, L</finish>
 is called with a message, and the handle is destroyed. It should be more than the largest message. 0 or undef, the
 default, is no bound.
+
+=head2 max_control_rate
+
+How many pings and pongs the peer may send within a second. One more is answered with Close 1008, and then
+L</parse_error>. 0 or undef, the default, is no bound.
 
 =head2 max_payload_size
 
@@ -104,6 +114,12 @@ default, is C<$Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT> if that variabl
 
 How long to wait, in seconds, for the peer to close its side after we have closed ours. When the time is up, L</finish>
 is called with a message, and the handle is destroyed. 0 waits forever. Default 30.
+
+=head2 max_message_size
+
+The largest payload of all frames of one received message together, in bytes. A frame that announces more is answered with
+Close 1009, and then L</parse_error>. 0 or undef, the default, is no bound beside L</max_payload_size> and
+L</max_fragments>.
 
 =head2 ping_interval
 
@@ -166,6 +182,12 @@ L</$DEFAULT_CLOSE_CODE>. The reason is a character string; what does not fit int
 How long the last ping that was answered took to come back, in seconds; undef as long as there is none. A ping counts
 until the next one is sent.
 
+=head2 local
+
+  my $address = $connection->local;
+
+Our end of the connection, such as C<127.0.0.1:8080> or C<[::1]:8080>; undef when it is gone.
+
 =head2 on
 
   my $cancel = $connection->on($event => $callback);
@@ -179,6 +201,12 @@ Returns a code reference that takes the callback back out.
 
 Holds back messages, and stops reading, so that a peer which goes on to send has to wait. Callbacks that the message at
 hand still has are called. Pings and the peer's Close frame wait too. Returns the connection.
+
+=head2 peer
+
+  my $address = $connection->peer;
+
+The peer's end of the connection, as L</local>.
 
 =head2 ping
 
@@ -214,6 +242,43 @@ connection. After L</close>, or when the peer has gone, it does nothing.
 
 Opcodes over 15, control frames of more than 125 bytes, and references that are no such objects are exceptions at the
 caller's line.
+
+=head2 send_binary
+
+  $connection->send_binary($octets);
+
+Sends octets as a binary message; characters that are no octets are an exception at the caller's line. Returns the
+connection.
+
+=head2 send_json
+
+  $connection->send_json($data);
+
+Sends data as JSON text, made by L<Cpanel::JSON::XS> if that is installed, and by L<JSON::PP> if not. What JSON has no form
+for is an exception at the caller's line. Returns the connection. See L<AnyEvent::WebSocket::Message/decoded_json>.
+
+=head2 send_text
+
+  $connection->send_text($characters);
+
+Sends characters as text. Unlike L</send> it encodes them whether or not the string has Perl's UTF8 flag. Returns the
+connection.
+
+=head2 state
+
+  my $state = $connection->state;
+
+C<open>; C<closing> from the first Close frame, or a broken rule, in either direction; C<closed> when the transport is
+gone.
+
+=head2 stats
+
+  my $stats = $connection->stats;
+  printf "%d messages of %d bytes\n", @$stats{qw( messages_received bytes_received )};
+
+A hash with the counts C<messages>, C<frames>, C<bytes> (of payload), C<pings> and C<pongs>, each with C<_received> and
+C<_sent> behind it, and with C<seconds_since_read> and C<seconds_since_write>. A frame counts from its header on, a
+message from its first frame.
 
 =head1 EVENTS
 
@@ -278,6 +343,24 @@ The peer has answered a ping, or sent a pong unasked. If the callback dies, that
 What L</close> sends if it is not told; 1005, or what the environment variable
 C<ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE> held when the class was loaded. 1005 stands for an empty Close frame, unless
 there is a reason: then these bytes are sent, as versions 0.44 to 0.54 of the original did. 1000 is what 0.55 sends.
+
+=head1 ENVIRONMENT
+
+=head2 ANYEVENT_WEBSOCKET_TRACE
+
+If this is true when the class is loaded, each frame is logged in a line, on STDERR or wherever L<AnyEvent::Log> writes to,
+whatever its levels:
+
+  127.0.0.1:8080: received text, 5 bytes: "hello"
+  127.0.0.1:8080: sent text, not final, 4096 bytes: "Lorem ipsum dolor sit amet, cons"...
+
+=head2 ANYEVENT_WEBSOCKET_STRICT, ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE
+
+See L</strict> and L</$DEFAULT_CLOSE_CODE>.
+
+=head2 ANYEVENT_WEBSOCKET_PP
+
+See L<AnyEvent::WebSocket::Native>.
 
 =head1 SUBCLASSES
 

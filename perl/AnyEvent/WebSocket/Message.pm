@@ -49,6 +49,13 @@ The kind of message, by its number in RFC 6455, 5.2. Default 1, text.
 
 The body, decoded from UTF-8. What is not UTF-8 becomes U+FFFD.
 
+=head2 decoded_json
+
+  my $data = $message->decoded_json;
+
+The data that the body is JSON of, decoded once; see L<AnyEvent::WebSocket::Connection/send_json>. A body that is no JSON is
+an exception at the caller's line.
+
 =head2 is_binary
 
 True if the opcode is 2.

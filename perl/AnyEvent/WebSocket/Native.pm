@@ -14,6 +14,7 @@ sub load_class
   if($ENV{ANYEVENT_WEBSOCKET_PP})
   {
     load_shadowed("AnyEvent/WebSocket/$name.pm", $own_path);
+    warn_of_ignored_options() if $name eq 'Connection';
     return 'pp';
   }
   require "AnyEvent/WebSocket/Native/$name.pm";
@@ -53,6 +54,23 @@ sub do_file
   return $result if $result;
   my $why = $@ || $!;
   Carp::croak("cannot load $path: $why");
+}
+
+my @OPTIONS = qw(
+  close_timeout idle_timeout max_buffered_amount max_control_rate max_message_size ping_interval ping_timeout strict
+);
+
+our @CARP_NOT = qw( AnyEvent::WebSocket::Connection Class::Method::Modifiers Moo::Object );
+
+# The original takes no notice of options that it does not know.
+sub warn_of_ignored_options
+{
+  require Class::Method::Modifiers;
+  Class::Method::Modifiers::install_modifier('AnyEvent::WebSocket::Connection', after => BUILD => sub {
+    my(undef, $args) = @_;
+    my @ignored = grep { defined $args->{$_} } @OPTIONS;
+    Carp::carp("ignored, since ANYEVENT_WEBSOCKET_PP is set: @ignored") if @ignored;
+  });
 }
 
 my $is_loaded;
@@ -149,11 +167,16 @@ The initial value of L<AnyEvent::WebSocket::Connection/$DEFAULT_CLOSE_CODE>.
 
 =head2 ANYEVENT_WEBSOCKET_PP
 
-If true, both classes step aside and load the original that they shadow. It is an exception if there is none.
+If true, both classes step aside and load the original that they shadow. It is an exception if there is none. The original
+does not have the methods and events that these classes add, and warns of attributes that it does not know.
 
 =head2 ANYEVENT_WEBSOCKET_STRICT
 
 If true, L<AnyEvent::WebSocket::Connection/strict> is 1 by default.
+
+=head2 ANYEVENT_WEBSOCKET_TRACE
+
+See L<AnyEvent::WebSocket::Connection/ANYEVENT_WEBSOCKET_TRACE>.
 
 =head1 THREADS AND FORKS
 

@@ -8,6 +8,8 @@ use AnyEvent::Handle ();
 use AnyEvent::WebSocket::Message ();
 use AnyEvent::WebSocket::Native ();
 use AnyEvent::WebSocket::Native::Backpressure ();
+use AnyEvent::WebSocket::Native::Formats ();
+use AnyEvent::WebSocket::Native::Inspection ();
 use AnyEvent::WebSocket::Native::Keepalive ();
 use Carp ();
 use Encode ();
@@ -32,15 +34,26 @@ our $DEFAULT_CLOSE_CODE = $ENV{ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE} || 1005;
 # Never meant for the wire: the code of a Close frame without one.
 use constant NO_STATUS => 1005;
 
+use constant IS_TRACED => $ENV{ANYEVENT_WEBSOCKET_TRACE} ? 1 : 0;
+
 has handle => ( is => 'ro', required => 1 );
-has masked => ( is => 'ro', default => sub { 0 } );
 has subprotocol => ( is => 'ro' );
-has [qw( max_payload_size max_fragments )] => ( is => 'ro' );
+has [qw( max_payload_size max_fragments max_message_size max_control_rate )] => ( is => 'ro' );
 has close_timeout => ( is => 'ro', lazy => 1, default => sub { 30 } );
-has strict => ( is => 'ro', default => sub { $ENV{ANYEVENT_WEBSOCKET_STRICT} ? 1 : 0 } );
 has [qw( close_code close_reason close_error )] => ( is => 'rw' );
 
-with 'AnyEvent::WebSocket::Native::Backpressure', 'AnyEvent::WebSocket::Native::Keepalive';
+# Their defaults take no memory in each connection.
+my %DEFAULT = ( masked => sub { 0 }, strict => sub { $ENV{ANYEVENT_WEBSOCKET_STRICT} ? 1 : 0 } );
+for my $name (keys %DEFAULT)
+{
+  has $name => ( is => 'ro' );
+  around $name => sub {
+    my($get, $self, @new) = @_;
+    return @new || exists $self->{$name} ? $self->$get(@new) : $DEFAULT{$name}->();
+  };
+}
+
+with map { "AnyEvent::WebSocket::Native::$_" } qw( Backpressure Formats Inspection Keepalive );
 
 # The slots of the lists of callbacks, which are made when they are needed: the dispatcher looks into those of
 # next_message and each_message, and for those of ping and pong. The latter has [callback, unregister] pairs once there was a message.
@@ -57,8 +70,8 @@ my @HANDLE_METHODS = qw( on_read push_write start_read stop_read _drain_rbuf _dr
 my @COUNT = ('a whole number, or undef', sub { $_[0] =~ /\A[0-9]{1,18}\z/ });
 my @SECONDS = ('a number of seconds', sub { Scalar::Util::looks_like_number($_[0]) && $_[0] >= 0 && $_[0] < 9**9**9 });
 my %VALID = (
-  (map { $_ => \@COUNT } qw( max_payload_size max_fragments max_buffered_amount )),
-  (map { $_ => \@SECONDS } qw( close_timeout ping_interval ping_timeout )),
+  (map { $_ => \@COUNT } qw( max_payload_size max_fragments max_message_size max_control_rate max_buffered_amount )),
+  (map { $_ => \@SECONDS } qw( close_timeout idle_timeout ping_interval ping_timeout )),
 );
 
 sub _check_attributes
@@ -83,9 +96,11 @@ sub BUILD
   _look_for_tls() if !$has_looked_for_tls && $handle->{tls};
   my $hook = _attach(
     $self, $handle, _is_usual($handle), $self->masked ? 1 : 0, $self->strict ? 1 : 0,
-    $self->_payload_limit, $self->_fragment_limit,
+    $self->_payload_limit, $self->_fragment_limit, $self->max_message_size || undef, $self->max_control_rate || undef,
+    IS_TRACED,
   );
   $self->_start_keepalive if $self->{ping_interval};
+  $self->_start_idle_timer if $self->{idle_timeout};
   _watch_backlog($self) if $self->{max_buffered_amount};
   $handle->on_error($hook);
   $handle->on_eof($hook);

@@ -1,6 +1,6 @@
 package AnyEvent::WebSocket::Native::Keepalive;
 
-# Pings, their answers, and peers that give none. No timer is touched by a message.
+# Pings, their answers, and peers that give none, or nothing at all. No timer is touched by a message.
 
 use strict;
 use warnings;
@@ -12,7 +12,7 @@ use Scalar::Util ();
 
 use constant { MAX_PAYLOAD => 125, DEFAULT_TIMEOUT => 20 };
 
-has [qw( ping_interval ping_timeout )] => ( is => 'ro' );
+has [qw( idle_timeout ping_interval ping_timeout )] => ( is => 'ro' );
 
 sub ping
 {
@@ -54,7 +54,20 @@ sub _keep_alive
 sub _stop_keepalive
 {
   my($self) = @_;
-  delete @$self{qw( _keepalive _pong_timer )};
+  delete @$self{qw( _keepalive _pong_timer _idle_timer )};
+}
+
+# One timer, which looks when something was read last; the handle's own rtimeout is the program's.
+sub _start_idle_timer
+{
+  my($self, $after) = @_;
+  my $timeout = $self->idle_timeout;
+  Scalar::Util::weaken $self;
+  $self->{_idle_timer} = AE::timer defined $after ? $after : $timeout, 0, sub {
+    my $left = $self ? ($self->handle->{_ractivity} || 0) + $timeout - AE::now : return;
+    return $self->_start_idle_timer($left) if $left > 0;
+    $self->_give_up(Errno::ETIMEDOUT, "the peer sent nothing within $timeout seconds");
+  };
 }
 
 sub _ping_received

@@ -3,6 +3,7 @@ package # the class of AnyEvent/WebSocket/Message.pm, where its documentation st
 
 use strict;
 use warnings;
+use AnyEvent::WebSocket::Native::Json ();
 use Encode ();
 use Moo;
 
@@ -10,6 +11,14 @@ has body => ( is => 'ro', required => 1 );
 has opcode => ( is => 'ro', default => sub { 1 } );
 
 sub decoded_body { Encode::decode('UTF-8', $_[0]->body) }
+
+# Decoded once, and kept in a slot of its own.
+sub decoded_json
+{
+  my($self) = @_;
+  $self->{_json} ||= [AnyEvent::WebSocket::Native::Json::decode($self->body, 'decoded_json')];
+  return $self->{_json}[0];
+}
 
 sub is_text   { $_[0]->opcode == 1 }
 sub is_binary { $_[0]->opcode == 2 }

@@ -1,0 +1,52 @@
+package AnyEvent::WebSocket::Native::Inspection;
+
+# What a connection can tell of itself. Nothing here is done for each message, but for the trace when it is asked for.
+
+use strict;
+use warnings;
+use AE ();
+use AnyEvent::Log ();
+use AnyEvent::Socket ();
+use Moo::Role;
+
+my @COUNTS = qw( messages frames bytes pings pongs );
+
+sub stats
+{
+  my($self) = @_;
+  my %stats;
+  @stats{ (map { "${_}_received" } @COUNTS), map { "${_}_sent" } @COUNTS } = @{ $self->_traffic || return };
+  my $handle = $self->handle;
+  my($read, $written) = map { $_ ? AE::now - $_ : undef } @$handle{qw( _ractivity _wactivity )};
+  return { %stats, seconds_since_read => $read, seconds_since_write => $written };
+}
+
+sub peer { _address(getpeername($_[0]->handle->fh || return)) }
+sub local { _address(getsockname($_[0]->handle->fh || return)) }
+
+sub _address
+{
+  my($packed) = @_;
+  return unless defined $packed && length $packed;
+  my($port, $address) = AnyEvent::Socket::unpack_sockaddr($packed);
+  return AnyEvent::Socket::format_hostport(AnyEvent::Socket::format_address($address), $port);
+}
+
+# The program's log levels are for its own messages; who sets the variable wants to see these.
+my $log;
+
+sub _trace
+{
+  my($self, $lines) = @_;
+  $log ||= do
+  {
+    my $context = AnyEvent::Log::ctx('AnyEvent::WebSocket::Connection');
+    $context->level('all');
+    $context->slaves($AnyEvent::Log::LOG);
+    $context;
+  };
+  my $who = $self->peer || 'handle ' . Scalar::Util::refaddr($self->handle);
+  $log->log(debug => "$who: $_") for split /\n/, $lines;
+}
+
+1;

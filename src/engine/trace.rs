@@ -1,0 +1,62 @@
+//! Lines for a log that say which frames have come and gone.
+
+use std::fmt::Write;
+
+/// How much of a payload a line shows, bytes.
+const MAX_SHOWN: usize = 32;
+
+/// What has been noted, and not been fetched yet: one line a frame.
+#[derive(Debug, Default)]
+pub(super) struct Trace(String);
+
+impl Trace {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn take(&mut self) -> String {
+        std::mem::take(&mut self.0)
+    }
+
+    /// `payload` is as much as is here of `len` bytes, unmasked.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn note(&mut self, direction: &str, fin: bool, opcode: u8, len: u64, payload: &[u8]) {
+        let fin = if fin { "" } else { ", not final" };
+        let shown = payload[..payload.len().min(MAX_SHOWN)].escape_ascii();
+        let more = if len > MAX_SHOWN as u64 { "..." } else { "" };
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.0, "{direction} {}{fin}, {len} bytes: \"{shown}\"{more}", name(opcode));
+    }
+}
+
+fn name(opcode: u8) -> String {
+    match opcode {
+        0 => "continuation".to_owned(),
+        1 => "text".to_owned(),
+        2 => "binary".to_owned(),
+        8 => "close".to_owned(),
+        9 => "ping".to_owned(),
+        10 => "pong".to_owned(),
+        reserved => format!("opcode {reserved}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(fin: bool, opcode: u8, payload: &[u8]) -> String {
+        let mut trace = Trace::default();
+        trace.note("sent", fin, opcode, payload.len() as u64, payload);
+        trace.take()
+    }
+
+    #[test]
+    fn a_line_names_opcode_fin_length_and_the_first_bytes() {
+        assert_eq!(line(true, 1, b"hi"), "sent text, 2 bytes: \"hi\"\n");
+        assert_eq!(line(false, 2, b"\0\xff\"\n"), "sent binary, not final, 4 bytes: \"\\x00\\xff\\\"\\n\"\n");
+        assert_eq!(line(true, 11, b""), "sent opcode 11, 0 bytes: \"\"\n");
+        assert_eq!(line(true, 1, &[b'x'; 33]), format!("sent text, 33 bytes: \"{}\"...\n", "x".repeat(32)));
+    }
+}

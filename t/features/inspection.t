@@ -1,0 +1,107 @@
+# What a connection tells of itself: state, stats, peer and local, and ANYEVENT_WEBSOCKET_TRACE.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use Test::More;
+use WebSocketTest;
+
+plan skip_all => 'the original tells nothing of itself' if is_original();
+
+subtest 'state' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my $seen = recorder($connection);
+    is $connection->state, 'open', 'open';
+    $connection->close;
+    is $connection->state, 'closing', 'closing after our close';
+    $peer->write(close_frame(1000))->half_close;
+    $seen->wait_finish;
+    is $connection->state, 'closed', 'closed when the transport is gone';
+    for my $case (['the peer\'s Close', close_frame(1000)], ['a violation', frame(rsv => 4)]) {
+        my ($name, $bytes) = @$case;
+        ($connection, $peer) = connection_and_peer();
+        $peer->write($bytes);
+        $peer->frames_to_eof;
+        is $connection->state, 'closing', "closing after $name";
+    }
+};
+
+subtest 'stats' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my $seen = recorder($connection);
+    is_deeply [grep { $_ } map { $connection->stats->{$_} } grep { !/^seconds/ } keys %{ $connection->stats }], [],
+        'all zero at first';
+    $peer->write(text('ab', fin => 0), ping('ping'), continuation('c'), binary('def'), pong(''));
+    $seen->wait_messages(2);
+    $connection->send('hello')->ping('x');
+    $peer->sync;
+    my $stats = $connection->stats;
+    my %expected = (
+        messages_received => 2, frames_received => 6, bytes_received => 10 + 5, pings_received => 2, pongs_received => 1,
+        messages_sent => 1, frames_sent => 4, bytes_sent => 5 + 1 + 4 + 5, pings_sent => 1, pongs_sent => 2,
+    );
+    my $sync = $stats->{bytes_received} - 10;    # the payload of the test's own ping
+    @expected{qw(bytes_received bytes_sent)} = (10 + $sync, 10 + $sync);
+    is_deeply { map { $_ => $stats->{$_} } keys %expected }, \%expected, 'messages, frames, bytes, pings and pongs';
+    for my $name (qw(seconds_since_read seconds_since_write)) {
+        cmp_ok $stats->{$name}, '>', -1, "$name is a time";
+        cmp_ok $stats->{$name}, '<', 10, 'and not long';
+    }
+};
+
+subtest 'stats after the end' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my $seen = recorder($connection);
+    $peer->write(text('x'))->half_close;
+    $seen->wait_finish;
+    is $connection->stats->{messages_received}, 1, 'counts are kept';
+    $connection->handle->destroy;
+    is_deeply warnings_of(sub { $connection->stats }), [], 'no warning without a handle';
+};
+
+subtest 'peer and local' => sub {
+    my ($connection, $peer) = connection_and_peer(tcp => 1);
+    my ($port) = Socket::unpack_sockaddr_in(getsockname $peer->fh);
+    is $connection->peer, "127.0.0.1:$port", 'peer';
+    my ($own_port) = Socket::unpack_sockaddr_in(getpeername $peer->fh);
+    is $connection->local, "127.0.0.1:$own_port", 'local';
+    $connection->handle->destroy;
+    is $connection->peer, undef, 'undef without a handle';
+    is $connection->local, undef, 'both';
+    ($connection) = connection_and_peer();
+    is_deeply warnings_of(sub { $connection->peer; $connection->local }), [], 'a UNIX socket is no trouble';
+};
+
+my $traced = <<'PROGRAM';
+    use WebSocketTest;
+    my ($connection, $peer) = connection_and_peer(tcp => 1, max_payload_size => 0);
+    $connection->on(each_message => sub { print STDERR "callback\n"; $_[0]->send('reply') });
+    $peer->write(text('hello', mask => 1));
+    $peer->sync;
+    $connection->send("\x00" x 5000);
+    $connection->close(4000, 'bye');
+    $peer->frames_to_eof;
+PROGRAM
+
+sub lines_of {
+    my (%env) = @_;
+    my ($out) = run_perl({ ANYEVENT_WEBSOCKET_TRACE => '', PERL_ANYEVENT_VERBOSE => 3, %env }, 'open STDERR, ">&", STDOUT;' . $traced);
+    return map { s/.*127\.0\.0\.1:\d+: //r } split /\n/, $out;
+}
+
+subtest 'ANYEVENT_WEBSOCKET_TRACE' => sub {
+    my @lines = lines_of(ANYEVENT_WEBSOCKET_TRACE => 1);
+    s/(ping|pong), \d+ bytes: .*/$1/ for @lines;
+    is_deeply \@lines, [
+        'received text, 5 bytes: "hello"',
+        'callback',
+        'sent text, 5 bytes: "reply"',
+        'received ping',
+        'sent pong',
+        'sent text, 5000 bytes: "' . '\x00' x 32 . '"...',
+        'sent close, 5 bytes: "\x0f\xa0bye"',
+    ], 'a line for each frame, in order';
+    is_deeply [lines_of()], ['callback'], 'none without it';
+};
+
+done_testing;

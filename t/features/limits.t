@@ -1,0 +1,99 @@
+# Limits beyond the original's: max_message_size, max_control_rate, idle_timeout.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use Test::More;
+use WebSocketTest;
+
+plan skip_all => 'the original has no such limits' if is_original();
+
+subtest 'max_message_size bounds all frames of a message together' => sub {
+    my ($connection, $peer) = connection_and_peer(max_message_size => 10);
+    my $seen = recorder($connection);
+    $peer->write(text('1234567890'), text('12345', fin => 0), ping('in between'), continuation('67890'));
+    $seen->wait_messages(2);
+    is_deeply $seen->bodies, [('1234567890') x 2], 'as much as that passes, in one frame or two';
+    refused_ok('more in one frame', bytes => text('12345678901'), code => 1009, new => { max_message_size => 10 },
+        text => qr/^Message is too big\. .* 11 bytes .* max_message_size is 10/);
+    refused_ok('more in two frames', bytes => text('123456', fin => 0) . continuation('78901'), code => 1009,
+        new => { max_message_size => 10 }, text => qr/^Message is too big/);
+};
+
+subtest 'it is refused by the header alone' => sub {
+    my ($connection, $peer) = connection_and_peer(max_message_size => 1_000_000, max_payload_size => 0);
+    my $seen = recorder($connection);
+    $peer->write(frame(opcode => 2, length => 1 << 40));
+    $seen->wait_parse_error;
+    is_deeply [close_of($peer->next_frame)], [1009, ''], 'with 1009';
+};
+
+subtest '0 and undef are no bound' => sub {
+    for my $value (0, undef) {
+        my ($connection, $peer) = connection_and_peer(max_message_size => $value, max_payload_size => 0);
+        my $seen = recorder($connection);
+        $peer->write(binary('x' x 300_000));
+        $seen->wait_messages(1);
+        is length $seen->bodies->[0], 300_000, defined $value ? $value : 'undef';
+    }
+};
+
+for my $case (['pings', \&ping], ['pongs', \&pong]) {
+    my ($name, $frame) = @$case;
+    subtest "max_control_rate bounds $name" => sub {
+        my ($connection, $peer) = connection_and_peer(max_control_rate => 5);
+        my $seen = recorder($connection);
+        $peer->write(text('before'), join '', map { $frame->($_) } 1 .. 20);
+        $seen->wait_parse_error;
+        like $seen->errors->[0], qr/^Too many control frames\. max_control_rate is 5 a second$/, 'parse_error';
+        my @frames = $peer->half_close->frames_to_eof;
+        is_deeply [close_of($frames[-1])], [1008, ''], 'Close 1008';
+        is scalar(grep { $_->{opcode} == 10 } @frames), $name eq 'pings' ? 5 : 0, 'after as many answers';
+        $seen->wait_finish;
+        is_deeply $seen->order, [qw(message parse_error finish)], 'in order';
+    };
+}
+
+subtest 'max_control_rate counts by the second' => sub {
+    my ($connection, $peer) = connection_and_peer(max_control_rate => 3);
+    my $seen = recorder($connection);
+    for (1 .. 2) {
+        $peer->sync for 1 .. 2;
+        after(1.1);
+    }
+    $peer->sync for 1 .. 2;
+    is_deeply $seen->order, [], 'six pings in three seconds are not too many';
+};
+
+subtest 'idle_timeout' => sub {
+    my ($connection, $peer) = connection_and_peer(idle_timeout => 0.15);
+    my $seen = recorder($connection);
+    for (1 .. 5) { after(0.05); $connection->send('from us'); $peer->write(pong('')) }
+    is_deeply $seen->order, [], 'not while the peer sends something';
+    $seen->wait_finish;
+    like $connection->close_error, qr/^the peer sent nothing within 0\.15 seconds$/, 'but when it does not, whatever we send';
+};
+
+subtest 'idle_timeout ends with the connection' => sub {
+    my ($connection, $peer) = connection_and_peer(idle_timeout => 0.05);
+    my $seen = recorder($connection);
+    $peer->write(close_frame(1000))->half_close;
+    $seen->wait_finish;
+    after(0.1);
+    is $connection->close_error, undef, 'no error after the end';
+    ($connection, $peer) = connection_and_peer(idle_timeout => 30);
+    undef $connection;
+    $peer->frames_to_eof;
+    ok $peer->eof, 'the timer does not keep the connection';
+};
+
+subtest 'values that make no sense' => sub {
+    for my $name (qw(max_message_size max_control_rate idle_timeout)) {
+        for my $value (-1, 'much', 'nan', '') {
+            ok !eval { connection_and_peer($name => $value); 1 }, "$name => '$value' is an exception";
+            like $@, qr/^$name must be a /, 'that says why';
+        }
+    }
+};
+
+done_testing;
