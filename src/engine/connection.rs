@@ -170,8 +170,11 @@ impl<B: MessageBuffer> Connection<B> {
         Ok(is_admitted)
     }
 
-    /// Whether such a frame may be sent now; if so, it counts as sent.
-    fn admit(&mut self, opcode: u8, payload: &[u8]) -> Result<bool, UsageError> {
+    /// As [`Self::send`], but appends nothing: the caller has the frame already.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub fn admit(&mut self, opcode: u8, payload: &[u8]) -> Result<bool, UsageError> {
         if opcode > MAX_OPCODE {
             return Err(UsageError::OpcodeOutOfRange);
         }
@@ -260,6 +263,11 @@ impl<B: MessageBuffer> Connection<B> {
     /// Where the connection stands, as programs see it: `open`, `closing` or `closed`.
     pub fn state_name(&self) -> &'static str {
         self.state.name()
+    }
+
+    /// Whether frames are noted for [`Self::take_trace`].
+    pub fn is_traced(&self) -> bool {
+        self.trace.is_some()
     }
 
     /// Whether [`Self::take_trace`] has something.

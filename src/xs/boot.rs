@@ -1,6 +1,7 @@
 //! The XSUBs, as their trampolines in `glue.c` call them.
 
 use super::after::{After, shim};
+use super::broadcast::Broadcast;
 use super::connection::{self, Connection, Found, Parts, Shared, State};
 use super::control_rate::ControlRate;
 use super::dispatch::{self, Outcome};
@@ -16,10 +17,11 @@ use std::ptr::null_mut;
 use std::slice;
 
 use super::ffi::{
-    ws_xs_answer_ping as _answer_ping, ws_xs_attach as _attach, ws_xs_can_close as _can_close, ws_xs_close as _close,
-    ws_xs_deliver_rest as _deliver_rest, ws_xs_dispatch as _dispatch, ws_xs_flush as _flush, ws_xs_hold as _hold,
-    ws_xs_is_untouched as _is_untouched, ws_xs_library_version as library_version, ws_xs_resume as _resume,
-    ws_xs_send as send, ws_xs_send_frame as _send_frame, ws_xs_start as _start, ws_xs_state as state,
+    ws_xs_answer_ping as _answer_ping, ws_xs_attach as _attach, ws_xs_broadcast as _broadcast,
+    ws_xs_can_close as _can_close, ws_xs_close as _close, ws_xs_deliver_rest as _deliver_rest,
+    ws_xs_dispatch as _dispatch, ws_xs_flush as _flush, ws_xs_hold as _hold, ws_xs_is_untouched as _is_untouched,
+    ws_xs_library_version as library_version, ws_xs_resume as _resume, ws_xs_send as send,
+    ws_xs_send_frame as _send_frame, ws_xs_start as _start, ws_xs_state as state,
     ws_xs_take_read_buffer as _take_read_buffer, ws_xs_traffic as _traffic,
     ws_xs_transport_closed as _transport_closed, ws_xs_use_tls as _use_tls, ws_xs_watch_backlog as _watch_backlog,
 };
@@ -29,7 +31,7 @@ xs_boot! {
     package = "AnyEvent::WebSocket::Native";
     subs = [library_version];
     package = "AnyEvent::WebSocket::Connection";
-    subs = [send, state, _answer_ping, _attach, _can_close, _close, _deliver_rest, _dispatch, _flush, _hold, _is_untouched, _resume, _send_frame, _start, _take_read_buffer, _traffic, _transport_closed, _use_tls, _watch_backlog];
+    subs = [send, state, _answer_ping, _attach, _broadcast, _can_close, _close, _deliver_rest, _dispatch, _flush, _hold, _is_untouched, _resume, _send_frame, _start, _take_read_buffer, _traffic, _transport_closed, _use_tls, _watch_backlog];
 }
 
 /// What XSLoader calls. `xs_boot!` neither checks the perl nor keeps its stack: the C half does, around it.
@@ -231,7 +233,24 @@ entries! {
         let Some(shared) = call.connection(after) else { return };
         let traffic = shared.borrow().engine.traffic();
         let counts = traffic.map(|t| [t.messages(), t.frames, t.bytes, t.pings, t.pongs]);
-        after.returning(sv::new_array_of(call.perl, counts.concat()));
+        let counts = counts.into_iter().flatten().map(|count| sv::new_number(call.perl, count));
+        after.returning(sv::new_array(call.perl, counts));
+    };
+    /// `_broadcast(\@connections, $opcode, $octets, $except or undef, $max_backlog or undef)`: returns what is wrong, or a
+    /// reference to an array: how many get it, a reference to an array of those whose `send` is to be called, and one of
+    /// those whose handles have to write the rest.
+    ws_rust_broadcast = |call, after| {
+        let list = call.arg(0).and_then(sv::referent).filter(|&list| sv::is_plain_array(list));
+        let Some(list) = list else { return after.croaking(call.located("the connections must be an array")) };
+        let opcode = call.integer(1).and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX);
+        let octets = call.arg(2).map_or(&b""[..], |sv| sv::plain_octets(call.perl, sv));
+        let max_backlog = call.integer(4).and_then(|max| u64::try_from(max).ok());
+        let broadcast = Broadcast::new(opcode, octets, call.arg(3).and_then(sv::referent), max_backlog);
+        let result = broadcast.run(call.perl, list.cast());
+        after.returning(match result {
+            Err(error) => sv::new_string(call.perl, error.to_string().as_bytes()),
+            Ok(outcome) => outcome.into_array(call.perl),
+        });
     };
     /// `_flush($connection)`: writes what waits for the end of a dispatch.
     ws_rust_flush = |call, after| {

@@ -15,6 +15,7 @@
 
 mod after;
 mod boot;
+mod broadcast;
 mod buffer;
 mod connection;
 mod control_rate;

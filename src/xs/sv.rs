@@ -98,14 +98,20 @@ pub fn new_mortal_string(perl: Perl) -> *mut SV {
     unsafe { thx::Perl_sv_2mortal(perl, new_string(perl, b"")) }
 }
 
-/// A reference to a new array of whole numbers.
-pub fn new_array_of(perl: Perl, numbers: Vec<u64>) -> *mut SV {
-    // SAFETY: a new array, which takes the new values, and whose reference is its only owner.
+/// A new whole number.
+pub fn new_number(perl: Perl, number: u64) -> *mut SV {
+    // SAFETY: a new value.
+    unsafe { thx::Perl_newSVuv(perl, number as _) }
+}
+
+/// A reference to a new array of values, whose reference counts are handed over.
+pub fn new_array(perl: Perl, values: impl IntoIterator<Item = *mut SV>) -> *mut SV {
+    // SAFETY: a new array, which takes the values, and whose reference is its only owner.
     unsafe {
         let array = thx::Perl_newSV(perl, 0);
         thx::Perl_sv_upgrade(perl, array, svtype::SVt_PVAV);
-        for number in numbers {
-            thx::Perl_av_push(perl, array.cast(), thx::Perl_newSVuv(perl, number as _));
+        for value in values {
+            thx::Perl_av_push(perl, array.cast(), value);
         }
         thx::Perl_newRV_noinc(perl, array)
     }

@@ -8,6 +8,7 @@ use AnyEvent::Handle ();
 use AnyEvent::WebSocket::Message ();
 use AnyEvent::WebSocket::Native ();
 use AnyEvent::WebSocket::Native::Backpressure ();
+use AnyEvent::WebSocket::Native::Broadcast ();
 use AnyEvent::WebSocket::Native::Formats ();
 use AnyEvent::WebSocket::Native::Inspection ();
 use AnyEvent::WebSocket::Native::Keepalive ();
@@ -28,6 +29,9 @@ AnyEvent::WebSocket::Native::load_library();
   $Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE = $limits[0] if defined $limits[0];
   $Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT = $limits[1] if defined $limits[1];
 }
+
+# Mistakes are reported where these were called.
+our @CARP_NOT = qw( AnyEvent::WebSocket::Message AnyEvent::WebSocket::Native::Broadcast );
 
 our $DEFAULT_CLOSE_CODE = $ENV{ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE} || 1005;
 
@@ -53,7 +57,7 @@ for my $name (keys %DEFAULT)
   };
 }
 
-with map { "AnyEvent::WebSocket::Native::$_" } qw( Backpressure Formats Inspection Keepalive );
+with map { "AnyEvent::WebSocket::Native::$_" } qw( Backpressure Broadcast Formats Inspection Keepalive );
 
 # The slots of the lists of callbacks, which are made when they are needed: the dispatcher looks into those of
 # next_message and each_message, and for those of ping and pong. The latter has [callback, unregister] pairs once there was a message.
@@ -215,15 +219,18 @@ sub _off
 sub _send_anything
 {
   my($self, $message) = @_;
-  my($opcode, $body) = (1, $message);
-  if(ref $message)
-  {
-    Carp::croak('send takes a string or an object with opcode and body')
-      unless Scalar::Util::blessed $message && ($message->can('opcode') && $message->can('body') || $message->can('AUTOLOAD'));
-    ($opcode, $body) = ($message->opcode, $message->body);
-  }
-  my $error = _send_frame($self, _opcode_number($opcode), _octets($body));
+  my $error = _send_frame($self, _frame_of($message, 'send'));
   Carp::croak("send: $error") if defined $error;
+}
+
+# The opcode, as a number, and the payload, as octets, of what the method `name` was given.
+sub _frame_of
+{
+  my($message, $name) = @_;
+  return (1, _octets($message)) unless ref $message;
+  Carp::croak("$name takes a string or an object with opcode and body")
+    unless Scalar::Util::blessed $message && ($message->can('opcode') && $message->can('body') || $message->can('AUTOLOAD'));
+  return (_opcode_number($message->opcode), _octets($message->body));
 }
 
 sub _opcode_number

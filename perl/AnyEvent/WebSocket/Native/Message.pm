@@ -4,11 +4,21 @@ package # the class of AnyEvent/WebSocket/Message.pm, where its documentation st
 use strict;
 use warnings;
 use AnyEvent::WebSocket::Native::Json ();
+use Carp ();
 use Encode ();
 use Moo;
 
 has body => ( is => 'ro', required => 1 );
 has opcode => ( is => 'ro', default => sub { 1 } );
+
+# A message whose payload is octets already, so that it is encoded once however often it is sent.
+sub prepare
+{
+  my($class, $message) = @_;
+  my($opcode, $octets) = AnyEvent::WebSocket::Connection::_frame_of($message, 'prepare');
+  Carp::croak('prepare: the opcode must be a whole number from 0 to 15') if $opcode < 0 || $opcode > 15;
+  return $class->new(opcode => $opcode, body => $octets);
+}
 
 sub decoded_body { Encode::decode('UTF-8', $_[0]->body) }
 

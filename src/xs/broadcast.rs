@@ -1,0 +1,138 @@
+//! One message to many connections, encoded once.
+
+use super::connection::{self, Connection};
+use super::ffi::{self, Perl};
+use super::handle::Route;
+use super::sv::{self, Appender};
+use crate::engine::{MAX_HEADER_LEN, UsageError, encode_frame};
+use bytes::BufMut;
+use libperl_rs::{AV, HV, SV, thx};
+use std::cell::Cell;
+
+/// What is sent, and to whom it is not.
+pub struct Broadcast<'a> {
+    opcode: u8,
+    payload: &'a [u8],
+    frame: Vec<u8>,
+    /// The object that is left out.
+    except: Option<*mut SV>,
+    /// Connections for which more waits already are left out, bytes.
+    max_backlog: Option<u64>,
+    last_class: Cell<Option<(*mut HV, bool)>>,
+}
+
+/// What came of it.
+#[derive(Default)]
+pub struct Outcome {
+    /// How many get it.
+    pub count: u64,
+    /// Connections whose `send` has to be called: they mask, encrypt, have something waiting, or are not ours.
+    pub rest: Vec<*mut SV>,
+    /// Connections of which the handle has to write the end.
+    pub cut_off: Vec<*mut SV>,
+}
+
+impl Outcome {
+    /// A reference to an array of all that, with references to the connections of their own.
+    pub fn into_array(self, perl: Perl) -> *mut SV {
+        let list = |elements: Vec<*mut SV>| {
+            // SAFETY: copies of live values.
+            sv::new_array(perl, elements.into_iter().map(|element| unsafe { thx::Perl_newSVsv(perl, element) }))
+        };
+        sv::new_array(perl, [sv::new_number(perl, self.count), list(self.rest), list(self.cut_off)])
+    }
+}
+
+impl<'a> Broadcast<'a> {
+    /// A message for many.
+    pub fn new(opcode: u8, payload: &'a [u8], except: Option<*mut SV>, max_backlog: Option<u64>) -> Self {
+        let mut frame = Vec::with_capacity(MAX_HEADER_LEN + payload.len());
+        encode_frame(opcode, payload, None, &mut frame);
+        Self { opcode, payload, frame, except, max_backlog, last_class: Cell::new(None) }
+    }
+
+    /// Sends it to those in the list.
+    ///
+    /// # Errors
+    /// There may be no such frame.
+    pub fn run(&self, perl: Perl, list: *mut AV) -> Result<Outcome, UsageError> {
+        let mut outcome = Outcome::default();
+        // SAFETY: `list` is live, and its elements are while no Perl code runs.
+        let elements = (0..unsafe { thx::Perl_av_len(perl, list) } + 1)
+            .filter_map(|index| unsafe { thx::Perl_av_fetch(perl, list, index, 0).as_ref() });
+        for &element in elements {
+            self.send_to(perl, element, &mut outcome)?;
+        }
+        Ok(outcome)
+    }
+
+    fn send_to(&self, perl: Perl, element: *mut SV, outcome: &mut Outcome) -> Result<(), UsageError> {
+        let object = sv::referent(element);
+        if object.is_some() && object == self.except {
+            return Ok(());
+        }
+        // SAFETY: the list keeps the object, and no Perl code runs.
+        let shared = object.and_then(|object| unsafe { connection::of_object(perl, object) });
+        let Some(mut connection) = shared.map(|shared| shared.borrow_mut()) else {
+            outcome.count += u64::from(object.is_some());
+            outcome.rest.push(element);
+            return Ok(());
+        };
+        if !connection.engine.can_send(self.opcode) || self.is_too_far_behind(perl, &connection) {
+            return Ok(());
+        }
+        outcome.count += 1;
+        match self.write_to(perl, &mut connection)? {
+            Written::All => {}
+            Written::InPart => outcome.cut_off.push(element),
+            Written::NotThisWay => outcome.rest.push(element),
+        }
+        Ok(())
+    }
+
+    fn is_too_far_behind(&self, perl: Perl, connection: &Connection) -> bool {
+        self.max_backlog.is_some_and(|max| connection.handle(perl).backlog() as u64 > max)
+    }
+
+    /// Writes the frame past the handle's buffer, which gets what the kernel does not take.
+    fn write_to(&self, perl: Perl, connection: &mut Connection) -> Result<Written, UsageError> {
+        let is_plain = !connection.engine.is_masked() && !connection.engine.is_traced();
+        let Route::Native { buffer } = connection.route(perl) else { return Ok(Written::NotThisWay) };
+        if !is_plain || !connection.handle(perl).is_idle(buffer) || self.sends_its_own_way(perl, connection.object) {
+            return Ok(Written::NotThisWay);
+        }
+        // Made ready first, as what is cut off must have a place to wait in.
+        let Some(mut out) = Appender::new(perl, buffer, self.frame.len()) else { return Ok(Written::NotThisWay) };
+        connection.engine.admit(self.opcode, self.payload)?;
+        let written = connection.handle(perl).write_vectored(&self.frame, &[]);
+        if written == self.frame.len() {
+            return Ok(Written::All);
+        }
+        out.put_slice(&self.frame[written..]);
+        out.finish();
+        Ok(Written::InPart)
+    }
+
+    /// Whether the class of an object has a `send` of its own. Most of a list are of one class, so the last is remembered.
+    fn sends_its_own_way(&self, perl: Perl, object: *mut HV) -> bool {
+        // SAFETY: a live object.
+        let class = unsafe { thx::SvSTASH(perl, object.cast()) };
+        match self.last_class.get() {
+            Some((last, answer)) if last == class => answer,
+            _ => {
+                // SAFETY: as above.
+                let answer = unsafe { ffi::ws_send_is_overridden(perl, object) != 0 };
+                self.last_class.set(Some((class, answer)));
+                answer
+            }
+        }
+    }
+}
+
+/// How much of a frame has left.
+enum Written {
+    All,
+    InPart,
+    /// None, and it is not to leave like this.
+    NotThisWay,
+}
