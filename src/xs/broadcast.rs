@@ -8,6 +8,10 @@ use crate::engine::{MAX_HEADER_LEN, UsageError, encode_frame};
 use bytes::BufMut;
 use libperl_rs::{AV, HV, SV, thx};
 use std::cell::Cell;
+use std::hint::black_box;
+
+/// How many connections are looked at before any of them is written to.
+const GROUP: usize = 32;
 
 /// What is sent, and to whom it is not.
 pub struct Broadcast<'a> {
@@ -58,10 +62,15 @@ impl<'a> Broadcast<'a> {
     pub fn run(&self, perl: Perl, list: *mut AV) -> Result<Outcome, UsageError> {
         let mut outcome = Outcome::default();
         // SAFETY: `list` is live, and its elements are while no Perl code runs.
-        let elements = (0..unsafe { thx::Perl_av_len(perl, list) } + 1)
-            .filter_map(|index| unsafe { thx::Perl_av_fetch(perl, list, index, 0).as_ref() });
-        for &element in elements {
-            self.send_to(perl, element, &mut outcome)?;
+        let elements: Vec<*mut SV> = (0..unsafe { thx::Perl_av_len(perl, list) } + 1)
+            .filter_map(|index| unsafe { thx::Perl_av_fetch(perl, list, index, 0).as_ref() })
+            .copied()
+            .collect();
+        for group in elements.chunks(GROUP) {
+            look_ahead(perl, group);
+            for &element in group {
+                self.send_to(perl, element, &mut outcome)?;
+            }
         }
         Ok(outcome)
     }
@@ -102,13 +111,16 @@ impl<'a> Broadcast<'a> {
             return Ok(Written::NotThisWay);
         }
         // Made ready first, as what is cut off must have a place to wait in.
-        let Some(mut out) = Appender::new(perl, buffer, self.frame.len()) else { return Ok(Written::NotThisWay) };
+        if Appender::new(perl, buffer, 0).is_none() {
+            return Ok(Written::NotThisWay);
+        }
         connection.engine.admit(self.opcode, self.payload)?;
-        let written = connection.handle(perl).write_vectored(&self.frame, &[]);
-        if written == self.frame.len() {
+        let rest = &self.frame[connection.handle(perl).write(&self.frame)..];
+        if rest.is_empty() {
             return Ok(Written::All);
         }
-        out.put_slice(&self.frame[written..]);
+        let mut out = Appender::new(perl, buffer, rest.len()).expect("it was a string of octets");
+        out.put_slice(rest);
         out.finish();
         Ok(Written::InPart)
     }
@@ -126,6 +138,22 @@ impl<'a> Broadcast<'a> {
                 answer
             }
         }
+    }
+}
+
+/// Reads what sending to these connections will read, and does nothing with it. A connection is spread over dozens of
+/// cache lines that each lead to the next, and in a short loop the processor waits for those of many at a time.
+fn look_ahead(perl: Perl, elements: &[*mut SV]) {
+    // SAFETY: the list keeps the objects, and no Perl code runs.
+    let of = |&element: &*mut SV| unsafe { connection::of_object(perl, sv::referent(element)?) };
+    for shared in elements.iter().filter_map(of) {
+        black_box(shared.borrow().engine.is_traced());
+    }
+    for shared in elements.iter().filter_map(of) {
+        black_box(shared.borrow().handle(perl).fd());
+    }
+    for shared in elements.iter().filter_map(of) {
+        black_box(shared.borrow().handle(perl).is_tls());
     }
 }
 

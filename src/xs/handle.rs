@@ -154,6 +154,17 @@ impl<'k> Handle<'k> {
             && ![Key::WriteWatcher, Key::OnDrain, Key::Autocork].into_iter().any(|key| self.is_slot_set(key))
     }
 
+    /// Writes octets; how many of them the kernel took, 0 if it failed.
+    pub fn write(self, octets: &[u8]) -> usize {
+        let Some(fd) = self.fd() else { return 0 };
+        // SAFETY: a slice's own memory.
+        let written = unsafe { libc::write(fd, octets.as_ptr().cast(), octets.len()) };
+        if written > 0 {
+            self.note_activity(Key::WriteActivity);
+        }
+        written.max(0) as usize
+    }
+
     /// Writes a header and a payload; how many bytes of both the kernel took, 0 if it failed.
     pub fn write_vectored(self, header: &[u8], payload: &[u8]) -> usize {
         let Some(fd) = self.fd() else { return 0 };
@@ -176,15 +187,9 @@ impl<'k> Handle<'k> {
         if self.is_slot_set(Key::OnDrain) || self.is_slot_set(Key::Autocork) {
             return false;
         }
-        let Some(fd) = self.fd() else { return false };
-        // SAFETY: the string's own memory.
-        let written = unsafe { libc::write(fd, octets.as_ptr().cast(), octets.len()) };
-        if written <= 0 {
-            return false;
-        }
-        self.note_activity(Key::WriteActivity);
-        let is_all = written as usize == octets.len();
-        self.consume(buffer, written as usize);
+        let written = self.write(octets);
+        let is_all = written == octets.len();
+        self.consume(buffer, written);
         is_all
     }
 
