@@ -157,6 +157,34 @@ What L</finish> was called with, if the connection ended with an error.
 
 C<rust> for this class, C<pp> where C<ANYEVENT_WEBSOCKET_PP> has the original take its place.
 
+=head2 broadcast
+
+  my $count = AnyEvent::WebSocket::Connection->broadcast(\@connections, $message);
+  my $count = AnyEvent::WebSocket::Connection->broadcast(\@connections, $message, %options);
+
+Sends a message, whatever L</send> takes, to many connections, and encodes it once. Connections that are closed are passed
+over. Returns how many get it. The options are
+
+=over
+
+=item except
+
+A connection that gets nothing, though it is in the list.
+
+=item max_buffered_amount
+
+A connection with more bytes than that waiting for its peer gets nothing. Default: each gets it, as by L</send>.
+
+=back
+
+Objects of other classes, and of subclasses that have their own C<send>, have that called. If it dies, so does C<broadcast>,
+when all others have theirs. An unknown option, and an element that is no object, is an exception at the caller's line.
+
+  $connection->on(each_message => sub {
+    my($connection, $message) = @_;
+    $connection->broadcast([values %clients], $message, except => $connection, max_buffered_amount => 1_000_000);
+  });
+
 =head2 buffered_amount
 
   my $bytes = $connection->buffered_amount;

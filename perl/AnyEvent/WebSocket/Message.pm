@@ -56,6 +56,12 @@ The body, decoded from UTF-8. What is not UTF-8 becomes U+FFFD.
 The data that the body is JSON of, decoded once; see L<AnyEvent::WebSocket::Connection/send_json>. A body that is no JSON is
 an exception at the caller's line.
 
+=head2 prepare
+
+  my $message = AnyEvent::WebSocket::Message->prepare($string);
+
+A message of what C<send> takes, with octets as its body, so that characters are encoded once, however often it is sent.
+
 =head2 is_binary
 
 True if the opcode is 2.
