@@ -30,7 +30,6 @@ fn server() -> Connection<BytesMut> {
         strict: false,
         max_payload_size: None,
         max_fragments: u64::MAX,
-        max_message_size: None,
         trace: false,
     })
 }

@@ -48,10 +48,14 @@ impl<B: MessageBuffer> Assembler<B> {
             fragments: 0,
             max_fragments: config.max_fragments,
             size: 0,
-            max_size: config.max_message_size.unwrap_or(u64::MAX),
+            max_size: u64::MAX,
             validator: config.strict.then(Utf8Validator::default),
             buffer: B::default(),
         }
+    }
+
+    pub(super) fn set_max_size(&mut self, limit: Option<u64>) {
+        self.max_size = limit.unwrap_or(u64::MAX);
     }
 
     /// Takes the header of a data frame, and says whether it may stand here.

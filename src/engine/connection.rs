@@ -26,8 +26,6 @@ pub struct Config {
     pub max_payload_size: Option<u64>,
     /// The non-final frame of a message with this number is refused.
     pub max_fragments: u64,
-    /// Largest payload of a message's frames together, bytes; `None` is no bound.
-    pub max_message_size: Option<u64>,
     /// Note each frame for [`Connection::take_trace`].
     pub trace: bool,
 }
@@ -253,6 +251,11 @@ impl<B: MessageBuffer> Connection<B> {
     /// Whether [`Self::receive`] still looks at its input.
     pub fn can_receive(&self) -> bool {
         self.state.can_receive()
+    }
+
+    /// Bounds the payload of a message's frames together, in bytes; `None` is no bound, as at first.
+    pub fn set_max_message_size(&mut self, limit: Option<u64>) {
+        self.message.set_max_size(limit);
     }
 
     /// What was received, and what was sent.

@@ -3,14 +3,8 @@ use bytes::BytesMut;
 
 const KEY: MaskKey = [0x37, 0xfa, 0x21, 0x3d];
 
-const LENIENT: Config = Config {
-    masked: false,
-    strict: false,
-    max_payload_size: Some(65536),
-    max_fragments: 128,
-    max_message_size: None,
-    trace: false,
-};
+const LENIENT: Config =
+    Config { masked: false, strict: false, max_payload_size: Some(65536), max_fragments: 128, trace: false };
 const STRICT_SERVER: Config = Config { strict: true, ..LENIENT };
 const STRICT_CLIENT: Config = Config { masked: true, ..STRICT_SERVER };
 
@@ -57,9 +51,13 @@ fn feed(connection: &mut Connection<BytesMut>, mut bytes: Vec<u8>, events: &mut 
 
 /// Runs a byte stream in pieces of every size, in a fresh connection each time; all must agree.
 fn run(config: Config, wire: &[u8]) -> Vec<Seen> {
+    run_on(|| Connection::new(config), wire)
+}
+
+fn run_on(connection: impl Fn() -> Connection<BytesMut>, wire: &[u8]) -> Vec<Seen> {
     let in_pieces_of = |size: usize| {
         let mut events = Vec::new();
-        let mut connection = Connection::new(config);
+        let mut connection = connection();
         for piece in wire.chunks(size) {
             feed(&mut connection, piece.to_vec(), &mut events);
         }
@@ -136,13 +134,20 @@ fn a_payload_of_exactly_the_limit_passes_and_no_limit_is_none() {
 
 #[test]
 fn the_frames_of_a_message_count_together_and_control_frames_do_not() {
-    let config = Config { max_message_size: Some(4), ..LENIENT };
+    let run = |wire: &[u8]| {
+        let limited = || {
+            let mut connection = Connection::new(LENIENT);
+            connection.set_max_message_size(Some(4));
+            connection
+        };
+        run_on(limited, wire)
+    };
     let fits = [frame(0x01, b"ab"), frame(0x89, b"a ping"), frame(0x80, b"cd")].concat();
     let events = [Seen::Ping(b"a ping".into()), text("abcd")];
-    assert_eq!(run(config, &[&fits[..], &fits].concat()), [&events[..], &events].concat());
+    assert_eq!(run(&[&fits[..], &fits].concat()), [&events[..], &events].concat());
     let error = Seen::Violation(ProtocolError::MessageTooBig { announced: 5, limit: 4 });
-    assert_eq!(run(config, &[frame(0x01, b"ab"), frame(0x80, b"cde")].concat()), std::slice::from_ref(&error));
-    assert_eq!(run(config, &frame(0x82, b"abcde")), [error]);
+    assert_eq!(run(&[frame(0x01, b"ab"), frame(0x80, b"cde")].concat()), std::slice::from_ref(&error));
+    assert_eq!(run(&frame(0x82, b"abcde")), [error]);
 }
 
 #[test]

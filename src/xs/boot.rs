@@ -21,7 +21,7 @@ use super::ffi::{
     ws_xs_can_close as _can_close, ws_xs_close as _close, ws_xs_deliver_rest as _deliver_rest,
     ws_xs_dispatch as _dispatch, ws_xs_flush as _flush, ws_xs_hold as _hold, ws_xs_is_untouched as _is_untouched,
     ws_xs_library_version as library_version, ws_xs_resume as _resume, ws_xs_send as send,
-    ws_xs_send_frame as _send_frame, ws_xs_start as _start, ws_xs_state as state,
+    ws_xs_send_frame as _send_frame, ws_xs_set_limits as _set_limits, ws_xs_start as _start, ws_xs_state as state,
     ws_xs_take_read_buffer as _take_read_buffer, ws_xs_traffic as _traffic,
     ws_xs_transport_closed as _transport_closed, ws_xs_use_tls as _use_tls, ws_xs_watch_backlog as _watch_backlog,
 };
@@ -31,7 +31,7 @@ xs_boot! {
     package = "AnyEvent::WebSocket::Native";
     subs = [library_version];
     package = "AnyEvent::WebSocket::Connection";
-    subs = [send, state, _answer_ping, _attach, _broadcast, _can_close, _close, _deliver_rest, _dispatch, _flush, _hold, _is_untouched, _resume, _send_frame, _start, _take_read_buffer, _traffic, _transport_closed, _use_tls, _watch_backlog];
+    subs = [send, state, _answer_ping, _attach, _broadcast, _can_close, _close, _deliver_rest, _dispatch, _flush, _hold, _is_untouched, _resume, _send_frame, _set_limits, _start, _take_read_buffer, _traffic, _transport_closed, _use_tls, _watch_backlog];
 }
 
 /// What XSLoader calls. `xs_boot!` neither checks the perl nor keeps its stack: the C half does, around it.
@@ -159,7 +159,7 @@ entries! {
         }
     };
     /// `_attach($connection, $handle, $has_usual_handle, $masked, $strict, $max_payload_size or undef, $max_fragments,
-    /// $max_message_size or undef, $max_control_rate or undef, $trace)`: returns the hook, which is to be the handle's `on_read`, `on_eof` and `on_error`, and to be called from the loop
+    /// $trace)`: returns the hook, which is to be the handle's `on_read`, `on_eof` and `on_error`, and to be called from the loop
     /// once.
     ws_rust_attach = |call, after| {
         let hash = |index| call.arg(index).and_then(sv::referent).filter(|&sv| sv::is_hash(sv)).map(|sv| sv.cast());
@@ -169,15 +169,13 @@ entries! {
             strict: call.is_true(4),
             max_payload_size: unsigned(5),
             max_fragments: unsigned(6).unwrap_or_default(),
-            max_message_size: unsigned(7),
-            trace: call.is_true(9),
+            trace: call.is_true(7),
         };
         let (Some(object), Some(handle)) = (hash(0), hash(1)) else {
             return after.croaking(call.located("the connection and its handle must be hashes"));
         };
         let messages = connection::messages(call.perl, call.sub.cast());
-        let control_rate = unsigned(8).map(ControlRate::new).map(Box::new);
-        let parts = Parts { messages, object, handle, has_usual_handle: call.is_true(2), config, control_rate };
+        let parts = Parts { messages, object, handle, has_usual_handle: call.is_true(2), config };
         after.returning(Connection::attach(call.perl, parts));
     };
     /// `_start($connection)`: delivers what has arrived so far; from now on, messages are delivered as they come.
@@ -251,6 +249,14 @@ entries! {
             Err(error) => sv::new_string(call.perl, error.to_string().as_bytes()),
             Ok(outcome) => outcome.into_array(call.perl),
         });
+    };
+    /// `_set_limits($connection, $max_message_size or undef, $max_control_rate or undef)`.
+    ws_rust_set_limits = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        let unsigned = |index| call.integer(index).and_then(|n| u64::try_from(n).ok());
+        let connection = &mut *shared.borrow_mut();
+        connection.engine.set_max_message_size(unsigned(1));
+        connection.control_rate = unsigned(2).map(ControlRate::new).map(Box::new);
     };
     /// `_flush($connection)`: writes what waits for the end of a dispatch.
     ws_rust_flush = |call, after| {

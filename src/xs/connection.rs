@@ -111,7 +111,6 @@ pub struct Parts {
     pub handle: *mut HV,
     pub has_usual_handle: bool,
     pub config: Config,
-    pub control_rate: Option<Box<ControlRate>>,
 }
 
 impl Connection {
@@ -151,7 +150,7 @@ impl Connection {
             cork: None,
             jobs: VecDeque::new(),
             pending_pong: None,
-            control_rate: parts.control_rate,
+            control_rate: None,
             failure: None,
         }
     }

@@ -87,6 +87,44 @@ subtest 'idle_timeout ends with the connection' => sub {
     ok $peer->eof, 'the timer does not keep the connection';
 };
 
+# A connection that Client or Server has made gets them later.
+my %later = (
+    max_message_size => [10, sub { $_[0]->write(text('12345678901')) }, qr/^Message is too big/],
+    max_control_rate => [5, sub { $_[0]->write(map { ping('') } 1 .. 6) }, qr/^Too many control frames/],
+    idle_timeout => [0.05, sub { }, qr/^the peer sent nothing within 0\.05 seconds/],
+    ping_interval => [0.02, sub { $_[1]->ping_timeout(0.05) }, qr/did not answer a ping within 0\.05 seconds/],
+    close_timeout => [0.05, sub { $_[1]->close }, qr/did not close the connection within 0\.05 seconds/],
+    max_buffered_amount => [10, sub { $_[1]->send('x' x 4_000_000) }, qr/^more than 10 bytes wait/],
+);
+for my $name (sort keys %later) {
+    my ($value, $act, $error) = @{ $later{$name} };
+    subtest "$name set later" => sub {
+        my ($connection, $peer) = connection_and_peer();
+        my $seen = recorder($connection);
+        $peer->stall;
+        is $connection->$name("$value"), $value, 'returns it';
+        is $connection->$name, $value, 'keeps it';
+        ok !eval { $connection->$name('nonsense'); 1 }, 'nonsense is an exception';
+        like $@, qr/^$name must be a .* at \Q${\ __FILE__}\E line/, 'at the caller\'s line';
+        is $connection->$name, $value, 'and changes nothing';
+        $act->($peer, $connection);
+        wait_until('an error', sub { $connection->close_error || @{ $seen->errors } });
+        like $connection->close_error || $seen->errors->[0], $error, 'it takes effect';
+        ($connection, $peer) = connection_and_peer($name => $value);
+        $connection->$name(0);
+        is $connection->$name, 0, 'and can be taken back';
+    };
+}
+
+subtest 'keepalive and idle_timeout taken back' => sub {
+    my ($connection, $peer) = connection_and_peer(ping_interval => 0.02, ping_timeout => 0.05, idle_timeout => 0.06);
+    $peer->next_frame;
+    $connection->$_(0) for qw(ping_interval idle_timeout);
+    after(0.15);
+    is $connection->close_error, undef, 'end';
+    is $connection->state, 'open', 'and it stays open';
+};
+
 subtest 'values that make no sense' => sub {
     for my $name (qw(max_message_size max_control_rate idle_timeout)) {
         for my $value (-1, 'much', 'nan', '') {

@@ -68,7 +68,12 @@ callbacks that are registered before that miss none.
 
 =head1 ATTRIBUTES
 
-All but the C<close_> ones are read-only.
+L</handle>, L</masked>, L</subprotocol>, L</max_payload_size>, L</max_fragments> and L</strict> are read-only. The others can
+also be set later, which takes effect at once: that is the way for a connection that L<AnyEvent::WebSocket::Client> or
+L<AnyEvent::WebSocket::Server> has made.
+
+  my $connection = AnyEvent::WebSocket::Client->new->connect($url)->recv;
+  $connection->ping_interval(20);
 
 =head2 handle
 

@@ -9,7 +9,7 @@ use Errno ();
 use Moo::Role;
 use Scalar::Util ();
 
-has max_buffered_amount => ( is => 'ro' );
+has max_buffered_amount => ( is => 'rw' );
 
 sub buffered_amount
 {

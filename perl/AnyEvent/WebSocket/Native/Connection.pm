@@ -42,8 +42,9 @@ use constant IS_TRACED => $ENV{ANYEVENT_WEBSOCKET_TRACE} ? 1 : 0;
 
 has handle => ( is => 'ro', required => 1 );
 has subprotocol => ( is => 'ro' );
-has [qw( max_payload_size max_fragments max_message_size max_control_rate )] => ( is => 'ro' );
-has close_timeout => ( is => 'ro', lazy => 1, default => sub { 30 } );
+has [qw( max_payload_size max_fragments )] => ( is => 'ro' );
+has [qw( max_message_size max_control_rate )] => ( is => 'rw' );
+has close_timeout => ( is => 'rw', lazy => 1, default => sub { 30 } );
 has [qw( close_code close_reason close_error )] => ( is => 'rw' );
 
 # Their defaults take no memory in each connection.
@@ -84,12 +85,35 @@ sub _check_attributes
   my $handle = $self->handle;
   Carp::croak('handle must be an AnyEvent::Handle')
     unless Scalar::Util::blessed $handle && ($handle->can('on_read') || $handle->can('AUTOLOAD'));
-  for my $name (keys %$self)
-  {
-    my($kind, $is_valid) = @{ $VALID{$name} || next };
-    my $value = $self->$name;
-    Carp::croak("$name must be $kind") if defined $value ? !$is_valid->($value) : $name eq 'close_timeout';
-  }
+  _check_attribute($_, $self->$_) for grep { $VALID{$_} } keys %$self;
+}
+
+sub _check_attribute
+{
+  my($name, $value) = @_;
+  my($kind, $is_valid) = @{ $VALID{$name} };
+  Carp::croak("$name must be $kind") if defined $value ? !$is_valid->($value) : $name eq 'close_timeout';
+}
+
+# A connection that Client or Server makes gets these only later.
+my %TAKES_EFFECT = (
+  close_timeout => sub { },
+  idle_timeout => sub { $_[0]->_start_idle_timer },
+  max_buffered_amount => sub { _watch_backlog($_[0]) },
+  (map { $_ => sub { _set_limits($_[0], map { $_ ? 0 + $_ : undef } $_[0]->max_message_size, $_[0]->max_control_rate) } }
+    qw( max_message_size max_control_rate )),
+  (map { $_ => sub { $_[0]->_start_keepalive } } qw( ping_interval ping_timeout )),
+);
+for my $name (keys %TAKES_EFFECT)
+{
+  around $name => sub {
+    my($accessor, $self, @new) = @_;
+    return $self->$accessor unless @new;
+    _check_attribute($name, @new);
+    $self->$accessor(@new);
+    $TAKES_EFFECT{$name}->($self);
+    return $new[0];
+  };
 }
 
 sub BUILD
@@ -100,12 +124,12 @@ sub BUILD
   _look_for_tls() if !$has_looked_for_tls && $handle->{tls};
   my $hook = _attach(
     $self, $handle, _is_usual($handle), $self->masked ? 1 : 0, $self->strict ? 1 : 0,
-    $self->_payload_limit, $self->_fragment_limit, $self->max_message_size || undef, $self->max_control_rate || undef,
-    IS_TRACED,
+    $self->_payload_limit, $self->_fragment_limit, IS_TRACED,
   );
-  $self->_start_keepalive if $self->{ping_interval};
-  $self->_start_idle_timer if $self->{idle_timeout};
-  _watch_backlog($self) if $self->{max_buffered_amount};
+  for my $name (qw( idle_timeout max_buffered_amount max_control_rate max_message_size ping_interval ))
+  {
+    $TAKES_EFFECT{$name}->($self) if $self->{$name};
+  }
   $handle->on_error($hook);
   $handle->on_eof($hook);
   if(_is_untouched($self))

@@ -12,7 +12,7 @@ use Scalar::Util ();
 
 use constant { MAX_PAYLOAD => 125, DEFAULT_TIMEOUT => 20 };
 
-has [qw( idle_timeout ping_interval ping_timeout )] => ( is => 'ro' );
+has [qw( idle_timeout ping_interval ping_timeout )] => ( is => 'rw' );
 
 sub ping
 {
@@ -32,7 +32,9 @@ sub latency { $_[0]{_latency} }
 sub _start_keepalive
 {
   my($self) = @_;
-  my $interval = $self->ping_interval or return;
+  delete @$self{qw( _keepalive _pong_timer )};
+  my $interval = $self->ping_interval;
+  return unless $interval && $self->state eq 'open';
   Scalar::Util::weaken $self;
   $self->{_keepalive} = AE::timer $interval, $interval, sub { $self->_keep_alive if $self };
 }
@@ -61,7 +63,9 @@ sub _stop_keepalive
 sub _start_idle_timer
 {
   my($self, $after) = @_;
+  delete $self->{_idle_timer};
   my $timeout = $self->idle_timeout;
+  return unless $timeout && $self->state eq 'open';
   Scalar::Util::weaken $self;
   $self->{_idle_timer} = AE::timer defined $after ? $after : $timeout, 0, sub {
     my $left = $self ? ($self->handle->{_ractivity} || 0) + $timeout - AE::now : return;
