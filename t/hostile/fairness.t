@@ -3,6 +3,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
+use Socket qw(MSG_DONTWAIT MSG_PEEK);
 use Test::More;
 use Time::HiRes qw(time);
 use WebSocketTest;
@@ -38,12 +39,16 @@ subtest 'also when a callback has run the loop' => sub {
     is_deeply $seen, [1 .. $MESSAGES], 'all are delivered, in order';
 };
 
+# Whether the kernel still has something for that connection.
+sub has_unread { defined recv $_[0]->handle->fh, my $byte, 1, MSG_PEEK | MSG_DONTWAIT }
+
 subtest 'what is left is delivered before finish' => sub {
     for my $end (qw(half_close error)) {
         my ($connection, $peer, $seen) = busy_connection();
         my $at_finish;
         $connection->on(finish => sub { $at_finish = @$seen; poke() });
-        wait_until('the first messages', sub { @$seen });
+        wait_until('the last bytes to be read', sub { @$seen && !has_unread($connection) });
+        cmp_ok scalar @$seen, '<', $MESSAGES, 'something is left';
         $end eq 'error' ? $connection->handle->_error(Errno::ECONNRESET()) : $peer->half_close;
         wait_until('finish', sub { defined $at_finish });
         is $at_finish, $MESSAGES, $end;
