@@ -11,6 +11,7 @@ use WebSocketTest;
 plan skip_all => 'the original has no bound' if is_original();
 
 my $MESSAGES = 2000;
+my $PATIENCE = 60;   # seconds, of which a second is enough where nothing else runs
 
 # A callback that takes its time: two hundred messages take a tenth of a second.
 sub busy { my $until = time + 0.0005; 1 while time < $until }
@@ -27,7 +28,7 @@ subtest 'the loop gets its turn' => sub {
     my ($connection, $peer, $seen) = busy_connection();
     my ($turns, $timer) = (0);
     $timer = AE::timer 0, 0.001, sub { $turns++ };
-    wait_until('all messages', sub { @$seen == $MESSAGES });
+    wait_until('all messages', sub { @$seen == $MESSAGES }, $PATIENCE);
     cmp_ok $turns, '>', 10, 'while one read is being dispatched';
     is_deeply $seen, [1 .. $MESSAGES], 'all are delivered, in order';
 };
@@ -35,7 +36,7 @@ subtest 'the loop gets its turn' => sub {
 subtest 'also when a callback has run the loop' => sub {
     my ($connection, $peer, $seen) = busy_connection();
     $connection->on(next_message => sub { after(0.002) });
-    wait_until('all messages', sub { @$seen == $MESSAGES });
+    wait_until('all messages', sub { @$seen == $MESSAGES }, $PATIENCE);
     is_deeply $seen, [1 .. $MESSAGES], 'all are delivered, in order';
 };
 
@@ -50,7 +51,7 @@ subtest 'what is left is delivered before finish' => sub {
         wait_until('the last bytes to be read', sub { @$seen && !has_unread($connection) });
         cmp_ok scalar @$seen, '<', $MESSAGES, 'something is left';
         $end eq 'error' ? $connection->handle->_error(Errno::ECONNRESET()) : $peer->half_close;
-        wait_until('finish', sub { defined $at_finish });
+        wait_until('finish', sub { defined $at_finish }, $PATIENCE);
         is $at_finish, $MESSAGES, $end;
     }
 };

@@ -161,7 +161,14 @@ my %arrival = (
         $s->{peer}->write(join '', $s->{octets}, $good, frame_of('ping:after', $s->{role}), "\xff" x 200, $good);
     },
     with_eof => sub { $_[0]{peer}->write($_[0]{octets})->half_close },
-    after_our_close => sub { $_[0]{connection}->close(4000, 'ours'); $_[0]{peer}->write($_[0]{octets}) },
+    after_our_close => sub {
+        my ($s) = @_;
+        $s->{connection}->close(4000, 'ours');
+        $s->{peer}->write($s->{octets});
+        # The peer may see our Close, and the end behind it, before the connection has looked at this.
+        $s->{seen}->wait_messages(1);
+        $s->{seen}->wait_parse_error if @{ $s->{row}{errors} };
+    },
 );
 
 # Before the last frame's octets it is known to be good, and with the one that makes it certain, to be wrong.
