@@ -48,7 +48,7 @@ subtest 'what is left is delivered before finish' => sub {
         my ($connection, $peer, $seen) = busy_connection();
         my $at_finish;
         $connection->on(finish => sub { $at_finish = @$seen; poke() });
-        wait_until('the last bytes to be read', sub { @$seen && !has_unread($connection) });
+        wait_until('the last bytes to be read', sub { @$seen && !has_unread($connection) }, $PATIENCE);
         cmp_ok scalar @$seen, '<', $MESSAGES, 'something is left';
         $end eq 'error' ? $connection->handle->_error(Errno::ECONNRESET()) : $peer->half_close;
         wait_until('finish', sub { defined $at_finish }, $PATIENCE);
