@@ -116,10 +116,9 @@ subtest 'methods called on the class or on nothing' => sub {
     my $class = 'AnyEvent::WebSocket::Connection';
     my %lived;
     warnings_of(sub {
-        for my $method (qw(send close on handle)) {
-            $lived{"$class->$method"}++ if eval { $class->$method('x'); 1 };
-            $lived{$method}++ if eval { $class->can($method)->(); 1 };
-        }
+        # Of readers, Moo's without Class::XSAccessor read undef from nothing.
+        $lived{"$class->$_"}++ for grep { eval { $class->$_('x'); 1 } } qw(send close on handle);
+        $lived{$_}++ for grep { eval { $class->can($_)->(); 1 } } qw(send close on);
     });
     is_deeply \%lived, {}, 'die';
 };
