@@ -52,8 +52,9 @@ subtest 'decoded_body' => sub {
     for my $case (@cases) {
         my ($octets, $characters) = @$case;
         my $message = $class->new(body => $octets);
-        is $message->decoded_body, $characters, unpack('H*', $octets) . ' is decoded, leniently';
-        is $message->decoded_body, $characters, 'again';
+        # One U+FFFD for each octet or for all: that depends on Encode's version.
+        is $message->decoded_body =~ s/\x{fffd}+/\x{fffd}/gr, $characters, unpack('H*', $octets) . ' is decoded, leniently';
+        is $message->decoded_body, $message->decoded_body, 'again';
         is $message->body, $octets, 'and the body is left alone';
         ok !utf8::is_utf8($message->body), 'as is its flag';
     }
