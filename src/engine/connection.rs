@@ -2,6 +2,7 @@
 
 use super::assembler::{Assembler, MessageBuffer};
 use super::close_code::CloseCode;
+use super::deflate::Deflate;
 use super::error::{ProtocolError, UsageError};
 use super::event::{CloseFrame, ControlPayload, Event, Payload};
 use super::frame::{FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, encode_frame, encode_header};
@@ -11,6 +12,8 @@ use super::state::State;
 use super::trace::Trace;
 use super::traffic::Traffic;
 use bytes::BufMut;
+
+mod compression;
 
 const MAX_OPCODE: u8 = 15;
 const CONTROL_BIT: u8 = 8;
@@ -67,6 +70,7 @@ pub struct Connection<B> {
     received: Traffic,
     sent: Traffic,
     trace: Option<Box<Trace>>,
+    deflate: Option<Box<Deflate>>,
 }
 
 impl<B: MessageBuffer> Connection<B> {
@@ -83,6 +87,7 @@ impl<B: MessageBuffer> Connection<B> {
             received: Traffic::default(),
             sent: Traffic::default(),
             trace: config.trace.then(Box::default),
+            deflate: None,
         }
     }
 
@@ -104,9 +109,10 @@ impl<B: MessageBuffer> Connection<B> {
     }
 
     /// Room for payload to be read straight into, and how many bytes of the frame are missing. `None` if the next byte
-    /// is not a message's payload. What was appended, still masked, is announced by [`Self::payload_appended`].
+    /// is not a message's payload as it stands. What was appended, still masked, is announced by [`Self::payload_appended`].
     pub fn payload_space(&mut self) -> Option<(&mut B, u64)> {
-        let incoming = self.incoming.filter(|i| !i.header.opcode.is_control() && self.state.can_receive())?;
+        let is_for_buffer = self.state.can_receive() && !self.is_inflating();
+        let incoming = self.incoming.filter(|i| !i.header.opcode.is_control() && is_for_buffer)?;
         Some((self.message.buffer_mut(), incoming.remaining()))
     }
 
@@ -133,12 +139,13 @@ impl<B: MessageBuffer> Connection<B> {
     /// Whether `input`, of which [`Self::receive`] has just returned an event, goes on with at least one whole frame.
     pub fn is_frame_complete(&self, input: &[u8]) -> bool {
         self.state.can_receive()
-            && matches!(FrameHeader::parse(input),
+            && matches!(FrameHeader::parse_with(input, self.negotiated_bits()),
                 Ok(Some((header, at))) if header.payload_len <= (input.len() - at) as u64)
     }
 
     /// Appends a frame to `out`, if the connection still sends; says whether it did. A Close frame sent this way begins
-    /// or ends the closing handshake. `mask` is needed if, and only if, the connection masks.
+    /// or ends the closing handshake. `mask` is needed if, and only if, the connection masks. The frame takes no more
+    /// than [`MAX_HEADER_LEN`] and the payload, since compression that does not make it smaller is left out.
     ///
     /// # Errors
     /// [`UsageError`] if no such frame may exist; nothing is appended.
@@ -151,7 +158,10 @@ impl<B: MessageBuffer> Connection<B> {
     ) -> Result<bool, UsageError> {
         let is_admitted = self.admit(opcode, payload)?;
         if is_admitted {
-            encode_frame(opcode, payload, mask, out);
+            match self.compressing(opcode, payload.len()) {
+                Some(deflate) => compression::encode_frame(deflate, opcode, payload, mask, out),
+                None => encode_frame(opcode, payload, mask, out),
+            }
         }
         Ok(is_admitted)
     }
@@ -238,6 +248,7 @@ impl<B: MessageBuffer> Connection<B> {
 
     /// The transport is gone; says whether that is news.
     pub fn transport_closed(&mut self) -> bool {
+        self.deflate = None;
         let is_news = !self.state.is_closed();
         self.state = State::Closed;
         is_news
@@ -312,7 +323,7 @@ impl<B: MessageBuffer> Connection<B> {
     /// Reads a header off the input, together with what an earlier input left of it.
     fn take_header(&mut self, input: &mut &mut [u8]) -> Result<Option<FrameHeader>, ProtocolError> {
         if self.partial_header_len == 0
-            && let Some((header, len)) = FrameHeader::parse(input)?
+            && let Some((header, len)) = FrameHeader::parse_with(input, self.negotiated_bits())?
         {
             take_front(input, len);
             return Ok(Some(header));
@@ -320,7 +331,8 @@ impl<B: MessageBuffer> Connection<B> {
         while !input.is_empty() {
             self.partial_header[self.partial_header_len] = take_front(input, 1)[0];
             self.partial_header_len += 1;
-            if let Some((header, _)) = FrameHeader::parse(&self.partial_header[..self.partial_header_len])? {
+            let partial_header = &self.partial_header[..self.partial_header_len];
+            if let Some((header, _)) = FrameHeader::parse_with(partial_header, self.negotiated_bits())? {
                 self.partial_header_len = 0;
                 return Ok(Some(header));
             }
@@ -336,6 +348,9 @@ impl<B: MessageBuffer> Connection<B> {
         }
         if !header.opcode.is_control() {
             self.message.begin_frame(&header)?;
+            if let Some(deflate) = &mut self.deflate {
+                deflate.begin_frame(header.opcode, header.is_compressed);
+            }
         }
         self.received.count_frame(header.opcode as u8, header.payload_len);
         let incoming = Incoming { header, received: 0 };
@@ -374,6 +389,9 @@ impl<B: MessageBuffer> Connection<B> {
     ) -> Result<Option<Event<'a, B>>, ProtocolError> {
         let octets = self.take_payload(incoming, input);
         let ends = self.advance(incoming, octets.len());
+        if self.is_inflating() {
+            return self.inflate(octets, ends && incoming.header.fin);
+        }
         let is_alone = incoming.header.opcode != Opcode::Continuation && incoming.received == 0;
         if ends && incoming.header.fin && is_alone {
             let opcode = self.message.finish_unbuffered(octets)?;

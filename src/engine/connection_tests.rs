@@ -1,6 +1,9 @@
 use super::*;
 use bytes::BytesMut;
 
+#[path = "connection/compression_tests.rs"]
+mod compression;
+
 const KEY: MaskKey = [0x37, 0xfa, 0x21, 0x3d];
 
 const LENIENT: Config =
@@ -51,10 +54,10 @@ fn feed(connection: &mut Connection<BytesMut>, mut bytes: Vec<u8>, events: &mut 
 
 /// Runs a byte stream in pieces of every size, in a fresh connection each time; all must agree.
 fn run(config: Config, wire: &[u8]) -> Vec<Seen> {
-    run_on(|| Connection::new(config), wire)
+    run_each(|| Connection::new(config), wire)
 }
 
-fn run_on(connection: impl Fn() -> Connection<BytesMut>, wire: &[u8]) -> Vec<Seen> {
+fn run_each(connection: impl Fn() -> Connection<BytesMut>, wire: &[u8]) -> Vec<Seen> {
     let in_pieces_of = |size: usize| {
         let mut events = Vec::new();
         let mut connection = connection();
@@ -140,7 +143,7 @@ fn the_frames_of_a_message_count_together_and_control_frames_do_not() {
             connection.set_max_message_size(Some(4));
             connection
         };
-        run_on(limited, wire)
+        run_each(limited, wire)
     };
     let fits = [frame(0x01, b"ab"), frame(0x89, b"a ping"), frame(0x80, b"cd")].concat();
     let events = [Seen::Ping(b"a ping".into()), text("abcd")];

@@ -56,6 +56,20 @@ pub enum ProtocolError {
         /// The limit, bytes.
         limit: u64,
     },
+    /// RFC 7692, 6: RSV1 marks the first frame of a compressed message, and no other.
+    #[error("Protocol error: RSV1, which marks a compressed message, is set on another frame than its first")]
+    MisplacedRsv1,
+    /// RFC 7692, 7.2.2: what was received cannot be inflated.
+    #[error("Invalid data in a compressed message")]
+    CorruptDeflate,
+    /// A compressed message inflates to more than its frames could have brought uncompressed.
+    #[error(
+        "Payload is too big. The compressed message inflates to more than {limit} bytes, max_payload_size for each frame"
+    )]
+    InflatedTooBig {
+        /// The limit, bytes.
+        limit: u64,
+    },
     /// A message has more non-final frames than `max_fragments` allows.
     #[error("Too many fragments. max_fragments is {limit}")]
     TooManyFragments {
@@ -82,10 +96,9 @@ impl ProtocolError {
     /// The code of the Close frame that answers this error: the one place where it is decided.
     pub const fn close_code(self) -> CloseCode {
         match self {
-            Self::InvalidUtf8 | Self::InvalidCloseReason => CloseCode::INVALID_PAYLOAD,
-            Self::PayloadTooBig { .. } | Self::TooManyFragments { .. } | Self::MessageTooBig { .. } => {
-                CloseCode::TOO_BIG
-            }
+            Self::InvalidUtf8 | Self::InvalidCloseReason | Self::CorruptDeflate => CloseCode::INVALID_PAYLOAD,
+            Self::PayloadTooBig { .. } | Self::InflatedTooBig { .. } => CloseCode::TOO_BIG,
+            Self::TooManyFragments { .. } | Self::MessageTooBig { .. } => CloseCode::TOO_BIG,
             Self::TooManyControls { .. } => CloseCode::POLICY_VIOLATION,
             _ => CloseCode::PROTOCOL_ERROR,
         }

@@ -12,6 +12,8 @@ pub const MAX_CONTROL_PAYLOAD: usize = 125;
 
 const FIN: u8 = 0x80;
 const RSV: u8 = 0x70;
+/// Marks a compressed message (RFC 7692, 6); also in the opcode of a frame that is to be sent.
+pub(super) const RSV1: u8 = 0x40;
 const OPCODE: u8 = 0x0f;
 const MASKED: u8 = 0x80;
 const LEN: u8 = 0x7f;
@@ -27,6 +29,8 @@ pub struct FrameHeader {
     pub fin: bool,
     /// What the payload is.
     pub opcode: Opcode,
+    /// The first frame of a compressed message.
+    pub is_compressed: bool,
     /// Present if the payload is masked.
     pub mask: Option<MaskKey>,
     /// Payload length, bytes; a claim until that much has arrived.
@@ -39,12 +43,21 @@ impl FrameHeader {
     /// # Errors
     /// A [`ProtocolError`] if no valid header starts like this, as soon as that is certain.
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
+        Self::parse_with(bytes, 0)
+    }
+
+    /// As [`Self::parse`], but some of the reserved bits have a meaning.
+    pub(super) fn parse_with(bytes: &[u8], negotiated: u8) -> Result<Option<(Self, usize)>, ProtocolError> {
         let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
-        if first & RSV != 0 {
+        if first & RSV & !negotiated != 0 {
             return Err(ProtocolError::ReservedBits);
         }
         let fin = first & FIN != 0;
         let opcode = Opcode::try_from(first & OPCODE)?;
+        let is_compressed = first & RSV1 != 0;
+        if is_compressed && !matches!(opcode, Opcode::Text | Opcode::Binary) {
+            return Err(ProtocolError::MisplacedRsv1);
+        }
         check_control(opcode, fin, second & LEN)?;
         let Some((payload_len, rest)) = parse_length(second & LEN, rest)? else { return Ok(None) };
         let (mask, rest) = match (second & MASKED != 0, rest.split_first_chunk::<4>()) {
@@ -52,14 +65,14 @@ impl FrameHeader {
             (true, Some((key, rest))) => (Some(*key), rest),
             (true, None) => return Ok(None),
         };
-        Ok(Some((Self { fin, opcode, mask, payload_len }, bytes.len() - rest.len())))
+        Ok(Some((Self { fin, opcode, is_compressed, mask, payload_len }, bytes.len() - rest.len())))
     }
 }
 
-/// Appends a final frame's header to `out`, the length in its shortest form.
+/// Appends a final frame's header to `out`, the length in its shortest form. The opcode may have [`RSV1`] added.
 pub(super) fn encode_header(opcode: u8, payload_len: u64, mask: Option<MaskKey>, out: &mut impl BufMut) {
     let masked = if mask.is_some() { MASKED } else { 0 };
-    out.put_u8(FIN | opcode & OPCODE);
+    out.put_u8(FIN | opcode & (RSV1 | OPCODE));
     match payload_len {
         0..126 => out.put_u8(masked | payload_len as u8),
         126..=0xffff => {
@@ -109,7 +122,7 @@ fn parse_length(short_len: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, Prot
 }
 
 /// Appends a whole, final frame to `out`; with a `mask`, copying and masking in one pass. Of `opcode` the lower four bits
-/// count; it is a number, because what is sent is the caller's affair.
+/// count, and the one for RSV1; it is a number, because what is sent is the caller's affair.
 pub fn encode_frame(opcode: u8, payload: &[u8], mask: Option<MaskKey>, out: &mut impl BufMut) {
     encode_header(opcode, payload.len() as u64, mask, out);
     let Some(key) = mask else { return out.put_slice(payload) };
@@ -129,7 +142,7 @@ mod tests {
     const KEY: MaskKey = [1, 2, 3, 4];
 
     fn header(payload_len: u64, mask: Option<MaskKey>) -> FrameHeader {
-        FrameHeader { fin: true, opcode: Opcode::Binary, mask, payload_len }
+        FrameHeader { fin: true, opcode: Opcode::Binary, is_compressed: false, mask, payload_len }
     }
 
     #[test]
@@ -150,8 +163,9 @@ mod tests {
 
     #[test]
     fn violations_are_seen_as_soon_as_they_are_certain() {
-        let vectors: [(&[u8], ProtocolError); 10] = [
+        let vectors: [(&[u8], ProtocolError); 11] = [
             (b"\xc1\x00", ProtocolError::ReservedBits),
+            (b"\xc9\x00", ProtocolError::ReservedBits),
             (b"\xa1\x00", ProtocolError::ReservedBits),
             (b"\x91\x00", ProtocolError::ReservedBits),
             (b"\x83\x00", ProtocolError::ReservedOpcode(3)),

@@ -1,0 +1,81 @@
+//! The connection's side of permessage-deflate: what is compressed, and where inflated octets go.
+
+use super::Connection;
+use crate::engine::assembler::MessageBuffer;
+use crate::engine::deflate::{Deflate, DeflateConfig, DeflatePool};
+use crate::engine::error::ProtocolError;
+use crate::engine::event::Event;
+use crate::engine::frame::{self, RSV1};
+use crate::engine::mask::MaskKey;
+use bytes::BufMut;
+use std::rc::Rc;
+
+impl<B: MessageBuffer> Connection<B> {
+    /// Has messages compressed from now on, and takes compressed ones, as the handshake has agreed on. Says `false`, and
+    /// does nothing, if a message has gone either way already.
+    pub fn enable_deflate(&mut self, config: DeflateConfig, pool: &Rc<DeflatePool>) -> bool {
+        let is_unused = self.received.messages() + self.sent.messages() == 0;
+        if is_unused {
+            self.deflate = Some(Box::new(Deflate::new(config, Rc::clone(pool))));
+        }
+        is_unused
+    }
+
+    /// Whether [`Self::send`] would try to compress such a frame, for which [`Self::send_header`] is not to be used.
+    pub fn compresses(&self, opcode: u8, payload_len: usize) -> bool {
+        self.deflate.as_ref().is_some_and(|deflate| deflate.is_for(opcode, payload_len))
+    }
+
+    /// Whether memory is kept for a window of what was sent, of which [`Self::forget_idle_window`] frees it.
+    pub fn has_window(&self) -> bool {
+        self.deflate.as_ref().is_some_and(|deflate| deflate.has_window())
+    }
+
+    /// Drops the window of what was sent, if nothing was since the last call; says whether there still is one. The
+    /// messages that follow are compressed no worse than the first ones.
+    pub fn forget_idle_window(&mut self) -> bool {
+        self.deflate.as_mut().is_some_and(|deflate| deflate.forget_idle_window())
+    }
+
+    /// The reserved bits that mean something.
+    pub(super) fn negotiated_bits(&self) -> u8 {
+        if self.deflate.is_some() { RSV1 } else { 0 }
+    }
+
+    /// What compresses such a frame, if it is to be compressed.
+    pub(super) fn compressing(&mut self, opcode: u8, payload_len: usize) -> Option<&mut Deflate> {
+        self.deflate.as_deref_mut().filter(|deflate| deflate.is_for(opcode, payload_len))
+    }
+
+    /// Whether the message that is being received is compressed.
+    pub(super) fn is_inflating(&self) -> bool {
+        self.deflate.as_ref().is_some_and(|deflate| deflate.is_inflating())
+    }
+
+    /// Takes unmasked payload of a compressed message.
+    pub(super) fn inflate<'a>(
+        &mut self,
+        octets: &[u8],
+        ends_message: bool,
+    ) -> Result<Option<Event<'a, B>>, ProtocolError> {
+        let Self { deflate, message, config, .. } = self;
+        if let Some(deflate) = deflate {
+            deflate.inflate(octets, ends_message, config.max_payload_size, |piece| message.append(piece))?;
+        }
+        if ends_message { self.finish_message() } else { Ok(None) }
+    }
+}
+
+/// Appends a whole frame, compressed if that makes it smaller.
+pub(super) fn encode_frame(
+    deflate: &mut Deflate,
+    opcode: u8,
+    payload: &[u8],
+    mask: Option<MaskKey>,
+    out: &mut impl BufMut,
+) {
+    deflate.compress(payload, |compressed| match compressed {
+        Some(compressed) => frame::encode_frame(opcode | RSV1, compressed, mask, out),
+        None => frame::encode_frame(opcode, payload, mask, out),
+    });
+}
