@@ -30,6 +30,8 @@ pub mod shim {
     pub const READ_NATIVELY: &CStr = c"AnyEvent::WebSocket::Connection::_read_natively";
     /// `(connection)`: a dispatch with more than one frame is over.
     pub const FORGET_RECURSION: &CStr = c"AnyEvent::WebSocket::Connection::_forget_recursion";
+    /// `(connection)`: memory is kept for what was sent.
+    pub const EXPECT_IDLENESS: &CStr = c"AnyEvent::WebSocket::Connection::_expect_idleness";
     /// `(connection)`: a dispatch has left something to the loop's next turn; the timer against recursion goes on with it.
     pub const GO_ON_LATER: &CStr = c"AnyEvent::WebSocket::Connection::_expect_recursion";
     /// `(connection, error or undef)`: the transport is gone.

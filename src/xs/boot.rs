@@ -10,7 +10,7 @@ use super::receive;
 use super::send;
 use super::sv;
 use super::tls;
-use crate::engine::{CloseCode, Config, Opcode};
+use crate::engine::{CloseCode, Config, DeflateConfig, Opcode};
 use libperl_rs::{CV, SV, thx, xs_boot};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
@@ -19,7 +19,8 @@ use std::slice;
 use super::ffi::{
     ws_xs_answer_ping as _answer_ping, ws_xs_attach as _attach, ws_xs_broadcast as _broadcast,
     ws_xs_can_close as _can_close, ws_xs_close as _close, ws_xs_deliver_rest as _deliver_rest,
-    ws_xs_dispatch as _dispatch, ws_xs_flush as _flush, ws_xs_hold as _hold, ws_xs_is_untouched as _is_untouched,
+    ws_xs_dispatch as _dispatch, ws_xs_enable_deflate as _enable_deflate, ws_xs_flush as _flush,
+    ws_xs_forget_idle_window as _forget_idle_window, ws_xs_hold as _hold, ws_xs_is_untouched as _is_untouched,
     ws_xs_library_version as library_version, ws_xs_resume as _resume, ws_xs_send as send,
     ws_xs_send_frame as _send_frame, ws_xs_set_limits as _set_limits, ws_xs_start as _start, ws_xs_state as state,
     ws_xs_take_read_buffer as _take_read_buffer, ws_xs_traffic as _traffic,
@@ -31,7 +32,7 @@ xs_boot! {
     package = "AnyEvent::WebSocket::Native";
     subs = [library_version];
     package = "AnyEvent::WebSocket::Connection";
-    subs = [send, state, _answer_ping, _attach, _broadcast, _can_close, _close, _deliver_rest, _dispatch, _flush, _hold, _is_untouched, _resume, _send_frame, _set_limits, _start, _take_read_buffer, _traffic, _transport_closed, _use_tls, _watch_backlog];
+    subs = [send, state, _answer_ping, _attach, _broadcast, _can_close, _close, _deliver_rest, _dispatch, _enable_deflate, _flush, _forget_idle_window, _hold, _is_untouched, _resume, _send_frame, _set_limits, _start, _take_read_buffer, _traffic, _transport_closed, _use_tls, _watch_backlog];
 }
 
 /// What XSLoader calls. `xs_boot!` neither checks the perl nor keeps its stack: the C half does, around it.
@@ -298,6 +299,32 @@ entries! {
             // SAFETY: the shim asks the dynamic linker for them, by name, where Net::SSLeay has them from.
             unsafe { tls::use_functions(addresses) };
         }
+    };
+    /// `_enable_deflate($connection, $window_bits, $no_context_takeover, $peer_window_bits, $peer_no_context_takeover,
+    /// $level, $mem_level, $threshold)`: says `false` if a message has gone either way already.
+    ws_rust_enable_deflate = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        let small = |index| call.integer(index).and_then(|n| u8::try_from(n).ok()).unwrap_or_default();
+        let config = DeflateConfig {
+            window_bits: small(1),
+            no_context_takeover: call.is_true(2),
+            peer_window_bits: small(3),
+            peer_no_context_takeover: call.is_true(4),
+            level: small(5),
+            mem_level: small(6),
+            threshold: call.integer(7).and_then(|n| usize::try_from(n).ok()).unwrap_or_default(),
+        };
+        let connection = &mut *shared.borrow_mut();
+        let is_enabled = connection.engine.enable_deflate(config, &connection.messages.deflate);
+        after.returning(call.boolean(is_enabled));
+    };
+    /// `_forget_idle_window($connection)`: drops the window of what was sent, if nothing was since the last call; says
+    /// whether there still is one.
+    ws_rust_forget_idle_window = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        let connection = &mut *shared.borrow_mut();
+        connection.expects_idleness = connection.engine.forget_idle_window();
+        after.returning(call.boolean(connection.expects_idleness));
     };
     /// `library_version()`.
     ws_rust_library_version = |call, after| {

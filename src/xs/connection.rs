@@ -68,6 +68,8 @@ pub struct Connection {
     /// What to answer the last ping with, once the peer has read more of what was sent to it.
     pub pending_pong: Option<Box<ControlPayload>>,
     pub control_rate: Option<Box<ControlRate>>,
+    /// A timer looks whether the window of what was sent is still used.
+    pub expects_idleness: bool,
     /// The peer's violation, to be answered at the end of this dispatch.
     pub failure: Option<ProtocolError>,
 }
@@ -151,6 +153,7 @@ impl Connection {
             jobs: VecDeque::new(),
             pending_pong: None,
             control_rate: None,
+            expects_idleness: false,
             failure: None,
         }
     }

@@ -383,7 +383,7 @@ impl super::message::Messages {
                 Job::Message(self.message(opcode as u8, octets))
             }
             Ok(Event::Message { opcode, payload: Payload::Owned(buffer) }) => {
-                Job::Message(self.message_with_body(opcode as u8, buffer.into_sv(self.perl)))
+                Job::Message(self.message_of_buffer(opcode as u8, buffer))
             }
             Ok(Event::Ping(payload)) => Job::Ping(payload),
             Ok(Event::Pong(payload)) => Job::TellPong(payload),

@@ -260,6 +260,8 @@ TRAMPOLINE(close)
 TRAMPOLINE(transport_closed)
 TRAMPOLINE(answer_ping)
 TRAMPOLINE(use_tls)
+TRAMPOLINE(enable_deflate)
+TRAMPOLINE(forget_idle_window)
 TRAMPOLINE(library_version)
 TRAMPOLINE(hook)
 

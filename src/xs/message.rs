@@ -4,9 +4,10 @@ use super::buffer::{PerlBuffer, SpareBuffers};
 use super::ffi::{self, Perl};
 use super::keys::{Key, KeyTable};
 use super::sv;
-use crate::engine::MessageBuffer;
+use crate::engine::{DeflatePool, MessageBuffer};
 use libperl_rs::{CV, HV, SV, SVf_IOK, SVf_IsCOW, SVf_POK, SVp_IOK, SVp_POK, svtype, thx, xpv, xpvhv};
 use std::cell::Cell;
+use std::rc::Rc;
 
 const CLASS: &[u8] = b"AnyEvent::WebSocket::Message";
 /// Of a message whose body has more memory than this, bytes, only that memory is kept.
@@ -26,6 +27,8 @@ pub struct Messages {
     pub error: *mut SV,
     /// The read buffer of all connections, while no dispatch has it.
     pub scratch: Cell<Option<Vec<u8>>>,
+    /// What compresses and inflates messages, while no connection has it.
+    pub deflate: Rc<DeflatePool>,
     class: *mut HV,
     pub spares: SpareBuffers,
     /// A reference to a message that nobody else has.
@@ -52,6 +55,7 @@ impl Messages {
             dispatch_loop,
             error: sv::new_string(perl, b""),
             scratch: Cell::new(None),
+            deflate: Rc::default(),
             class,
             spares: SpareBuffers::default(),
             spare: Cell::new(None),
@@ -81,8 +85,16 @@ impl Messages {
         spare
     }
 
+    /// A reference to a message that was put together.
+    pub fn message_of_buffer(&self, opcode: u8, mut buffer: PerlBuffer) -> *mut SV {
+        if buffer.len() <= MAX_SPARE_BODY {
+            return self.message(opcode, buffer.as_mut_slice());
+        }
+        self.message_with_body(opcode, buffer.into_sv(self.perl))
+    }
+
     /// A reference to a message; the body's reference count is handed over.
-    pub fn message_with_body(&self, opcode: u8, body: *mut SV) -> *mut SV {
+    fn message_with_body(&self, opcode: u8, body: *mut SV) -> *mut SV {
         // SAFETY: a new hash, its slots, and a reference that is its only owner.
         unsafe {
             let hv = thx::Perl_newHV(self.perl);

@@ -10,6 +10,16 @@ my $backend = AnyEvent::WebSocket::Native::load_class('Connection', __FILE__);
 
 sub backend { $backend }
 
+# The original would pass over what it does not know.
+if($backend eq 'pp')
+{
+  no strict 'refs';
+  *enable_deflate = sub {
+    require Carp;
+    Carp::croak('compression takes the native AnyEvent::WebSocket::Connection, and ANYEVENT_WEBSOCKET_PP is set');
+  };
+}
+
 1;
 
 __END__

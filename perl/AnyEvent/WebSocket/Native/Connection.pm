@@ -45,6 +45,7 @@ has subprotocol => ( is => 'ro' );
 has [qw( max_payload_size max_fragments )] => ( is => 'ro' );
 has [qw( max_message_size max_control_rate )] => ( is => 'rw' );
 has close_timeout => ( is => 'rw', lazy => 1, default => sub { 30 } );
+has deflate => ( is => 'ro' );
 has [qw( close_code close_reason close_error )] => ( is => 'rw' );
 
 # Their defaults take no memory in each connection.
@@ -130,6 +131,7 @@ sub BUILD
   {
     $TAKES_EFFECT{$name}->($self) if $self->{$name};
   }
+  $self->enable_deflate($self->{deflate}) if $self->{deflate};
   $handle->on_error($hook);
   $handle->on_eof($hook);
   if(_is_untouched($self))
@@ -140,6 +142,19 @@ sub BUILD
   }
   $handle->on_read($hook);
   $self->{_starter} = _soon($hook);
+}
+
+sub enable_deflate
+{
+  my($self, $parameters) = @_;
+  Carp::croak('compression takes what accept or confirm of AnyEvent::WebSocket::Deflate returned')
+    unless Scalar::Util::blessed $parameters && $parameters->isa('AnyEvent::WebSocket::Deflate::Parameters');
+  my @numbers = @$parameters{qw(
+    window_bits no_context_takeover peer_window_bits peer_no_context_takeover level mem_level threshold
+  )};
+  _enable_deflate($self, @numbers) or Carp::croak('enable_deflate: messages have been sent or received already');
+  $self->{deflate} = $parameters;
+  return $self;
 }
 
 # The program registers its callbacks before control is back in the event loop. On most loops a timer without delay that
@@ -353,7 +368,7 @@ sub _finish_now
   my($self, $message) = @_;
   _deliver_rest($self);
   _transport_closed($self) or return;
-  delete @$self{qw( _close_timer _drain_watcher _drain_wait )};
+  delete @$self{qw( _close_timer _drain_watcher _drain_wait _idle_timer )};
   $self->_stop_keepalive;
   $self->handle->push_shutdown;
   $self->close_error($message) if defined $message;
@@ -386,6 +401,17 @@ sub _expect_drain
   Scalar::Util::weaken $self;
   $self->{_drain_watcher} = AE::io $fh, 1, sub {
     delete $self->{_drain_watcher} if $self && !_answer_ping($self);
+  };
+}
+
+# Memory for what was sent, which later messages may refer to, is freed when there are none for a while.
+sub _expect_idleness
+{
+  my($self) = @_;
+  my $seconds = $self->deflate->{idle_timeout} or return;
+  Scalar::Util::weaken $self;
+  $self->{_idle_timer} = AE::timer $seconds, $seconds, sub {
+    delete $self->{_idle_timer} if $self && !_forget_idle_window($self);
   };
 }
 

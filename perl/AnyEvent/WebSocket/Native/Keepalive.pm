@@ -56,18 +56,18 @@ sub _keep_alive
 sub _stop_keepalive
 {
   my($self) = @_;
-  delete @$self{qw( _keepalive _pong_timer _idle_timer )};
+  delete @$self{qw( _keepalive _pong_timer _silence_timer )};
 }
 
 # One timer, which looks when something was read last; the handle's own rtimeout is the program's.
 sub _start_idle_timer
 {
   my($self, $after) = @_;
-  delete $self->{_idle_timer};
+  delete $self->{_silence_timer};
   my $timeout = $self->idle_timeout;
   return unless $timeout && $self->state eq 'open';
   Scalar::Util::weaken $self;
-  $self->{_idle_timer} = AE::timer defined $after ? $after : $timeout, 0, sub {
+  $self->{_silence_timer} = AE::timer defined $after ? $after : $timeout, 0, sub {
     my $left = $self ? ($self->handle->{_ractivity} || 0) + $timeout - AE::now : return;
     return $self->_start_idle_timer($left) if $left > 0;
     $self->_give_up(Errno::ETIMEDOUT, "the peer sent nothing within $timeout seconds");

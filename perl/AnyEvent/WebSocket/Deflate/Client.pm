@@ -1,0 +1,72 @@
+package AnyEvent::WebSocket::Deflate::Client;
+
+use strict;
+use warnings;
+use AE ();
+use AnyEvent::WebSocket::Deflate ();
+use Moo;
+use Protocol::WebSocket::Handshake::Client ();
+
+our $VERSION = '1.000';
+
+extends 'AnyEvent::WebSocket::Client';
+
+has deflate => ( is => 'ro', default => sub { {} } );
+
+# Where the handshake goes that a connect, further up, is about to make.
+our $place;
+
+sub BUILD
+{
+  my($self) = @_;
+  AnyEvent::WebSocket::Deflate::check(%{ $self->deflate });
+}
+
+around http_headers => sub {
+  my($original, $self) = @_;
+  my $headers = $self->$original;
+  return $headers unless AnyEvent::WebSocket::Deflate::available();
+  my $offer = AnyEvent::WebSocket::Deflate::offer(%{ $self->deflate });
+  return [@{ $headers || [] }, 'Sec-WebSocket-Extensions' => $offer];
+};
+
+around connect => sub {
+  my($original, $self, @arguments) = @_;
+  my $handshake;
+  local $place = \$handshake;
+  my $connected = $self->$original(@arguments);
+  return $connected unless AnyEvent::WebSocket::Deflate::available();
+  my $done = AE::cv;
+  $connected->cb(sub {
+    my $connection = eval { $self->_compressing($_[0]->recv, $handshake) };
+    return $done->send($connection) if $connection;
+    # It gets the place where it is looked at.
+    (my $error = $@) =~ s/ at \S+ line [0-9]+\.?\n\z//;
+    $done->croak($error);
+  });
+  return $done;
+};
+
+# The parent class shows nobody the server's answer, and makes its handshake as soon as there is a socket.
+around _make_tcp_connection => sub {
+  my($original, $self, $scheme, $host, $port, $connected, @more) = @_;
+  my $here = $place;
+  my $new = Protocol::WebSocket::Handshake::Client->can('new');
+  my $noting = sub {
+    no warnings 'redefine';
+    local *Protocol::WebSocket::Handshake::Client::new = sub { $$here = &$new };
+    $connected->(@_);
+  };
+  return $self->$original($scheme, $host, $port, $noting, @more);
+};
+
+sub _compressing
+{
+  my($self, $connection, $handshake) = @_;
+  my $answer = $handshake->res->field('Sec-WebSocket-Extensions');
+  my $parameters = AnyEvent::WebSocket::Deflate::confirm($answer, %{ $self->deflate });
+  $connection->enable_deflate($parameters) if $parameters;
+  return $connection;
+}
+
+1;
