@@ -149,6 +149,7 @@ impl<B: MessageBuffer> Connection<B> {
     ///
     /// # Errors
     /// [`UsageError`] if no such frame may exist; nothing is appended.
+    #[inline]
     pub fn send(
         &mut self,
         opcode: u8,

@@ -53,6 +53,7 @@ impl<B: MessageBuffer> Connection<B> {
     }
 
     /// Takes unmasked payload of a compressed message.
+    #[cold]
     pub(super) fn inflate<'a>(
         &mut self,
         octets: &[u8],
@@ -67,6 +68,7 @@ impl<B: MessageBuffer> Connection<B> {
 }
 
 /// Appends a whole frame, compressed if that makes it smaller.
+#[cold]
 pub(super) fn encode_frame(
     deflate: &mut Deflate,
     opcode: u8,
