@@ -152,6 +152,11 @@ If true, enforces three rules that peers are known to break: text is UTF-8 (else
 false) refuses frames that are not masked, and a client those that are (Close 1002). Default 0, or 1 if the environment
 variable C<ANYEVENT_WEBSOCKET_STRICT> is true. All other rules of RFC 6455 are always enforced.
 
+=head2 deflate
+
+What C<accept> or C<confirm> of L<AnyEvent::WebSocket::Deflate> returned: messages are compressed as the handshake has
+agreed on. Default undef: they are not. See also L</enable_deflate>.
+
 =head2 close_code
 
 The code of the peer's Close frame; 1005 if it held none (RFC 6455, 7.1.5); undef as long as there was no such frame.
@@ -217,6 +222,14 @@ under way still arrive. Returns the connection. Only the first call does anythin
 
 The code is a number from 1000 to 4999. Without one the Close frame is empty, which the peer sees as 1005; see
 L</$DEFAULT_CLOSE_CODE>. The reason is a character string; what does not fit into 123 bytes of UTF-8 is cut off.
+
+=head2 enable_deflate
+
+  $connection->enable_deflate($parameters);
+
+As the attribute L</deflate>, for a connection that somebody else has constructed. It has to be called before control is
+back in the event loop, which may bring compressed messages; once a message was sent or received, it is an exception at
+the caller's line. Returns the connection.
 
 =head2 latency
 

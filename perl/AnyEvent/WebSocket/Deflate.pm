@@ -203,3 +203,167 @@ sub _parameters
 }
 
 1;
+
+__END__
+
+=encoding utf-8
+
+=head1 NAME
+
+AnyEvent::WebSocket::Deflate - compressed WebSocket messages (permessage-deflate, RFC 7692)
+
+=head1 SYNOPSIS
+
+  use AnyEvent::WebSocket::Deflate;
+
+  # A server, which got the header $offer in a request:
+  my($header, $parameters) = AnyEvent::WebSocket::Deflate::accept($offer);
+  # ... answers with 'Sec-WebSocket-Extensions: ' . $header, if that is defined, and then:
+  my $connection = AnyEvent::WebSocket::Connection->new(handle => $handle, deflate => $parameters);
+
+  # A client:
+  use AnyEvent::WebSocket::Deflate::Client;
+  my $connection = AnyEvent::WebSocket::Deflate::Client->new->connect('ws://localhost:5000/feed')->recv;
+
+=head1 DESCRIPTION
+
+Text of a kilobyte, such as JSON, is compressed to a fifth, for some ten microseconds of CPU time at either end. Both ends
+have to agree on it in the opening handshake, by the header C<Sec-WebSocket-Extensions>; the functions here write and
+read its values. What they return is given to the connection, and is all it takes: messages of at least
+L</threshold> bytes then go out compressed, if that makes them smaller, and compressed ones come in. Programs see no
+difference.
+
+Nothing is exported.
+
+=head2 A server made with AnyEvent::WebSocket::Server
+
+Its handshake callback returns the answer, and whatever the program wants to have back together with the connection:
+
+  my $server = AnyEvent::WebSocket::Server->new(handshake => sub {
+    my($request, $response) = @_;
+    my($header, $parameters) = AnyEvent::WebSocket::Deflate::accept(
+      $request->fields->{'sec-websocket-extensions'}
+    );
+    return $response unless $parameters;
+    my $text = $response->to_string;
+    $text =~ s/\x0d\x0a\z/Sec-WebSocket-Extensions: $header\x0d\x0a\x0d\x0a/;
+    return ($text, $parameters);
+  });
+
+  $server->establish($fh)->cb(sub {
+    my($connection, $parameters) = $_[0]->recv;
+    $connection->enable_deflate($parameters) if $parameters;
+    ...
+  });
+
+=head2 A server with a handshake of its own
+
+As above, with C<< $handshake->req >> and C<< $handshake->res >> of a L<Protocol::WebSocket::Handshake::Server>, and
+C<deflate> among what the connection is constructed with. Where a request has that header more than once, its values are
+to be joined with a comma.
+
+=head2 A client
+
+L<AnyEvent::WebSocket::Client> asks for what it is given as C<http_headers>, but keeps the server's answer to itself.
+L<AnyEvent::WebSocket::Deflate::Client> is that class, and takes care of both. With a handshake of its own a program sends
+what L</offer> returns, and gives L</confirm> the answer.
+
+=head1 FUNCTIONS
+
+All but L</available> take options, by name; see L</OPTIONS>. An option that makes no sense is an exception at the
+caller's line.
+
+=head2 accept
+
+  my($header, $parameters) = AnyEvent::WebSocket::Deflate::accept($offers, %options);
+
+For a server: takes the value of the request's header, and returns that of the response's, and the parameters for the
+connection. Of several offers it takes the first that it can; one with unknown or invalid parameters it cannot. If there is
+none, which includes a value of undef, it returns nothing.
+
+=head2 available
+
+  if (AnyEvent::WebSocket::Deflate::available()) { ... }
+
+False if C<ANYEVENT_WEBSOCKET_PP> has the original take the connection's place, which cannot do any of this. Then
+C<accept> accepts nothing, and C<offer>, C<confirm> and C<< $connection->enable_deflate >> are exceptions.
+
+=head2 check
+
+  AnyEvent::WebSocket::Deflate::check(%options);
+
+Does nothing but look at the options.
+
+=head2 confirm
+
+  my $parameters = AnyEvent::WebSocket::Deflate::confirm($header, %options);
+
+For a client: takes the value of the response's header and the options that were given to L</offer>, and returns the
+parameters for the connection; or nothing, if the server did not answer the offer, and so declined. An answer to something
+else than was offered is an exception: the connection has to be given up (RFC 7692, 5.1).
+
+=head2 offer
+
+  my $header = AnyEvent::WebSocket::Deflate::offer(%options);
+
+For a client: returns the value of the request's header.
+
+=head1 OPTIONS
+
+Without any, a window is small enough for thousands of connections, and compressing is fast rather than thorough.
+
+=head2 client_max_window_bits, server_max_window_bits
+
+How far back an end may refer in what it has sent, as the base-2 logarithm of bytes: 9 to 15, default 12. The other end may
+want less.
+
+=head2 client_no_context_takeover, server_no_context_takeover
+
+If true, that end compresses each of its messages by itself. It then needs no memory between messages, and what small
+messages have in common is sent each time. Default 0.
+
+=head2 idle_timeout
+
+After so many seconds without a message that was sent, and at most twice as many, the memory for sending is freed; what is
+sent then is compressed as the first message was. 0 keeps it. Default 30.
+
+=head2 level
+
+How hard to try: 1 to 9. 1, the default, takes a quarter of the time of the others, and makes JSON half as large again as
+6 does.
+
+=head2 mem_level
+
+How much memory zlib has for what it is compressing, besides the window: 1 to 9, default 5.
+
+=head2 threshold
+
+Messages of less than so many bytes go out as they are. Default 128.
+
+=head1 MEMORY
+
+While it is in use, a connection has, by default, 170 KiB for sending, of which 128 KiB do not depend on any option, and
+40 KiB for receiving. That for sending is made by the first message that is compressed, and freed as L</idle_timeout>
+says. That for receiving is made by the first compressed message that arrives, and has to be kept as long as the
+connection. With no_context_takeover for an end, all connections share what that takes. A connection for which nothing was
+agreed needs a pointer.
+
+=head1 LIMITS
+
+C<max_payload_size> of L<AnyEvent::WebSocket::Connection> is applied to the frames as they come, and then once more: a
+message may inflate to no more than its frames could have brought uncompressed, which is C<max_payload_size> for each of
+them. So whether a message is taken does not depend on how well it was compressed. Inflating stops at that limit, and the
+peer gets Close 1009. With a C<max_payload_size> of 0 there is no limit, and a kilobyte from the peer may become a
+megabyte.
+
+Data that cannot be inflated is answered with Close 1007; RSV1 where it may not be, with 1002. After a block that says it
+is the last (BFINAL), the peer's window is taken to be empty, as it is in zlib.
+
+Compressing secrets together with what somebody else chooses tells by the length how alike they are. Where that
+matters, don't compress, or use a L</threshold> above the messages in question.
+
+=head1 SEE ALSO
+
+L<AnyEvent::WebSocket::Connection>, L<AnyEvent::WebSocket::Deflate::Client>, RFC 7692
+
+=cut

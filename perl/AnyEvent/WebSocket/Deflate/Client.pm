@@ -70,3 +70,37 @@ sub _compressing
 }
 
 1;
+
+__END__
+
+=encoding utf-8
+
+=head1 NAME
+
+AnyEvent::WebSocket::Deflate::Client - an AnyEvent::WebSocket::Client that offers compression
+
+=head1 SYNOPSIS
+
+  my $client = AnyEvent::WebSocket::Deflate::Client->new(deflate => { threshold => 1024 });
+  my $connection = $client->connect('ws://localhost:5000/feed')->recv;
+  print $connection->deflate ? "compressed\n" : "the server does not compress\n";
+
+=head1 DESCRIPTION
+
+An L<AnyEvent::WebSocket::Client>, of a version that has C<env_proxy>, that offers permessage-deflate to the server, and
+switches it on for the connection if the server accepts. An answer that was not offered is an error of C<connect>, like a
+failed handshake.
+
+Where C<ANYEVENT_WEBSOCKET_PP> has the original take the connection's place, it offers nothing, and is just its parent.
+
+=head1 ATTRIBUTES
+
+=head2 deflate
+
+A reference to a hash of what is in L<AnyEvent::WebSocket::Deflate/OPTIONS>. Default none of it.
+
+=head1 SEE ALSO
+
+L<AnyEvent::WebSocket::Deflate>, L<AnyEvent::WebSocket::Client>
+
+=cut
