@@ -67,9 +67,7 @@ impl<B: MessageBuffer> Assembler<B> {
             (opcode, None) => self.opcode = Some(opcode),
         }
         self.size = self.size.saturating_add(header.payload_len);
-        if self.size > self.max_size {
-            return Err(ProtocolError::MessageTooBig { announced: self.size, limit: self.max_size });
-        }
+        self.check_size(self.size)?;
         if !header.fin {
             self.fragments += 1;
             if self.fragments >= self.max_fragments {
@@ -77,6 +75,17 @@ impl<B: MessageBuffer> Assembler<B> {
             }
         }
         Ok(())
+    }
+
+    fn check_size(&self, size: u64) -> Result<(), ProtocolError> {
+        if size > self.max_size { Err(ProtocolError::MessageTooBig { size, limit: self.max_size }) } else { Ok(()) }
+    }
+
+    /// Takes payload that was compressed.
+    pub(super) fn append_inflated(&mut self, payload: &[u8]) -> Result<(), ProtocolError> {
+        let before = self.buffer.as_mut_slice().len();
+        self.check_size((before + payload.len()) as u64)?;
+        self.append(payload)
     }
 
     /// Takes unmasked payload.

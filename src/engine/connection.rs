@@ -160,7 +160,10 @@ impl<B: MessageBuffer> Connection<B> {
         let is_admitted = self.admit(opcode, payload)?;
         if is_admitted {
             match self.compressing(opcode, payload.len()) {
-                Some(deflate) => compression::encode_frame(deflate, opcode, payload, mask, out),
+                Some(deflate) => {
+                    let saved = compression::encode_frame(deflate, opcode, payload, mask, out);
+                    self.sent.bytes -= saved as u64;
+                }
                 None => encode_frame(opcode, payload, mask, out),
             }
         }

@@ -148,7 +148,7 @@ fn the_frames_of_a_message_count_together_and_control_frames_do_not() {
     let fits = [frame(0x01, b"ab"), frame(0x89, b"a ping"), frame(0x80, b"cd")].concat();
     let events = [Seen::Ping(b"a ping".into()), text("abcd")];
     assert_eq!(run(&[&fits[..], &fits].concat()), [&events[..], &events].concat());
-    let error = Seen::Violation(ProtocolError::MessageTooBig { announced: 5, limit: 4 });
+    let error = Seen::Violation(ProtocolError::MessageTooBig { size: 5, limit: 4 });
     assert_eq!(run(&[frame(0x01, b"ab"), frame(0x80, b"cde")].concat()), std::slice::from_ref(&error));
     assert_eq!(run(&frame(0x82, b"abcde")), [error]);
 }

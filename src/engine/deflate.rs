@@ -178,6 +178,24 @@ pub(super) struct Deflate {
     is_idle: bool,
     inflater: Option<Inflate>,
     incoming: Option<Incoming>,
+    received: Savings,
+    sent: Savings,
+}
+
+/// How much compression has saved in one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Savings {
+    /// Bytes of messages that compression was tried on.
+    pub plain: u64,
+    /// Bytes of payload that they took on the wire.
+    pub wire: u64,
+}
+
+impl Savings {
+    fn count(&mut self, plain: u64, wire: usize) {
+        self.plain += plain;
+        self.wire += wire as u64;
+    }
 }
 
 impl fmt::Debug for Deflate {
@@ -191,7 +209,21 @@ impl fmt::Debug for Deflate {
 
 impl Deflate {
     pub(super) fn new(config: DeflateConfig, pool: Rc<DeflatePool>) -> Self {
-        Self { config, pool, compressor: None, is_idle: false, inflater: None, incoming: None }
+        Self {
+            config,
+            pool,
+            compressor: None,
+            is_idle: false,
+            inflater: None,
+            incoming: None,
+            received: Savings::default(),
+            sent: Savings::default(),
+        }
+    }
+
+    /// Of what was received, and of what was sent.
+    pub(super) fn savings(&self) -> [Savings; 2] {
+        [self.received, self.sent]
     }
 
     /// Whether a payload is worth a try. Nothing but messages is compressed (6.1).
@@ -206,6 +238,7 @@ impl Deflate {
         let mut compressor = self.compressor.take().unwrap_or_else(|| self.pool.compressor(&self.config));
         let mut scratch = self.pool.scratch();
         let len = compressor.compress(payload, &mut scratch);
+        self.sent.count(payload.len() as u64, len.unwrap_or(payload.len()));
         send(len.map(|len| &scratch[..len]));
         self.pool.keep_scratch(scratch);
         self.is_idle = false;
@@ -256,11 +289,13 @@ impl Deflate {
     ) -> Result<(), ProtocolError> {
         let Some(mut incoming) = self.incoming.take() else { return Ok(()) };
         let inflater = self.inflater.take().unwrap_or_else(|| self.new_inflater());
+        let inflated_before = incoming.inflated;
         let limit = max_payload_size.map(|size| size.saturating_mul(incoming.frames));
         let mut inflating = Inflating { inflater, scratch: self.pool.scratch(), limit, incoming: &mut incoming, take };
         let result = inflating.message_part(octets, ends_message);
         let Inflating { inflater, scratch, .. } = inflating;
         self.pool.keep_scratch(scratch);
+        self.received.count(incoming.inflated - inflated_before, octets.len());
         if !ends_message {
             self.incoming = Some(incoming);
         }

@@ -76,11 +76,11 @@ pub enum ProtocolError {
         /// The limit.
         limit: u64,
     },
-    /// The frames of a message announce more payload together than `max_message_size`.
-    #[error("Message is too big. Its frames announce {announced} bytes so far, max_message_size is {limit}")]
+    /// The frames of a message announce more payload together, or inflate to more, than `max_message_size`.
+    #[error("Message is too big. It has {size} bytes so far, max_message_size is {limit}")]
     MessageTooBig {
-        /// Payload lengths in the frame headers, bytes.
-        announced: u64,
+        /// Payload lengths in the frame headers, or of what is inflated, bytes.
+        size: u64,
         /// The limit, bytes.
         limit: u64,
     },

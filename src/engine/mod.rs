@@ -22,7 +22,7 @@ mod utf8;
 pub use assembler::MessageBuffer;
 pub use close_code::CloseCode;
 pub use connection::{Config, Connection};
-pub use deflate::{DeflateConfig, DeflatePool};
+pub use deflate::{DeflateConfig, DeflatePool, Savings};
 pub use error::{ProtocolError, UsageError};
 pub use event::{CloseFrame, ControlPayload, Event, Payload};
 pub use frame::{FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, encode_frame};

@@ -227,13 +227,14 @@ entries! {
         after.returning(sv::new_string(call.perl, shared.borrow().engine.state_name().as_bytes()));
     };
     /// `_traffic($connection)`: a reference to an array of what was received: messages, frames, bytes, pings, pongs; and
-    /// of what was sent, the same.
+    /// of what was sent, the same; with compression, bytes before and after it, of both.
     ws_rust_traffic = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        let traffic = shared.borrow().engine.traffic();
-        let counts = traffic.map(|t| [t.messages(), t.frames, t.bytes, t.pings, t.pongs]);
-        let counts = counts.into_iter().flatten().map(|count| sv::new_number(call.perl, count));
-        after.returning(sv::new_array(call.perl, counts));
+        let engine = &shared.borrow().engine;
+        let counts = engine.traffic().map(|t| [t.messages(), t.frames, t.bytes, t.pings, t.pongs]).concat();
+        let savings = engine.compression().into_iter().flatten().flat_map(|savings| [savings.plain, savings.wire]);
+        let numbers = counts.into_iter().chain(savings).map(|count| sv::new_number(call.perl, count));
+        after.returning(sv::new_array(call.perl, numbers));
     };
     /// `_broadcast(\@connections, $opcode, $octets, $except or undef, $max_backlog or undef)`: returns what is wrong, or a
     /// reference to an array: how many get it, a reference to an array of those whose `send` is to be called, and one of

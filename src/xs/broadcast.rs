@@ -105,7 +105,9 @@ impl<'a> Broadcast<'a> {
 
     /// Writes the frame past the handle's buffer, which gets what the kernel does not take.
     fn write_to(&self, perl: Perl, connection: &mut Connection) -> Result<Written, UsageError> {
-        let is_plain = !connection.engine.is_masked() && !connection.engine.is_traced();
+        let engine = &connection.engine;
+        let is_plain =
+            !engine.is_masked() && !engine.is_traced() && !engine.compresses(self.opcode, self.payload.len());
         let Route::Native { buffer } = connection.route(perl) else { return Ok(Written::NotThisWay) };
         if !is_plain || !connection.handle(perl).is_idle(buffer) || self.sends_its_own_way(perl, connection.object) {
             return Ok(Written::NotThisWay);

@@ -334,7 +334,8 @@ gone.
 
 A hash with the counts C<messages>, C<frames>, C<bytes> (of payload), C<pings> and C<pongs>, each with C<_received> and
 C<_sent> behind it, and with C<seconds_since_read> and C<seconds_since_write>. A frame counts from its header on, a
-message from its first frame.
+message from its first frame, and bytes as they are on the wire. If messages were compressed, C<compression_ratio_received>
+and C<compression_ratio_sent> say how many times longer they are.
 
 =head1 EVENTS
 

@@ -2,7 +2,7 @@
 
 use super::Connection;
 use crate::engine::assembler::MessageBuffer;
-use crate::engine::deflate::{Deflate, DeflateConfig, DeflatePool};
+use crate::engine::deflate::{Deflate, DeflateConfig, DeflatePool, Savings};
 use crate::engine::error::ProtocolError;
 use crate::engine::event::Event;
 use crate::engine::frame::{self, RSV1};
@@ -37,6 +37,11 @@ impl<B: MessageBuffer> Connection<B> {
         self.deflate.as_mut().is_some_and(|deflate| deflate.forget_idle_window())
     }
 
+    /// How much compression has saved: of what was received, and of what was sent; `None` without it.
+    pub fn compression(&self) -> Option<[Savings; 2]> {
+        self.deflate.as_ref().map(|deflate| deflate.savings())
+    }
+
     /// The reserved bits that mean something.
     pub(super) fn negotiated_bits(&self) -> u8 {
         if self.deflate.is_some() { RSV1 } else { 0 }
@@ -61,13 +66,13 @@ impl<B: MessageBuffer> Connection<B> {
     ) -> Result<Option<Event<'a, B>>, ProtocolError> {
         let Self { deflate, message, config, .. } = self;
         if let Some(deflate) = deflate {
-            deflate.inflate(octets, ends_message, config.max_payload_size, |piece| message.append(piece))?;
+            deflate.inflate(octets, ends_message, config.max_payload_size, |piece| message.append_inflated(piece))?;
         }
         if ends_message { self.finish_message() } else { Ok(None) }
     }
 }
 
-/// Appends a whole frame, compressed if that makes it smaller.
+/// Appends a whole frame, compressed if that makes it smaller; returns by how many bytes that is.
 #[cold]
 pub(super) fn encode_frame(
     deflate: &mut Deflate,
@@ -75,9 +80,14 @@ pub(super) fn encode_frame(
     payload: &[u8],
     mask: Option<MaskKey>,
     out: &mut impl BufMut,
-) {
+) -> usize {
+    let mut saved = 0;
     deflate.compress(payload, |compressed| match compressed {
-        Some(compressed) => frame::encode_frame(opcode | RSV1, compressed, mask, out),
+        Some(compressed) => {
+            saved = payload.len() - compressed.len();
+            frame::encode_frame(opcode | RSV1, compressed, mask, out);
+        }
         None => frame::encode_frame(opcode, payload, mask, out),
     });
+    saved
 }

@@ -14,8 +14,14 @@ my @COUNTS = qw( messages frames bytes pings pongs );
 sub stats
 {
   my($self) = @_;
+  my @numbers = @{ $self->_traffic || return };
   my %stats;
-  @stats{ (map { "${_}_received" } @COUNTS), map { "${_}_sent" } @COUNTS } = @{ $self->_traffic || return };
+  for my $direction (qw( received sent )) { $stats{"${_}_$direction"} = shift @numbers for @COUNTS }
+  for my $direction (qw( received sent ))
+  {
+    my($plain, $wire) = splice @numbers, 0, 2;
+    $stats{"compression_ratio_$direction"} = $plain / $wire if $wire;
+  }
   my $handle = $self->handle;
   my($read, $written) = map { $_ ? AE::now - $_ : undef } @$handle{qw( _ractivity _wactivity )};
   return { %stats, seconds_since_read => $read, seconds_since_write => $written };
