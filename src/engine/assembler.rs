@@ -36,6 +36,10 @@ pub(super) struct Assembler<B> {
     /// Payload of this message's frames so far, as they announce it, bytes.
     size: u64,
     max_size: u64,
+    /// Messages that begin now are handed on in parts.
+    streams: bool,
+    /// As is the one that is being received.
+    is_streamed: bool,
     /// `None`: text is taken as it comes.
     validator: Option<Utf8Validator>,
     buffer: B,
@@ -49,6 +53,8 @@ impl<B: MessageBuffer> Assembler<B> {
             max_fragments: config.max_fragments,
             size: 0,
             max_size: u64::MAX,
+            streams: false,
+            is_streamed: false,
             validator: config.strict.then(Utf8Validator::default),
             buffer: B::default(),
         }
@@ -58,17 +64,30 @@ impl<B: MessageBuffer> Assembler<B> {
         self.max_size = limit.unwrap_or(u64::MAX);
     }
 
+    pub(super) fn set_streaming(&mut self, streams: bool) {
+        self.streams = streams;
+    }
+
+    /// Whether the message that is being received is handed on in parts.
+    pub(super) fn is_streamed(&self) -> bool {
+        self.is_streamed
+    }
+
     /// Takes the header of a data frame, and says whether it may stand here.
     pub(super) fn begin_frame(&mut self, header: &FrameHeader) -> Result<(), ProtocolError> {
         match (header.opcode, self.opcode) {
             (Opcode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
             (Opcode::Continuation, Some(_)) => {}
             (_, Some(_)) => return Err(ProtocolError::InterleavedMessage),
-            (opcode, None) => self.opcode = Some(opcode),
+            (opcode, None) => {
+                self.opcode = Some(opcode);
+                self.is_streamed = self.streams;
+            }
         }
         self.size = self.size.saturating_add(header.payload_len);
         self.check_size(self.size)?;
-        if !header.fin {
+        // Of a streamed message nothing piles up.
+        if !header.fin && !self.is_streamed {
             self.fragments += 1;
             if self.fragments >= self.max_fragments {
                 return Err(ProtocolError::TooManyFragments { limit: self.max_fragments });
@@ -124,6 +143,21 @@ impl<B: MessageBuffer> Assembler<B> {
     pub(super) fn finish_unbuffered(&mut self, payload: &[u8]) -> Result<Opcode, ProtocolError> {
         self.validate(payload)?;
         self.finish_checks()
+    }
+
+    /// Checks payload that is handed on as it comes; returns the message's opcode.
+    pub(super) fn pass_on(&mut self, payload: &[u8], is_final: bool) -> Result<Opcode, ProtocolError> {
+        self.validate(payload)?;
+        match self.opcode {
+            Some(opcode) if !is_final => Ok(opcode),
+            _ => self.finish_checks(),
+        }
+    }
+
+    /// Takes out what has been put into the buffer of a streamed message, and checked; returns the message's opcode, too.
+    pub(super) fn take_chunk(&mut self, is_final: bool) -> Result<(Opcode, B), ProtocolError> {
+        let opcode = self.pass_on(&[], is_final)?;
+        Ok((opcode, std::mem::take(&mut self.buffer)))
     }
 
     fn finish_checks(&mut self) -> Result<Opcode, ProtocolError> {

@@ -1,22 +1,18 @@
 //! A whole connection: feed it the bytes that arrive, get events; give it what to send, get bytes.
 
 use super::assembler::{Assembler, MessageBuffer};
-use super::close_code::CloseCode;
 use super::deflate::Deflate;
-use super::error::{ProtocolError, UsageError};
+use super::error::ProtocolError;
 use super::event::{CloseFrame, ControlPayload, Event, Payload};
-use super::frame::{FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, encode_frame, encode_header};
-use super::mask::{MaskKey, apply_mask};
+use super::frame::{FrameHeader, MAX_HEADER_LEN};
+use super::mask::apply_mask;
 use super::opcode::Opcode;
 use super::state::State;
 use super::trace::Trace;
 use super::traffic::Traffic;
-use bytes::BufMut;
 
 mod compression;
-
-const MAX_OPCODE: u8 = 15;
-const CONTROL_BIT: u8 = 8;
+mod sending;
 
 /// How a connection behaves. Limits bound what is received, never what is sent.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +63,8 @@ pub struct Connection<B> {
     /// The control frame that is being received, if any of it is here.
     control: Option<Box<ControlPayload>>,
     message: Assembler<B>,
+    /// What is being sent in fragments.
+    fragmented: Option<Opcode>,
     received: Traffic,
     sent: Traffic,
     trace: Option<Box<Trace>>,
@@ -84,6 +82,7 @@ impl<B: MessageBuffer> Connection<B> {
             incoming: None,
             control: None,
             message: Assembler::new(&config),
+            fragmented: None,
             received: Traffic::default(),
             sent: Traffic::default(),
             trace: config.trace.then(Box::default),
@@ -111,7 +110,7 @@ impl<B: MessageBuffer> Connection<B> {
     /// Room for payload to be read straight into, and how many bytes of the frame are missing. `None` if the next byte
     /// is not a message's payload as it stands. What was appended, still masked, is announced by [`Self::payload_appended`].
     pub fn payload_space(&mut self) -> Option<(&mut B, u64)> {
-        let is_for_buffer = self.state.can_receive() && !self.is_inflating();
+        let is_for_buffer = self.state.can_receive() && !self.is_inflating() && !self.message.is_streamed();
         let incoming = self.incoming.filter(|i| !i.header.opcode.is_control() && is_for_buffer)?;
         Some((self.message.buffer_mut(), incoming.remaining()))
     }
@@ -141,103 +140,6 @@ impl<B: MessageBuffer> Connection<B> {
         self.state.can_receive()
             && matches!(FrameHeader::parse_with(input, self.negotiated_bits()),
                 Ok(Some((header, at))) if header.payload_len <= (input.len() - at) as u64)
-    }
-
-    /// Appends a frame to `out`, if the connection still sends; says whether it did. A Close frame sent this way begins
-    /// or ends the closing handshake. `mask` is needed if, and only if, the connection masks. The frame takes no more
-    /// than [`MAX_HEADER_LEN`] and the payload, since compression that does not make it smaller is left out.
-    ///
-    /// # Errors
-    /// [`UsageError`] if no such frame may exist; nothing is appended.
-    #[inline]
-    pub fn send(
-        &mut self,
-        opcode: u8,
-        payload: &[u8],
-        mask: Option<MaskKey>,
-        out: &mut impl BufMut,
-    ) -> Result<bool, UsageError> {
-        let is_admitted = self.admit(opcode, payload)?;
-        if is_admitted {
-            match self.compressing(opcode, payload.len()) {
-                Some(deflate) => {
-                    let saved = compression::encode_frame(deflate, opcode, payload, mask, out);
-                    self.sent.bytes -= saved as u64;
-                }
-                None => encode_frame(opcode, payload, mask, out),
-            }
-        }
-        Ok(is_admitted)
-    }
-
-    /// As [`Self::send`] without a mask, but appends the header alone: the payload is to follow.
-    ///
-    /// # Errors
-    /// As [`Self::send`].
-    pub fn send_header(&mut self, opcode: u8, payload: &[u8], out: &mut impl BufMut) -> Result<bool, UsageError> {
-        let is_admitted = self.admit(opcode, payload)?;
-        if is_admitted {
-            encode_header(opcode, payload.len() as u64, None, out);
-        }
-        Ok(is_admitted)
-    }
-
-    /// As [`Self::send`], but appends nothing: the caller has the frame already.
-    ///
-    /// # Errors
-    /// As [`Self::send`].
-    pub fn admit(&mut self, opcode: u8, payload: &[u8]) -> Result<bool, UsageError> {
-        if opcode > MAX_OPCODE {
-            return Err(UsageError::OpcodeOutOfRange);
-        }
-        if opcode & CONTROL_BIT != 0 && payload.len() > MAX_CONTROL_PAYLOAD {
-            return Err(UsageError::OversizedControl(payload.len()));
-        }
-        let is_admitted = self.can_send(opcode);
-        if is_admitted {
-            self.note_sent(opcode, payload);
-        }
-        Ok(is_admitted)
-    }
-
-    #[inline]
-    fn note_sent(&mut self, opcode: u8, payload: &[u8]) {
-        let len = payload.len() as u64;
-        self.sent.count_frame(opcode, len);
-        if let Some(trace) = &mut self.trace {
-            trace.note("sent", true, opcode, len, payload);
-        }
-        if opcode == Opcode::Close as u8 {
-            self.state = self.state.sent_close();
-        }
-    }
-
-    /// Begins the closing handshake, or answers the peer's Close: appends a Close frame to `out`, unless one was sent
-    /// before; says whether it did. Without a code the body is empty. A reason that does not fit is cut between two
-    /// characters.
-    pub fn close(
-        &mut self,
-        code: Option<CloseCode>,
-        reason: &str,
-        mask: Option<MaskKey>,
-        out: &mut impl BufMut,
-    ) -> bool {
-        if !self.can_send(Opcode::Close as u8) {
-            return false;
-        }
-        let mut body = ControlPayload::default();
-        if let Some(code) = code {
-            body.append(&code.value().to_be_bytes());
-            body.append(&reason.as_bytes()[..reason.floor_char_boundary(MAX_CONTROL_PAYLOAD - 2)]);
-        }
-        encode_frame(Opcode::Close as u8, body.as_slice(), mask, out);
-        self.note_sent(Opcode::Close as u8, body.as_slice());
-        true
-    }
-
-    /// Answers a violation with a Close frame appended to `out`, unless our Close was sent before.
-    pub fn fail(&mut self, error: ProtocolError, mask: Option<MaskKey>, out: &mut impl BufMut) -> bool {
-        self.close(Some(error.close_code()), "", mask, out)
     }
 
     /// Takes what the peer did for a violation of the program's own rules; answer it with [`Self::fail`].
@@ -271,6 +173,16 @@ impl<B: MessageBuffer> Connection<B> {
     /// Bounds the payload of a message's frames together, in bytes; `None` is no bound, as at first.
     pub fn set_max_message_size(&mut self, limit: Option<u64>) {
         self.message.set_max_size(limit);
+    }
+
+    /// Whether messages that begin from now on come as [`Event::Chunk`]s. How many frames they have is not bounded.
+    pub fn set_streaming(&mut self, streams: bool) {
+        self.message.set_streaming(streams);
+    }
+
+    /// Whether a message is being sent in fragments, between which no other may be.
+    pub fn is_sending_fragments(&self) -> bool {
+        self.fragmented.is_some()
     }
 
     /// What was received, and what was sent.
@@ -396,6 +308,9 @@ impl<B: MessageBuffer> Connection<B> {
         if self.is_inflating() {
             return self.inflate(octets, ends && incoming.header.fin);
         }
+        if self.message.is_streamed() {
+            return self.pass_on(octets, ends && incoming.header.fin);
+        }
         let is_alone = incoming.header.opcode != Opcode::Continuation && incoming.received == 0;
         if ends && incoming.header.fin && is_alone {
             let opcode = self.message.finish_unbuffered(octets)?;
@@ -403,6 +318,12 @@ impl<B: MessageBuffer> Connection<B> {
         }
         self.message.append(octets)?;
         if ends && incoming.header.fin { self.finish_message() } else { Ok(None) }
+    }
+
+    fn pass_on<'a>(&mut self, octets: &'a [u8], is_final: bool) -> Result<Option<Event<'a, B>>, ProtocolError> {
+        let opcode = self.message.pass_on(octets, is_final)?;
+        let is_something = is_final || !octets.is_empty();
+        Ok(is_something.then_some(Event::Chunk { opcode, payload: Payload::Borrowed(octets), is_final }))
     }
 
     /// Splits the next octets of the frame's payload off the input, unmasked.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::engine::{CloseCode, MaskKey, UsageError, encode_frame};
 use bytes::BytesMut;
 
 #[path = "connection/compression_tests.rs"]
@@ -16,6 +17,7 @@ const STRICT_CLIENT: Config = Config { masked: true, ..STRICT_SERVER };
 enum Seen {
     Text(Vec<u8>),
     Binary(Vec<u8>),
+    Chunk(u8, Vec<u8>, bool),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Close(Option<u16>, Vec<u8>, Option<ProtocolError>),
@@ -28,16 +30,21 @@ fn text(body: &str) -> Seen {
 
 fn seen(event: Event<'_, BytesMut>) -> Seen {
     match event {
+        Event::Chunk { opcode, payload, is_final } => Seen::Chunk(opcode as u8, octets_of(payload), is_final),
         Event::Message { opcode, payload } => {
-            let octets = match payload {
-                Payload::Borrowed(octets) => octets.to_vec(),
-                Payload::Owned(buffer) => buffer.to_vec(),
-            };
+            let octets = octets_of(payload);
             if opcode == Opcode::Text { Seen::Text(octets) } else { Seen::Binary(octets) }
         }
         Event::Ping(payload) => Seen::Ping(payload.as_slice().into()),
         Event::Pong(payload) => Seen::Pong(payload.as_slice().into()),
         Event::Close(frame) => Seen::Close(frame.code.map(CloseCode::value), frame.reason().into(), frame.error),
+    }
+}
+
+fn octets_of(payload: Payload<'_, BytesMut>) -> Vec<u8> {
+    match payload {
+        Payload::Borrowed(octets) => octets.to_vec(),
+        Payload::Owned(buffer) => buffer.to_vec(),
     }
 }
 
@@ -187,6 +194,76 @@ fn the_trace_has_a_line_for_each_frame_however_it_arrives() {
         assert_eq!(lines.replace("\"a\"", "\"ab\""), expected, "cut at {cut}");
         assert!(!connection.has_trace() && connection.take_trace().is_empty());
     }
+}
+
+/// Events with the chunks of a message joined, and how many there were.
+fn streamed(config: Config, wire: &[u8], piece: usize) -> (Vec<Seen>, usize) {
+    let mut connection = Connection::new(config);
+    connection.set_streaming(true);
+    let mut events = Vec::new();
+    wire.chunks(piece).for_each(|piece| feed(&mut connection, piece.to_vec(), &mut events));
+    let count = events.iter().filter(|event| matches!(event, Seen::Chunk(..))).count();
+    let mut joined: Vec<Seen> = Vec::new();
+    for event in events {
+        match (joined.last_mut(), event) {
+            (Some(Seen::Chunk(opcode, all, is_final @ false)), Seen::Chunk(also, octets, ends)) if *opcode == also => {
+                all.extend(octets);
+                *is_final = ends;
+            }
+            (_, event) => joined.push(event),
+        }
+    }
+    (joined, count)
+}
+
+#[test]
+fn a_streamed_message_comes_as_it_arrives_and_is_checked_all_the_same() {
+    let many: Vec<u8> = (0..200).flat_map(|n| frame(if n == 0 { 0x02 } else { 0x00 }, b"ab")).collect();
+    let wire = [&frame(0x81, "é".as_bytes())[..], &many, &frame(0x80, b""), &frame(0x81, b"")].concat();
+    for piece in [1, 2, 7, wire.len()] {
+        let (events, count) = streamed(STRICT_CLIENT, &wire, piece);
+        let all =
+            [Seen::Chunk(1, "é".into(), true), Seen::Chunk(2, b"ab".repeat(200), true), Seen::Chunk(1, vec![], true)];
+        assert_eq!(events, all, "in pieces of {piece}");
+        assert!(count > 200, "beyond max_fragments, too");
+    }
+    let (events, _) = streamed(STRICT_CLIENT, &[frame(0x01, b"a\xc3"), frame(0x80, b"a")].concat(), 1);
+    assert_eq!(events[1..], [Seen::Violation(ProtocolError::InvalidUtf8)], "across frames");
+    let (events, _) = streamed(STRICT_CLIENT, &[frame(0x01, b"a\xc3"), frame(0x80, b"")].concat(), 100);
+    assert_eq!(events[1..], [Seen::Violation(ProtocolError::InvalidUtf8)], "cut off");
+}
+
+#[test]
+fn pings_may_come_between_the_chunks_and_whole_messages_after_streaming() {
+    let mut connection = Connection::new(LENIENT);
+    connection.set_streaming(true);
+    let mut events = Vec::new();
+    feed(&mut connection, [frame(0x01, b"a"), frame(0x89, b"p")].concat(), &mut events);
+    connection.set_streaming(false);
+    feed(&mut connection, [frame(0x80, b"b"), frame(0x81, b"whole")].concat(), &mut events);
+    let expected =
+        [Seen::Chunk(1, b"a".into(), false), Seen::Ping(b"p".into()), Seen::Chunk(1, b"b".into(), true), text("whole")];
+    assert_eq!(events, expected, "what has begun goes on as it began");
+}
+
+#[test]
+fn fragments_are_sent_as_one_message_and_others_wait_for_its_end() {
+    let (mut connection, mut out) = (Connection::<BytesMut>::new(LENIENT), Vec::new());
+    for (payload, is_final) in [(&b"a"[..], false), (b"", false), (b"b", true)] {
+        assert_eq!(connection.send_fragment(Opcode::Binary, is_final, payload, None, &mut out), Ok(true));
+        assert_eq!(connection.is_sending_fragments(), !is_final);
+        if !is_final {
+            let refused = Err(UsageError::MessageInProgress);
+            assert_eq!(connection.send(1, b"x", None, &mut out), refused);
+            assert_eq!(connection.send_fragment(Opcode::Text, true, b"x", None, &mut out), refused);
+        }
+        assert_eq!(connection.send(9, b"", None, &mut out), Ok(true), "control frames do not");
+    }
+    assert_eq!(out, b"\x02\x01a\x89\x00\x00\x00\x89\x00\x80\x01b\x89\x00");
+    assert_eq!(connection.send_fragment(Opcode::Text, true, b"c", Some(KEY), &mut out), Ok(true), "a message of one");
+    assert_eq!(connection.traffic()[1].messages(), 2);
+    assert!(connection.close(None, "", None, &mut out));
+    assert_eq!(connection.send_fragment(Opcode::Text, true, b"d", None, &mut out), Ok(false));
 }
 
 #[test]

@@ -111,6 +111,9 @@ pub enum UsageError {
     /// An opcode has four bits.
     #[error("the opcode must be a whole number from 0 to 15")]
     OpcodeOutOfRange,
+    /// RFC 6455, 5.4: the frames of one message are not interleaved with those of another.
+    #[error("a message is being sent in fragments, and has to be ended first")]
+    MessageInProgress,
     /// RFC 6455, 5.5.
     #[error("a control frame carries at most 125 bytes, not {0}")]
     OversizedControl(usize),

@@ -16,6 +16,15 @@ pub enum Event<'a, B> {
         /// Its octets.
         payload: Payload<'a, B>,
     },
+    /// A part of a message, text or binary, of a connection that [streams](super::Connection::set_streaming).
+    Chunk {
+        /// [`Opcode::Text`] or [`Opcode::Binary`].
+        opcode: Opcode,
+        /// The next of its octets.
+        payload: Payload<'a, B>,
+        /// These are the last.
+        is_final: bool,
+    },
     /// A ping; answer it with a pong of the same payload.
     Ping(Box<ControlPayload>),
     /// A pong.

@@ -73,8 +73,13 @@ impl FrameHeader {
 
 /// Appends a final frame's header to `out`, the length in its shortest form. The opcode may have [`RSV1`] added.
 pub(super) fn encode_header(opcode: u8, payload_len: u64, mask: Option<MaskKey>, out: &mut impl BufMut) {
+    encode_header_after(FIN | opcode & (RSV1 | OPCODE), payload_len, mask, out);
+}
+
+/// Appends a frame's header with this first byte to `out`.
+fn encode_header_after(first: u8, payload_len: u64, mask: Option<MaskKey>, out: &mut impl BufMut) {
     let masked = if mask.is_some() { MASKED } else { 0 };
-    out.put_u8(FIN | opcode & (RSV1 | OPCODE));
+    out.put_u8(first);
     match payload_len {
         0..126 => out.put_u8(masked | payload_len as u8),
         126..=0xffff => {
@@ -127,6 +132,23 @@ fn parse_length(short_len: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, Prot
 /// count, and the one for RSV1; it is a number, because what is sent is the caller's affair.
 pub fn encode_frame(opcode: u8, payload: &[u8], mask: Option<MaskKey>, out: &mut impl BufMut) {
     encode_header(opcode, payload.len() as u64, mask, out);
+    encode_payload(payload, mask, out);
+}
+
+/// Appends one of the frames of a message to `out`; with `is_final`, the last.
+pub(super) fn encode_fragment(
+    opcode: u8,
+    is_final: bool,
+    payload: &[u8],
+    mask: Option<MaskKey>,
+    out: &mut impl BufMut,
+) {
+    encode_header_after(if is_final { FIN | opcode } else { opcode }, payload.len() as u64, mask, out);
+    encode_payload(payload, mask, out);
+}
+
+#[inline]
+fn encode_payload(payload: &[u8], mask: Option<MaskKey>, out: &mut impl BufMut) {
     let Some(key) = mask else { return out.put_slice(payload) };
     let mut block = [0; MASK_BLOCK];
     for chunk in payload.chunks(MASK_BLOCK) {

@@ -22,7 +22,8 @@ use super::ffi::{
     ws_xs_dispatch as _dispatch, ws_xs_enable_deflate as _enable_deflate, ws_xs_flush as _flush,
     ws_xs_forget_idle_window as _forget_idle_window, ws_xs_hold as _hold, ws_xs_is_untouched as _is_untouched,
     ws_xs_library_version as library_version, ws_xs_resume as _resume, ws_xs_send as send,
-    ws_xs_send_frame as _send_frame, ws_xs_set_limits as _set_limits, ws_xs_start as _start, ws_xs_state as state,
+    ws_xs_send_fragment as _send_fragment, ws_xs_send_frame as _send_frame, ws_xs_set_limits as _set_limits,
+    ws_xs_set_streaming as _set_streaming, ws_xs_start as _start, ws_xs_state as state,
     ws_xs_take_read_buffer as _take_read_buffer, ws_xs_traffic as _traffic,
     ws_xs_transport_closed as _transport_closed, ws_xs_use_tls as _use_tls, ws_xs_watch_backlog as _watch_backlog,
 };
@@ -32,7 +33,7 @@ xs_boot! {
     package = "AnyEvent::WebSocket::Native";
     subs = [library_version];
     package = "AnyEvent::WebSocket::Connection";
-    subs = [send, state, _answer_ping, _attach, _broadcast, _can_close, _close, _deliver_rest, _dispatch, _enable_deflate, _flush, _forget_idle_window, _hold, _is_untouched, _resume, _send_frame, _set_limits, _start, _take_read_buffer, _traffic, _transport_closed, _use_tls, _watch_backlog];
+    subs = [send, state, _answer_ping, _attach, _broadcast, _can_close, _close, _deliver_rest, _dispatch, _enable_deflate, _flush, _forget_idle_window, _hold, _is_untouched, _resume, _send_frame, _send_fragment, _set_limits, _set_streaming, _start, _take_read_buffer, _traffic, _transport_closed, _use_tls, _watch_backlog];
 }
 
 /// What XSLoader calls. `xs_boot!` neither checks the perl nor keeps its stack: the C half does, around it.
@@ -251,6 +252,20 @@ entries! {
             Err(error) => sv::new_string(call.perl, error.to_string().as_bytes()),
             Ok(outcome) => outcome.into_array(call.perl),
         });
+    };
+    /// `_send_fragment($connection, $opcode, $octets, $is_final)`: returns what is wrong, if anything is.
+    ws_rust_send_fragment = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        let opcode = if call.integer(1) == Some(2) { Opcode::Binary } else { Opcode::Text };
+        let octets = call.arg(2).map_or(&b""[..], |sv| sv::plain_octets(call.perl, sv));
+        if let Err(error) = send::send_fragment(call.perl, shared, opcode, call.is_true(3), octets, after) {
+            after.returning(sv::new_string(call.perl, error.to_string().as_bytes()));
+        }
+    };
+    /// `_set_streaming($connection, $streams)`: whether messages that begin from now on are handed on in parts.
+    ws_rust_set_streaming = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        shared.borrow_mut().engine.set_streaming(call.is_true(1));
     };
     /// `_set_limits($connection, $max_message_size or undef, $max_control_rate or undef)`.
     ws_rust_set_limits = |call, after| {

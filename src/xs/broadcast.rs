@@ -106,8 +106,10 @@ impl<'a> Broadcast<'a> {
     /// Writes the frame past the handle's buffer, which gets what the kernel does not take.
     fn write_to(&self, perl: Perl, connection: &mut Connection) -> Result<Written, UsageError> {
         let engine = &connection.engine;
-        let is_plain =
-            !engine.is_masked() && !engine.is_traced() && !engine.compresses(self.opcode, self.payload.len());
+        let is_plain = !engine.is_sending_fragments()
+            && !engine.is_masked()
+            && !engine.is_traced()
+            && !engine.compresses(self.opcode, self.payload.len());
         let Route::Native { buffer } = connection.route(perl) else { return Ok(Written::NotThisWay) };
         if !is_plain || !connection.handle(perl).is_idle(buffer) || self.sends_its_own_way(perl, connection.object) {
             return Ok(Written::NotThisWay);

@@ -90,6 +90,8 @@ pub enum Job {
     EachList { message: *mut SV },
     /// An element of the list of each_message callbacks.
     Each { entry: *mut SV, message: *mut SV },
+    /// A part of a message nobody has seen.
+    Chunk { message: *mut SV, is_final: bool },
     /// A ping nobody has seen.
     Ping(Box<ControlPayload>),
     /// A ping is to be answered.
@@ -110,7 +112,7 @@ impl Job {
         let values = match *self {
             Self::Next { callback, message } => [callback, message],
             Self::Each { entry, message } => [entry, message],
-            Self::Message(message) | Self::EachList { message } => [message, null_mut()],
+            Self::Message(message) | Self::EachList { message } | Self::Chunk { message, .. } => [message, null_mut()],
             _ => [null_mut(); 2],
         };
         values.into_iter().filter(|value| !value.is_null())
@@ -266,6 +268,9 @@ impl Connection {
                 // Freed by the loop as what it called last.
                 Some(Call { owned: [message, null_mut(), null_mut()], message, ..Call::EMPTY })
             }
+            Job::Chunk { message, is_final } => {
+                Some(Call::method(c"_chunk_received", [message, sv::new_number(perl, is_final.into())]))
+            }
             Job::Ping(_) | Job::TellPong(_) if let Some(error) = self.flood() => {
                 self.engine.refuse();
                 self.failure = Some(error);
@@ -384,6 +389,12 @@ impl super::message::Messages {
             }
             Ok(Event::Message { opcode, payload: Payload::Owned(buffer) }) => {
                 Job::Message(self.message_of_buffer(opcode as u8, buffer))
+            }
+            Ok(Event::Chunk { opcode, payload: Payload::Borrowed(octets), is_final }) => {
+                Job::Chunk { message: self.message(opcode as u8, octets), is_final }
+            }
+            Ok(Event::Chunk { opcode, payload: Payload::Owned(buffer), is_final }) => {
+                Job::Chunk { message: self.message_of_buffer(opcode as u8, buffer), is_final }
             }
             Ok(Event::Ping(payload)) => Job::Ping(payload),
             Ok(Event::Pong(payload)) => Job::TellPong(payload),

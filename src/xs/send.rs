@@ -48,6 +48,24 @@ pub fn send(perl: Perl, shared: &Shared, opcode: u8, payload: &[u8], after: &mut
     Ok(())
 }
 
+/// Sends the next frame of a message, if the connection still sends.
+pub fn send_fragment(
+    perl: Perl,
+    shared: &Shared,
+    opcode: Opcode,
+    is_final: bool,
+    payload: &[u8],
+    after: &mut After,
+) -> Result<(), SendError> {
+    let connection = &mut *shared.borrow_mut();
+    if connection.engine.can_send(opcode as u8) {
+        write(perl, connection, payload, after, |engine, payload, mask, out| {
+            Ok(engine.send_fragment(opcode, is_final, payload, mask, out)?)
+        })?;
+    }
+    Ok(())
+}
+
 /// As [`send`], but the frame is written at the end of this dispatch. Not for handles that only push_write.
 pub fn send_later(perl: Perl, connection: &mut Connection, opcode: u8, payload: &[u8]) -> Result<(), SendError> {
     if connection.engine.can_send(opcode) {

@@ -306,12 +306,46 @@ caller's line.
 Sends octets as a binary message; characters that are no octets are an exception at the caller's line. Returns the
 connection.
 
+=head2 send_fragment
+
+  $connection->send_fragment($data, binary => 1);
+  $connection->send_fragment($data, binary => 1, final => 1);
+
+Sends a part of a message, in a frame of its own. The data is encoded as by L</send>. C<binary> says that the message is
+binary, not text, and has to be the same for all parts; with C<final> it is the last. Returns the connection. An unknown
+option is an exception at the caller's line, as is another message before this one is ended. Fragments are not compressed.
+
 =head2 send_json
 
   $connection->send_json($data);
 
 Sends data as JSON text, made by L<Cpanel::JSON::XS> if that is installed, and by L<JSON::PP> if not. What JSON has no form
 for is an exception at the caller's line. Returns the connection. See L<AnyEvent::WebSocket::Message/decoded_json>.
+
+=head2 send_stream
+
+  $connection->send_stream(sub { my($connection) = @_; ...; return $data }, %options);
+
+Sends one message, of what the code reference returns each time it is called, up to undef. It is called when all that was
+sent before is on its way, so that little of the message is in memory. Returns the connection. The options are
+
+=over
+
+=item binary
+
+The message is binary, not text.
+
+=item done
+
+Is called when the message is sent, as C<($connection)>, or when it cannot be, as C<($connection, $error)>.
+
+=back
+
+If the code reference dies, the connection is closed with 1011, and the exception goes to the event loop, or, if that was
+at once, to the caller. Until the stream is ended, any other message is an exception at the caller's line.
+
+  open my $fh, '<:raw', $path or die $!;
+  $connection->send_stream(sub { read($fh, my $data, 65536) ? $data : undef }, binary => 1);
 
 =head2 send_text
 
@@ -366,6 +400,23 @@ out. If the callback dies, the connection is shut down, and L</parse_error> gets
 
 The connection is over; called once. C<$error> is undef if the peer closed in order, and a text if not. An exception
 goes to the event loop.
+
+=head2 message_chunk
+
+  $connection->on(message_chunk => sub { my($connection, $message, $is_final) = @_; ... });
+
+A part of a message has arrived. C<$message> has the opcode of the message, and the part as its body, of which the last may
+be empty. As long as a callback is registered for this, messages that begin are handed on in this way, and those for
+L</each_message> and L</next_message> are not called. Memory is taken for no more than what was read at a time; of a
+compressed message, for what that inflates to. L</max_fragments> does not hold, but L</max_payload_size>, for each frame, and
+L</max_message_size> do. With L</strict>, text is checked across parts, which may end within a character. If the callback
+dies, that is as in L</each_message>.
+
+  $connection->on(message_chunk => sub {
+    my($connection, $message, $is_final) = @_;
+    print $fh $message->body;
+    $connection->send_json({ stored => tell $fh }) if $is_final;
+  });
 
 =head2 next_message
 

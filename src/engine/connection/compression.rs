@@ -4,7 +4,7 @@ use super::Connection;
 use crate::engine::assembler::MessageBuffer;
 use crate::engine::deflate::{Deflate, DeflateConfig, DeflatePool, Savings};
 use crate::engine::error::ProtocolError;
-use crate::engine::event::Event;
+use crate::engine::event::{Event, Payload};
 use crate::engine::frame::{self, RSV1};
 use crate::engine::mask::MaskKey;
 use bytes::BufMut;
@@ -67,6 +67,12 @@ impl<B: MessageBuffer> Connection<B> {
         let Self { deflate, message, config, .. } = self;
         if let Some(deflate) = deflate {
             deflate.inflate(octets, ends_message, config.max_payload_size, |piece| message.append_inflated(piece))?;
+        }
+        if self.message.is_streamed() {
+            let (opcode, mut buffer) = self.message.take_chunk(ends_message)?;
+            let is_something = ends_message || !buffer.as_mut_slice().is_empty();
+            let chunk = Event::Chunk { opcode, payload: Payload::Owned(buffer), is_final: ends_message };
+            return Ok(is_something.then_some(chunk));
         }
         if ends_message { self.finish_message() } else { Ok(None) }
     }

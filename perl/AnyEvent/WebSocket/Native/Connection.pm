@@ -12,6 +12,7 @@ use AnyEvent::WebSocket::Native::Broadcast ();
 use AnyEvent::WebSocket::Native::Formats ();
 use AnyEvent::WebSocket::Native::Inspection ();
 use AnyEvent::WebSocket::Native::Keepalive ();
+use AnyEvent::WebSocket::Native::Streaming ();
 use Carp ();
 use Encode ();
 use Errno ();
@@ -59,11 +60,11 @@ for my $name (keys %DEFAULT)
   };
 }
 
-with map { "AnyEvent::WebSocket::Native::$_" } qw( Backpressure Broadcast Formats Inspection Keepalive );
+with map { "AnyEvent::WebSocket::Native::$_" } qw( Backpressure Broadcast Formats Inspection Keepalive Streaming );
 
 # The slots of the lists of callbacks, which are made when they are needed: the dispatcher looks into those of
 # next_message and each_message, and for those of ping and pong. The latter has [callback, unregister] pairs once there was a message.
-my %SLOT = map { $_ => "_${_}_cb" } qw( each_message next_message finish parse_error ping pong drain );
+my %SLOT = map { $_ => "_${_}_cb" } qw( each_message next_message finish parse_error ping pong drain message_chunk );
 
 # OpenSSL's functions, from where Net::SSLeay has them. Not to find them costs time only.
 my @TLS_FUNCTIONS = qw( SSL_read SSL_write BIO_read BIO_write BIO_ctrl_pending SSL_get_error ERR_clear_error );
@@ -211,6 +212,9 @@ sub _begin
   $self->_finish_now(@$finish) if $finish;
 }
 
+# What the engine has to be told.
+my %ON_FIRST = ( drain => \&_watch_backlog, message_chunk => sub { _set_streaming($_[0], 1) } );
+
 sub on
 {
   my($self, $event, $cb) = @_;
@@ -218,7 +222,7 @@ sub on
     unless ref $cb && (Scalar::Util::reftype($cb) eq 'CODE' || Scalar::Util::blessed $cb && overload::Method($cb, '&{}'));
   my $list = _list_of($self, $event);
   push @$list, $cb;
-  _watch_backlog($self) if $event eq 'drain';
+  $ON_FIRST{$event}->($self) if $ON_FIRST{$event};
   return sub { $self->_off($event, $cb) };
 }
 
@@ -251,6 +255,7 @@ sub _off
   my $id = ref $cb ? Scalar::Util::refaddr $cb : $cb;
   my $list = _list_of($self, $event);
   @$list = grep { $id != Scalar::Util::refaddr(ref eq 'ARRAY' ? $_->[0] : $_) } @$list;
+  _set_streaming($self, 0) if $event eq 'message_chunk' && !@$list;
   return;
 }
 

@@ -1,0 +1,92 @@
+package AnyEvent::WebSocket::Native::Streaming;
+
+# Messages that are never whole in memory: sent in fragments, received in chunks.
+
+use strict;
+use warnings;
+use Carp ();
+use Moo::Role;
+use Scalar::Util ();
+
+use constant {
+  TEXT => 1,
+  BINARY => 2,
+  INTERNAL_ERROR => 1011,
+  # How many chunks are sent at a time, if the kernel takes them all, before the event loop gets its turn.
+  CHUNKS_A_TURN => 16,
+};
+
+my @WAITS_FOR = qw( drain finish );
+
+sub send_fragment
+{
+  my($self, $data, %options) = @_;
+  my($binary, $final) = delete @options{qw( binary final )};
+  Carp::croak("send_fragment: there is no option $_") for sort keys %options;
+  my $octets = AnyEvent::WebSocket::Connection::_octets($data);
+  my $error = $self->_send_fragment($binary ? BINARY : TEXT, $octets, $final ? 1 : 0);
+  Carp::croak("send_fragment: $error") if defined $error;
+  return $self;
+}
+
+sub send_stream
+{
+  my($self, $next, %options) = @_;
+  my %stream = (next => $next, map { $_ => delete $options{$_} } qw( binary done ));
+  Carp::croak("send_stream: there is no option $_") for sort keys %options;
+  Carp::croak('send_stream: the chunks must come from a code reference') unless ref $next eq 'CODE';
+  Carp::croak('send_stream: done must be a code reference') if defined $stream{done} && ref $stream{done} ne 'CODE';
+  Carp::croak('send_stream: another stream is being sent') if $self->{_stream};
+  $self->{_stream} = \%stream;
+  $self->on($_ => \&_send_chunks) for @WAITS_FOR;
+  $self->_send_chunks;
+  return $self;
+}
+
+sub _send_chunks
+{
+  my($self) = @_;
+  my $stream = $self->{_stream} or return;
+  for (1 .. CHUNKS_A_TURN)
+  {
+    return $self->_end_stream if $self->state ne 'open';
+    return if $self->buffered_amount;
+    my $chunk = $self->_next_chunk($stream);
+    $self->send_fragment($chunk, binary => $stream->{binary}, final => !defined $chunk);
+    return $self->_end_stream if !defined $chunk;
+  }
+  Scalar::Util::weaken $self;
+  $stream->{turn} = AnyEvent::WebSocket::Connection::_soon(sub { $self->_send_chunks if $self });
+}
+
+# A message that cannot be ended leaves nothing to do but to close.
+sub _next_chunk
+{
+  my($self, $stream) = @_;
+  my($chunk, $error);
+  {
+    local $@;
+    return $chunk if eval { $chunk = $stream->{next}->($self); 1 };
+    $error = $@;
+  }
+  $self->close(INTERNAL_ERROR);
+  $self->_end_stream;
+  die $error;
+}
+
+sub _end_stream
+{
+  my($self) = @_;
+  my $stream = delete $self->{_stream};
+  my $is_sent = $self->state eq 'open';
+  $self->_off($_ => \&_send_chunks) for @WAITS_FOR;
+  $stream->{done}->($self, $is_sent ? () : 'the connection was closed') if $stream->{done};
+}
+
+sub _chunk_received
+{
+  my($self, $message, $is_final) = @_;
+  $_->($self, $message, $is_final) for my @callbacks = $self->_callbacks('message_chunk');
+}
+
+1;

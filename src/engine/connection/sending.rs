@@ -1,0 +1,142 @@
+//! The connection's side of sending: what may be sent when, and what that changes.
+
+use super::{Connection, compression};
+use crate::engine::assembler::MessageBuffer;
+use crate::engine::close_code::CloseCode;
+use crate::engine::error::{ProtocolError, UsageError};
+use crate::engine::event::ControlPayload;
+use crate::engine::frame::{MAX_CONTROL_PAYLOAD, encode_fragment, encode_frame, encode_header};
+use crate::engine::mask::MaskKey;
+use crate::engine::opcode::Opcode;
+use bytes::BufMut;
+
+const MAX_OPCODE: u8 = 15;
+const CONTROL_BIT: u8 = 8;
+
+impl<B: MessageBuffer> Connection<B> {
+    /// Appends a frame to `out`, if the connection still sends; says whether it did. A Close frame sent this way begins
+    /// or ends the closing handshake. `mask` is needed if, and only if, the connection masks. The frame takes no more
+    /// than [`MAX_HEADER_LEN`] and the payload, since compression that does not make it smaller is left out.
+    ///
+    /// # Errors
+    /// [`UsageError`] if no such frame may exist; nothing is appended.
+    #[inline]
+    pub fn send(
+        &mut self,
+        opcode: u8,
+        payload: &[u8],
+        mask: Option<MaskKey>,
+        out: &mut impl BufMut,
+    ) -> Result<bool, UsageError> {
+        let is_admitted = self.admit(opcode, payload)?;
+        if is_admitted {
+            match self.compressing(opcode, payload.len()) {
+                Some(deflate) => {
+                    let saved = compression::encode_frame(deflate, opcode, payload, mask, out);
+                    self.sent.bytes -= saved as u64;
+                }
+                None => encode_frame(opcode, payload, mask, out),
+            }
+        }
+        Ok(is_admitted)
+    }
+
+    /// As [`Self::send`] without a mask, but appends the header alone: the payload is to follow.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub fn send_header(&mut self, opcode: u8, payload: &[u8], out: &mut impl BufMut) -> Result<bool, UsageError> {
+        let is_admitted = self.admit(opcode, payload)?;
+        if is_admitted {
+            encode_header(opcode, payload.len() as u64, None, out);
+        }
+        Ok(is_admitted)
+    }
+
+    /// As [`Self::send`], but appends nothing: the caller has the frame already.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub fn admit(&mut self, opcode: u8, payload: &[u8]) -> Result<bool, UsageError> {
+        if opcode > MAX_OPCODE {
+            return Err(UsageError::OpcodeOutOfRange);
+        }
+        if opcode & CONTROL_BIT != 0 && payload.len() > MAX_CONTROL_PAYLOAD {
+            return Err(UsageError::OversizedControl(payload.len()));
+        }
+        if self.fragmented.is_some() && opcode & CONTROL_BIT == 0 {
+            return Err(UsageError::MessageInProgress);
+        }
+        let is_admitted = self.can_send(opcode);
+        if is_admitted {
+            self.note_sent(opcode, true, payload);
+        }
+        Ok(is_admitted)
+    }
+
+    /// As [`Self::send`], but appends the next frame of a message, not compressed; with `is_final`, the last. The first
+    /// one's opcode is that of the message.
+    ///
+    /// # Errors
+    /// [`UsageError::MessageInProgress`] if the message that is being sent has another opcode.
+    pub fn send_fragment(
+        &mut self,
+        opcode: Opcode,
+        is_final: bool,
+        payload: &[u8],
+        mask: Option<MaskKey>,
+        out: &mut impl BufMut,
+    ) -> Result<bool, UsageError> {
+        if self.fragmented.is_some_and(|begun| begun != opcode) {
+            return Err(UsageError::MessageInProgress);
+        }
+        if !self.state.can_send() {
+            return Ok(false);
+        }
+        let code = if self.fragmented.is_some() { Opcode::Continuation } else { opcode } as u8;
+        self.fragmented = if is_final { None } else { Some(opcode) };
+        self.note_sent(code, is_final, payload);
+        encode_fragment(code, is_final, payload, mask, out);
+        Ok(true)
+    }
+
+    #[inline]
+    fn note_sent(&mut self, opcode: u8, fin: bool, payload: &[u8]) {
+        let len = payload.len() as u64;
+        self.sent.count_frame(opcode, len);
+        if let Some(trace) = &mut self.trace {
+            trace.note("sent", fin, opcode, len, payload);
+        }
+        if opcode == Opcode::Close as u8 {
+            self.state = self.state.sent_close();
+        }
+    }
+
+    /// Begins the closing handshake, or answers the peer's Close: appends a Close frame to `out`, unless one was sent
+    /// before; says whether it did. Without a code the body is empty. A reason that does not fit is cut between two
+    /// characters.
+    pub fn close(
+        &mut self,
+        code: Option<CloseCode>,
+        reason: &str,
+        mask: Option<MaskKey>,
+        out: &mut impl BufMut,
+    ) -> bool {
+        if !self.can_send(Opcode::Close as u8) {
+            return false;
+        }
+        let mut body = ControlPayload::default();
+        if let Some(code) = code {
+            body.append(&code.value().to_be_bytes());
+            body.append(&reason.as_bytes()[..reason.floor_char_boundary(MAX_CONTROL_PAYLOAD - 2)]);
+        }
+        encode_frame(Opcode::Close as u8, body.as_slice(), mask, out);
+        self.note_sent(Opcode::Close as u8, true, body.as_slice());
+        true
+    }
+
+    /// Answers a violation with a Close frame appended to `out`, unless our Close was sent before.
+    pub fn fail(&mut self, error: ProtocolError, mask: Option<MaskKey>, out: &mut impl BufMut) -> bool {
+        self.close(Some(error.close_code()), "", mask, out)
+    }
+}

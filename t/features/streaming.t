@@ -1,0 +1,254 @@
+# Messages in parts: sent in fragments, received in chunks.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use Scalar::Util qw(weaken);
+use Test::More;
+use WebSocketTest;
+
+plan skip_all => 'the original does not stream' if is_original();
+
+sub shapes { map { [@$_{qw(opcode fin payload)}] } @_ }
+sub next_shapes { my ($peer, $count) = @_; [shapes(map { $peer->next_frame } 1 .. $count)] }
+
+sub chunks_of {
+    my ($connection) = @_;
+    my @chunks;
+    $connection->on(message_chunk => sub { push @chunks, [$_[1]->opcode, $_[1]->body, $_[2]]; WebSocketTest::poke() });
+    return \@chunks;
+}
+
+# Chunks joined to [opcode, body] of whole messages.
+sub joined {
+    my ($chunks) = @_;
+    my ($body, @messages) = ('');
+    for (@$chunks) { $body .= $_->[1]; ($_->[2] and push @messages, [$_->[0], $body] and $body = '') }
+    return \@messages;
+}
+
+subtest 'send_fragment' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    is $connection->send_fragment('a'), $connection, 'returns the connection';
+    $connection->send_fragment("\x{263a}");
+    $connection->ping('between');
+    $connection->send_fragment('', final => 1)->send_fragment('b', binary => 1, final => 1)->send('c');
+    is_deeply next_shapes($peer, 6),
+        [[1, 0, 'a'], [0, 0, "\xe2\x98\xba"], [9, 1, 'between'], [0, 1, ''], [2, 1, 'b'], [1, 1, 'c']], 'frames';
+};
+
+subtest 'masked, and large' => sub {
+    my ($connection, $peer) = connection_and_peer(masked => 1);
+    $connection->send_fragment('x' x 70_000)->send_fragment('y' x 300, final => 1);
+    my @frames = map { $peer->next_frame } 1 .. 2;
+    is_deeply [shapes(@frames)], [[1, 0, 'x' x 70_000], [0, 1, 'y' x 300]], 'frames';
+    is_deeply [map { $_->{masked} } @frames], [1, 1], 'are masked';
+};
+
+subtest 'another message before the end' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my $begin = sub { $connection->send_fragment('a') };
+    for my $case (
+        ['send', sub { $connection->send('x') }], ['send_text', sub { $connection->send_text('x') }], ['send_binary', sub { $connection->send_binary('x' x 10_000) }],
+        ['send_fragment', sub { $connection->send_fragment('x', binary => 1) }], ['broadcast', sub { $connection->broadcast([$connection], 'x') }],
+        ['send_stream', sub { $connection->send_stream(sub { 'x' }, binary => 1) }],
+    ) {
+        my ($name, $code) = @$case;
+        $begin->();
+        ok !eval { $code->(); 1 }, "$name is an exception";
+        like $@, qr/a message is being sent in fragments/, 'that says why';
+        $connection->send_fragment('', final => 1);
+    }
+    is_deeply [map { $_->[2] } grep { $_->[0] != 9 } shapes($peer->sync)], [('a', '') x 6], 'nothing else is sent';
+};
+
+subtest 'after close nothing is sent' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    $connection->send_fragment('a')->close->send_fragment('b', final => 1);
+    is_deeply [map { $_->[0] } shapes($peer->frames_to_eof)], [1, 8], 'and nobody dies';
+};
+
+subtest 'send_stream' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my @parts = ('a', '', "\xff", 'd');
+    my @done;
+    is $connection->send_stream(sub { shift @parts }, binary => 1, done => sub { push @done, [@_] }), $connection, 'returns the connection';
+    is_deeply next_shapes($peer, 5), [[2, 0, 'a'], [0, 0, ''], [0, 0, "\xff"], [0, 0, 'd'], [0, 1, '']], 'frames';
+    is_deeply \@done, [[$connection]], 'done';
+    $connection->send_stream(sub { undef });
+    is_deeply next_shapes($peer, 1), [[1, 1, '']], 'of nothing';
+};
+
+subtest 'a stream waits for a peer that does not read' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    $peer->stall;
+    my ($asked, $done) = (0, 0);
+    $connection->send_stream(sub { $asked++ < 500 ? 'x' x 65536 : undef }, done => sub { $done++; WebSocketTest::poke() });
+    settle();
+    cmp_ok $asked, '<', 100, 'and is not asked for more';
+    cmp_ok $connection->buffered_amount, '<', 70_000, 'nor waits in memory';
+    my $octets = 0;
+    $peer->answer(sub { $octets += length $_[0]{payload}; '' })->resume;
+    wait_until('done', sub { $done && $octets == 500 * 65536 });
+    is $asked, 501, 'all is sent';
+};
+
+subtest 'a stream leaves the event loop its turns' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my ($asked, $turns, $done) = (0, 0, 0);
+    $peer->answer(sub { '' });
+    my $timer = AE::timer 0, 0.0001, sub { $turns++ };
+    $connection->send_stream(sub { $asked++ < 300 ? 'x' : undef }, done => sub { $done++; WebSocketTest::poke() });
+    is $done, 0, 'does not end at once';
+    wait_until('done', sub { $done });
+    cmp_ok $turns, '>', 5, 'timers fire';
+};
+
+subtest 'a stream that dies' => sub {
+    for my $when (1, 3) {
+        my ($connection, $peer) = connection_and_peer();
+        my ($count, @done) = 0;
+        $peer->stall if $when > 1;
+        my $start = sub { $connection->send_stream(sub { ++$count == $when ? die "no more\n" : 'x' x 2_000_000 }, done => sub { push @done, $_[1] }) };
+        my $error = '';
+        if ($when == 1) { ok !eval { $start->(); 1 }, 'at once'; $error = $@ }
+        else {
+            local $SIG{__WARN__} = sub { $error .= $_[0] };
+            no warnings 'once';
+            local $EV::DIED = sub { $error .= $@ };
+            $start->();
+            $peer->resume;
+            eval { $peer->frames_to_eof; 1 } or $error .= $@;
+        }
+        like $error, qr/no more/, 'hands its exception on';
+        is_deeply \@done, ['the connection was closed'], 'done gets an error';
+        my ($close) = grep { $_->{opcode} == 8 } $when == 1 ? $peer->frames_to_eof : ();
+        is_deeply [close_of($close)], [1011, ''], 'the peer gets Close 1011' if $close;
+        is $connection->state, 'closing', 'the connection is closed';
+    }
+};
+
+subtest 'a stream whose connection ends' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    $peer->stall;
+    my @done;
+    $connection->send_stream(sub { 'x' x 1_000_000 }, done => sub { push @done, $_[1]; WebSocketTest::poke() });
+    $peer->close;
+    wait_until('done', sub { @done });
+    is_deeply \@done, ['the connection was closed'], 'is done with an error';
+    ($connection, $peer) = connection_and_peer();
+    $peer->stall;
+    $connection->send_stream(sub { 'x' x 1_000_000 });
+    weaken(my $weak = $connection);
+    undef $connection;
+    is $weak, undef, 'the stream does not keep the connection';
+};
+
+subtest 'chunks' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my $seen = recorder($connection);
+    my $chunks = chunks_of($connection);
+    $peer->write(text('a', fin => 0), continuation('b', fin => 0), ping('p'), continuation('c'), binary('whole'), text(''));
+    wait_until('the last', sub { @{ joined($chunks) } == 3 });
+    is_deeply joined($chunks), [[1, 'abc'], [2, 'whole'], [1, '']], 'messages';
+    is $chunks->[0][1], 'a', 'as they come';
+    is_deeply $seen->order, [], 'not as each_message';
+    isa_ok((my $message = do { my $m; $connection->on(message_chunk => sub { $m = $_[1]; WebSocketTest::poke() }); $peer->write(text('x')); wait_until('x', sub { $m }) }),
+        'AnyEvent::WebSocket::Message');
+};
+
+subtest 'a frame larger than what is read at a time' => sub {
+    my ($connection, $peer) = connection_and_peer(max_payload_size => 0);
+    my $chunks = chunks_of($connection);
+    my $body = join '', map { pack 'N', $_ } 1 .. 500_000;
+    $peer->write(binary($body, mask => 1));
+    wait_until('the end', sub { @{ joined($chunks) } });
+    ok joined($chunks)->[0][1] eq $body, 'arrives';
+    cmp_ok((sort { $b <=> $a } map { length $_->[1] } @$chunks)[0], '<=', 128 * 1024, 'in chunks of what was read');
+};
+
+subtest 'many fragments' => sub {
+    my ($connection, $peer) = connection_and_peer(max_fragments => 3, max_message_size => 1000);
+    my $chunks = chunks_of($connection);
+    my $seen = recorder($connection);
+    $peer->write(text('a', fin => 0), (map { continuation('a', fin => 0) } 1 .. 500), continuation('a'));
+    wait_until('the end', sub { @{ joined($chunks) } });
+    is_deeply joined($chunks), [[1, 'a' x 502]], 'are no matter';
+    $peer->write(text('b' x 600, fin => 0), continuation('b' x 401));
+    $seen->wait_parse_error;
+    like $seen->errors->[0], qr/^Message is too big/, 'but their sum is';
+};
+
+subtest 'strict' => sub {
+    my ($connection, $peer) = connection_and_peer(strict => 1, masked => 1);
+    my $chunks = chunks_of($connection);
+    my $seen = recorder($connection);
+    $peer->write(text("a\xc3", fin => 0), continuation("\xa9"));
+    wait_until('the end', sub { @{ joined($chunks) } });
+    is_deeply joined($chunks), [[1, "a\xc3\xa9"]], 'a character across frames';
+    $peer->write(text("a\xc3", fin => 0), continuation('a'));
+    $seen->wait_parse_error;
+    like $seen->errors->[0], qr/UTF-8/, 'a broken one';
+};
+
+subtest 'taking the callback out' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my @bodies;
+    $connection->on(each_message => sub { push @bodies, $_[1]->body; WebSocketTest::poke() });
+    my @chunks;
+    my $cancel; $cancel = $connection->on(message_chunk => sub { push @chunks, $_[1]->body; $cancel->() });
+    $peer->write(text('a', fin => 0), continuation('b'), text('c'));
+    wait_until('c', sub { @bodies });
+    is_deeply [\@chunks, \@bodies], [['a'], ['c']], 'takes effect at the next message';
+};
+
+subtest 'a callback that dies' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    $connection->on(message_chunk => sub { die "oops\n" });
+    my $seen = recorder($connection);
+    $peer->write(text('a'));
+    $seen->wait_parse_error;
+    is_deeply $seen->errors, ["oops\n"], 'as in each_message';
+};
+
+subtest 'pause between chunks' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my @chunks;
+    $connection->on(message_chunk => sub { push @chunks, $_[1]->body; $_[0]->pause; WebSocketTest::poke() });
+    $peer->write(text('a', fin => 0), continuation('b'));
+    wait_until('a', sub { @chunks });
+    settle();
+    is_deeply \@chunks, ['a'], 'holds the next';
+    $connection->resume;
+    wait_until('b', sub { @chunks == 2 });
+    is_deeply \@chunks, ['a', 'b'], 'until resume';
+};
+
+subtest 'compressed' => sub {
+    require AnyEvent::WebSocket::Deflate;
+    my ($response, $server) = AnyEvent::WebSocket::Deflate::accept(AnyEvent::WebSocket::Deflate::offer());
+    my $client = AnyEvent::WebSocket::Deflate::confirm($response);
+    my ($left, $right) = connection_pair({ deflate => $server }, { deflate => $client, masked => 1 });
+    my $chunks = chunks_of($left);
+    my $body = join ' ', 1 .. 10_000;
+    $right->send($body);
+    wait_until('the end', sub { @{ joined($chunks) } });
+    is_deeply joined($chunks), [[1, $body]], 'arrives';
+    $right->send_fragment('plain ')->send_fragment('parts', final => 1);
+    wait_until('the end', sub { @{ joined($chunks) } == 2 });
+    is_deeply joined($chunks)->[1], [1, 'plain parts'], 'as do fragments, which are not compressed';
+};
+
+subtest 'mistakes' => sub {
+    my ($connection) = connection_and_peer();
+    for my $case (
+        ['an unknown option of send_fragment', sub { $connection->send_fragment('x', fin => 1) }], ['of send_stream', sub { $connection->send_stream(sub { }, final => 1) }],
+        ['no code', sub { $connection->send_stream('x') }], ['done that is none', sub { $connection->send_stream(sub { }, done => 1) }],
+    ) {
+        my ($name, $code) = @$case;
+        ok !eval { $code->(); 1 }, "$name is an exception";
+        like $@, qr/^send_(?:stream|fragment): .* at \Q${\ __FILE__}\E line/, 'at the caller\'s line';
+    }
+};
+
+done_testing;
