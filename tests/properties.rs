@@ -1,0 +1,211 @@
+//! What holds for every frame, stream and split, tried on random ones.
+
+mod support;
+
+use anyevent_websocket::engine::{
+    Config, FrameHeader, MAX_HEADER_LEN, MaskKey, Opcode, Utf8Validator, apply_mask, encode_frame,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use support::{Endpoint, KEY, Seen};
+
+/// Failures are printed, not kept in files: Miri has none. It also takes a thousand times as long.
+fn cases(count: u32) -> ProptestConfig {
+    let cases = if cfg!(miri) { count / 64 } else { count };
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+/// As many octets as any of the three forms of a length can say, the edges often.
+fn payload() -> impl Strategy<Value = Vec<u8>> {
+    let edges = select(vec![0_usize, 1, 124, 125, 126, 127, 0xffff, 0x1_0000]);
+    let longest: usize = if cfg!(miri) { 300 } else { 70_000 };
+    let len = prop_oneof![edges, 0..126_usize, 126..longest];
+    (any::<u8>(), len).prop_map(|(first, len)| (0..len).map(|i| first.wrapping_add(i as u8)).collect())
+}
+
+fn short_payload() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![vec(any::<u8>(), 0..140), "\\PC{0,40}".prop_map(String::into_bytes)]
+}
+
+fn mask() -> impl Strategy<Value = Option<MaskKey>> {
+    any::<Option<MaskKey>>()
+}
+
+/// Octets that often are UTF-8, or nearly so.
+fn almost_text() -> impl Strategy<Value = Vec<u8>> {
+    let damaged = ("\\PC{1,30}", any::<prop::sample::Index>(), any::<u8>()).prop_map(|(text, at, octet)| {
+        let mut octets = text.into_bytes();
+        let at = at.index(octets.len());
+        octets[at] = octet;
+        octets
+    });
+    let characters = vec(any::<char>(), 0..12).prop_map(|c| c.into_iter().collect::<String>().into_bytes());
+    prop_oneof![characters, damaged, vec(any::<u8>(), 0..20)]
+}
+
+/// A frame's octets, more often lawful than not.
+fn frame() -> impl Strategy<Value = Vec<u8>> {
+    let first_byte = prop_oneof![
+        8 => select(vec![0x00_u8, 0x01, 0x02, 0x80, 0x81, 0x82, 0x89, 0x8a]),
+        1 => Just(0x88),
+        1 => any::<u8>(),
+    ];
+    (first_byte, short_payload(), mask()).prop_map(|(first_byte, payload, mask)| {
+        let mut wire = Vec::new();
+        encode_frame(first_byte & 0x0f, &payload, mask, &mut wire);
+        wire[0] = first_byte;
+        wire
+    })
+}
+
+fn config() -> impl Strategy<Value = Config> {
+    let limits = (prop::option::of(select(vec![0, 60, 125, 1000])), select(vec![0, 1, 2, 128]));
+    (any::<bool>(), any::<bool>(), limits).prop_map(|(masked, strict, (max_payload_size, max_fragments))| Config {
+        masked,
+        strict,
+        max_payload_size,
+        max_fragments,
+    })
+}
+
+/// `octets` in pieces of these sizes, over and over.
+fn split<'a>(mut octets: &'a [u8], sizes: &'a [usize]) -> impl Iterator<Item = &'a [u8]> {
+    let mut sizes = sizes.iter().cycle();
+    std::iter::from_fn(move || {
+        let size = *sizes.next()?;
+        let (piece, rest) = octets.split_at_checked(size).unwrap_or((octets, b""));
+        octets = rest;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+fn sizes() -> impl Strategy<Value = Vec<usize>> {
+    prop_oneof![Just(vec![1]), vec(1..200_usize, 1..8)]
+}
+
+/// The verdict after each piece, up to the first refusal, and that of the end.
+fn verdicts(pieces: &[&[u8]]) -> Vec<bool> {
+    let mut validator = Utf8Validator::default();
+    let mut verdicts = Vec::new();
+    for piece in pieces {
+        verdicts.push(validator.feed(piece).is_ok());
+        if verdicts.last() == Some(&false) {
+            return verdicts;
+        }
+    }
+    verdicts.push(validator.finish().is_ok());
+    verdicts
+}
+
+/// The same by the standard library, which is shown all of the text after each piece.
+fn standard_verdicts(pieces: &[&[u8]]) -> Vec<bool> {
+    let mut text = Vec::new();
+    let mut verdicts = Vec::new();
+    for piece in pieces {
+        text.extend_from_slice(piece);
+        verdicts.push(str::from_utf8(&text).err().is_none_or(|error| error.error_len().is_none()));
+        if verdicts.last() == Some(&false) {
+            return verdicts;
+        }
+    }
+    verdicts.push(str::from_utf8(&text).is_ok());
+    verdicts
+}
+
+proptest! {
+    #![proptest_config(cases(256))]
+
+    #[test]
+    fn what_is_encoded_is_parsed_and_its_payload_unmasked(
+        opcode in select(vec![Opcode::Continuation, Opcode::Text, Opcode::Binary]), payload in payload(), mask in mask(),
+    ) {
+        let mut wire = Vec::new();
+        encode_frame(opcode as u8, &payload, mask, &mut wire);
+        let (header, at) = FrameHeader::parse(&wire).expect("lawful").expect("whole");
+        prop_assert_eq!(header, FrameHeader { fin: true, opcode, mask, payload_len: payload.len() as u64 });
+        apply_mask(&mut wire[at..], mask.unwrap_or_default(), 0);
+        prop_assert_eq!(&wire[at..], payload);
+    }
+
+    #[test]
+    fn a_header_cut_anywhere_asks_for_more(payload in payload(), mask in mask()) {
+        let mut wire = Vec::new();
+        encode_frame(2, &payload, mask, &mut wire);
+        let (_, len) = FrameHeader::parse(&wire).expect("lawful").expect("whole");
+        prop_assert!(len <= MAX_HEADER_LEN);
+        for cut in 0..len {
+            prop_assert_eq!(FrameHeader::parse(&wire[..cut]), Ok(None));
+        }
+    }
+
+    #[test]
+    fn messages_of_every_length_arrive_in_any_pieces(
+        messages in vec((any::<bool>(), payload()), 0..4), from_client in any::<bool>(), sizes in vec(1..30_000_usize, 1..8),
+    ) {
+        let mut wire = Vec::new();
+        let mut expected = Vec::new();
+        for (is_text, payload) in messages {
+            let opcode = if is_text { Opcode::Text } else { Opcode::Binary };
+            encode_frame(opcode as u8, &payload, from_client.then_some(KEY), &mut wire);
+            expected.push(Seen::Message(opcode, payload));
+        }
+        let config = Config { masked: !from_client, strict: false, max_payload_size: None, max_fragments: 1 };
+        let mut endpoint = Endpoint::new(config, None);
+        split(&wire, &sizes).for_each(|piece| endpoint.receive(piece));
+        prop_assert_eq!(endpoint.seen, expected);
+    }
+
+    #[test]
+    fn a_mask_applied_twice_at_any_offset_is_none(
+        octets in vec(any::<u8>(), 0..200), key in any::<MaskKey>(), offset in any::<u64>(),
+    ) {
+        let mut masked = octets.clone();
+        apply_mask(&mut masked, key, offset);
+        let by_definition: Vec<u8> =
+            octets.iter().zip(0_u64..).map(|(octet, i)| octet ^ key[((offset % 4 + i) % 4) as usize]).collect();
+        prop_assert_eq!(&masked, &by_definition);
+        apply_mask(&mut masked, key, offset);
+        prop_assert_eq!(masked, octets);
+    }
+
+    #[test]
+    fn a_mask_applied_in_pieces_is_the_mask(
+        octets in vec(any::<u8>(), 0..200), key in any::<MaskKey>(), sizes in vec(1..20_usize, 1..6),
+    ) {
+        let mut whole = octets.clone();
+        apply_mask(&mut whole, key, 0);
+        let mut joined = Vec::new();
+        for piece in split(&octets, &sizes) {
+            let offset = joined.len();
+            joined.extend_from_slice(piece);
+            apply_mask(&mut joined[offset..], key, offset as u64);
+        }
+        prop_assert_eq!(joined, whole);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(1024))]
+
+    #[test]
+    fn text_in_any_pieces_is_judged_as_early_as_the_standard_library_would(
+        text in almost_text(), sizes in vec(1..6_usize, 1..6),
+    ) {
+        let pieces: Vec<&[u8]> = split(&text, &sizes).collect();
+        prop_assert_eq!(verdicts(&pieces), standard_verdicts(&pieces));
+    }
+
+    #[test]
+    fn a_stream_in_any_pieces_by_either_way_has_the_same_events_and_answers(
+        frames in vec(frame(), 0..8), config in config(), sizes in sizes(), closes_after in prop::option::of(1..4_usize),
+    ) {
+        let wire = frames.concat();
+        let [mut whole, mut pieces, mut direct] = [(); 3].map(|()| Endpoint::new(config, closes_after));
+        whole.receive(&wire);
+        split(&wire, &sizes).for_each(|piece| pieces.receive(piece));
+        split(&wire, &sizes).for_each(|piece| direct.receive_directly(piece));
+        prop_assert_eq!((&pieces.seen, &pieces.sent), (&whole.seen, &whole.sent));
+        prop_assert_eq!((direct.seen, direct.sent), (whole.seen, whole.sent));
+    }
+}
