@@ -1,0 +1,85 @@
+//! What the fuzzer chooses: the limits, and the octets a peer sends.
+
+use anyevent_websocket::engine::{Config, MaskKey, encode_frame};
+use arbitrary::Arbitrary;
+
+/// Limits small enough to be met.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub struct Limits {
+    masked: bool,
+    strict: bool,
+    max_payload_size: Option<u16>,
+    max_fragments: u8,
+}
+
+impl From<Limits> for Config {
+    fn from(limits: Limits) -> Self {
+        Self {
+            masked: limits.masked,
+            strict: limits.strict,
+            max_payload_size: limits.max_payload_size.map(u64::from),
+            max_fragments: limits.max_fragments.into(),
+        }
+    }
+}
+
+/// Mostly frames, so that the fuzzer need not find out first how one is built.
+#[derive(Arbitrary, Clone, Debug)]
+pub enum Piece {
+    Frame { fin: bool, kind: Kind, mask: Option<MaskKey>, payload: Octets },
+    Raw(Vec<u8>),
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub enum Kind {
+    Continuation = 0,
+    Text = 1,
+    Binary = 2,
+    Close = 8,
+    Ping = 9,
+    Pong = 10,
+}
+
+/// Octets, also more of them than an input of the fuzzer holds.
+#[derive(Arbitrary, Clone, Debug)]
+pub enum Octets {
+    These(Vec<u8>),
+    Text(String),
+    Many {
+        octet: u8,
+        len: u16,
+    },
+    /// A length in its longest form.
+    TooMany {
+        octet: u8,
+        beyond: u8,
+    },
+}
+
+impl Octets {
+    pub fn into_vec(self) -> Vec<u8> {
+        match self {
+            Self::These(octets) => octets,
+            Self::Text(text) => text.into_bytes(),
+            Self::Many { octet, len } => vec![octet; len.into()],
+            Self::TooMany { octet, beyond } => vec![octet; 0x1_0000 + usize::from(beyond)],
+        }
+    }
+}
+
+/// Longer streams say nothing new, only later.
+const LONGEST: usize = 256 * 1024;
+
+impl Piece {
+    pub fn append_to(self, wire: &mut Vec<u8>) {
+        match self {
+            _ if wire.len() > LONGEST => {}
+            Self::Raw(octets) => wire.extend(octets),
+            Self::Frame { fin, kind, mask, payload } => {
+                let start = wire.len();
+                encode_frame(kind as u8, &payload.into_vec(), mask, wire);
+                wire[start] = u8::from(fin) << 7 | kind as u8;
+            }
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! What the fuzz targets share.
+
+pub mod input;
+pub mod reference;
+pub mod session;
+#[path = "../../tests/support/mod.rs"]
+pub mod support;

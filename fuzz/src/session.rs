@@ -1,0 +1,278 @@
+//! A connection beside a model of it, which knows only who has said what.
+
+use crate::input::Octets;
+use crate::reference::{self, RawHeader};
+use crate::support::Seen;
+use anyevent_websocket::engine::{
+    CloseCode, Config, Connection, MAX_CONTROL_PAYLOAD, MaskKey, MessageBuffer, ProtocolError, UsageError,
+};
+use arbitrary::Arbitrary;
+use std::cell::Cell;
+
+const CLOSE: u8 = 8;
+
+/// Something that a program does, whenever it likes.
+#[derive(Arbitrary, Clone, Debug)]
+pub enum Call {
+    /// At most so many octets arrive, and one event of them is taken.
+    Receive {
+        at_most: u16,
+    },
+    /// The same, with payload read straight into its message where that is offered.
+    ReceiveDirectly {
+        at_most: u16,
+    },
+    Send {
+        opcode: u8,
+        payload: Octets,
+        mask: Option<MaskKey>,
+    },
+    SendHeader {
+        opcode: u8,
+        payload_len: usize,
+    },
+    Close {
+        code: Option<u16>,
+        reason: String,
+        mask: Option<MaskKey>,
+    },
+    /// Answers the violation that was reported last.
+    Fail {
+        mask: Option<MaskKey>,
+    },
+    Abandon,
+    TransportClosed,
+}
+
+thread_local! {
+    /// Octets in all message buffers.
+    static HELD: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A message buffer whose contents are counted.
+#[derive(Debug, Default)]
+struct Counted(Vec<u8>);
+
+impl MessageBuffer for Counted {
+    fn extend_from_slice(&mut self, payload: &[u8]) {
+        HELD.set(HELD.get() + payload.len());
+        self.0.extend_from_slice(payload);
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        HELD.set(HELD.get() - self.0.len());
+    }
+}
+
+pub struct Session {
+    config: Config,
+    connection: Connection<Counted>,
+    /// What the peer has sent and the program has not looked at.
+    wire: Vec<u8>,
+    /// What the connection has looked at.
+    taken: Vec<u8>,
+    seen: Vec<Seen>,
+    out: Vec<u8>,
+    close_is_out: bool,
+    peer_is_done: bool,
+    is_abandoned: bool,
+    is_gone: bool,
+}
+
+impl Session {
+    pub fn new(config: Config, wire: Vec<u8>) -> Self {
+        Self {
+            config,
+            connection: Connection::new(config),
+            wire,
+            taken: Vec::new(),
+            seen: Vec::new(),
+            out: Vec::new(),
+            close_is_out: false,
+            peer_is_done: false,
+            is_abandoned: false,
+            is_gone: false,
+        }
+    }
+
+    pub fn call(&mut self, call: Call) {
+        match call {
+            Call::Receive { at_most } => self.receive(at_most.into()),
+            Call::ReceiveDirectly { at_most } => self.receive_directly(at_most.into()),
+            Call::Send { opcode, payload, mask } => self.send(opcode, &payload.into_vec(), mask),
+            Call::SendHeader { opcode, payload_len } => self.send_header(opcode, payload_len),
+            Call::Close { code, reason, mask } => self.close(code, &reason, mask),
+            Call::Fail { mask } => self.fail(mask),
+            Call::Abandon => self.abandon(),
+            Call::TransportClosed => self.transport_closed(),
+        }
+        self.check_state();
+        self.check_memory();
+    }
+
+    /// Lets the rest arrive, and compares all events with the reference's.
+    pub fn finish(mut self) {
+        while self.can_receive() && !self.wire.is_empty() {
+            self.receive(usize::MAX);
+        }
+        self.check_state();
+        assert_eq!(self.seen, reference::events(self.config, &self.taken));
+        drop(self.connection);
+        assert_eq!(HELD.get(), 0, "a connection takes its memory along");
+    }
+
+    fn can_receive(&self) -> bool {
+        !self.peer_is_done && !self.is_abandoned && !self.is_gone
+    }
+
+    fn can_close(&self) -> bool {
+        !self.close_is_out && !self.is_abandoned && !self.is_gone
+    }
+
+    fn can_send(&self, opcode: u8) -> bool {
+        self.can_close() && (opcode == CLOSE || !self.peer_is_done)
+    }
+
+    fn check_state(&self) {
+        assert_eq!(self.connection.can_receive(), self.can_receive());
+        assert!((0..=15).all(|opcode| self.connection.can_send(opcode) == self.can_send(opcode)));
+        assert_eq!(self.connection.is_masked(), self.config.masked);
+    }
+
+    /// A length in a header is only a claim.
+    fn check_memory(&self) {
+        let held = HELD.get() as u64;
+        assert!(held <= self.taken.len() as u64, "{held} octets held of {}", self.taken.len());
+        let frames = self.config.max_fragments.max(1);
+        assert!(self.config.max_payload_size.is_none_or(|limit| held <= limit * frames), "more held than a message");
+    }
+
+    fn receive(&mut self, at_most: usize) {
+        let offered = self.wire[..at_most.min(self.wire.len())].to_vec();
+        let mut octets = offered.clone();
+        let mut input = &mut octets[..];
+        let result = self.connection.receive(&mut input).map(|event| event.map(Seen::from));
+        let left = input.len();
+        if !self.can_receive() {
+            assert_eq!((result, left), (Ok(None), 0), "input is discarded");
+            self.wire.drain(..offered.len());
+            return;
+        }
+        match &result {
+            Ok(None) => assert_eq!(left, 0, "all input is taken"),
+            Ok(Some(_)) => assert_eq!(*input, offered[offered.len() - left..], "what is not taken is untouched"),
+            Err(_) => {}
+        }
+        let used = if result.is_err() { offered.len() } else { offered.len() - left };
+        self.taken.extend_from_slice(&offered[..used]);
+        self.wire.drain(..used);
+        self.note(result);
+        self.check_next_frame();
+    }
+
+    fn receive_directly(&mut self, at_most: usize) {
+        let Some((buffer, missing)) = self.connection.payload_space() else { return self.receive(at_most) };
+        assert!(missing > 0 && self.config.max_payload_size.is_none_or(|limit| missing <= limit));
+        let len = at_most.min(self.wire.len()).min(usize::try_from(missing).unwrap_or(usize::MAX));
+        buffer.extend_from_slice(&self.wire[..len]);
+        self.taken.extend(self.wire.drain(..len));
+        let result = self.connection.payload_appended(len).map(|event| event.map(Seen::from));
+        self.note(result);
+    }
+
+    fn note(&mut self, result: Result<Option<Seen>, ProtocolError>) {
+        let seen = match result {
+            Ok(None) => return,
+            Ok(Some(seen)) => seen,
+            Err(error) => Seen::Violation(error),
+        };
+        self.peer_is_done = matches!(seen, Seen::Close(..) | Seen::Violation(_));
+        self.seen.push(seen);
+    }
+
+    fn check_next_frame(&self) {
+        let is_whole = match reference::header(&self.wire) {
+            Ok(Some((header, at))) => (self.wire.len() - at) as u64 >= header.payload_len,
+            _ => false,
+        };
+        assert_eq!(self.connection.is_frame_complete(&self.wire), is_whole && self.can_receive());
+    }
+
+    fn send(&mut self, opcode: u8, payload: &[u8], mask: Option<MaskKey>) {
+        let before = self.out.len();
+        let result = self.connection.send(opcode, payload, mask, &mut self.out);
+        self.check_admission(opcode, payload.len(), result);
+        let sent = if result == Ok(true) { Some(payload) } else { None };
+        self.check_frame(before, opcode, sent, mask);
+    }
+
+    fn send_header(&mut self, opcode: u8, payload_len: usize) {
+        let before = self.out.len();
+        let result = self.connection.send_header(opcode, payload_len, &mut self.out);
+        self.check_admission(opcode, payload_len, result);
+        let header = self.out.split_off(before);
+        assert_eq!(header.is_empty(), result != Ok(true));
+        if let Some(read) = RawHeader::read(&header) {
+            let expected = (0x80 | opcode, payload_len as u64, None, header.len());
+            assert_eq!((read.first_byte, read.payload_len, read.mask, read.len), expected);
+        }
+    }
+
+    fn check_admission(&mut self, opcode: u8, payload_len: usize, result: Result<bool, UsageError>) {
+        let expected = match opcode {
+            16.. => Err(UsageError::OpcodeOutOfRange),
+            8.. if payload_len > MAX_CONTROL_PAYLOAD => Err(UsageError::OversizedControl(payload_len)),
+            _ => Ok(self.can_send(opcode)),
+        };
+        assert_eq!(result, expected);
+        self.close_is_out |= opcode == CLOSE && result == Ok(true);
+    }
+
+    fn close(&mut self, code: Option<u16>, reason: &str, mask: Option<MaskKey>) {
+        let (before, can_close) = (self.out.len(), self.can_close());
+        let is_sent = self.connection.close(code.map(CloseCode::new), reason, mask, &mut self.out);
+        assert_eq!(is_sent, can_close);
+        self.close_is_out |= is_sent;
+        let kept = (0..=reason.len().min(MAX_CONTROL_PAYLOAD - 2)).rev().find(|&at| reason.is_char_boundary(at));
+        let reason = &reason[..kept.unwrap_or_default()];
+        let body = code.map_or(vec![], |code| [&code.to_be_bytes(), reason.as_bytes()].concat());
+        self.check_frame(before, CLOSE, is_sent.then_some(&body), mask);
+    }
+
+    fn fail(&mut self, mask: Option<MaskKey>) {
+        let Some(Seen::Violation(error) | Seen::Close(_, _, Some(error))) = self.seen.last() else { return };
+        let code = error.close_code();
+        assert!(code.is_allowed_on_the_wire(), "{code} answers {error}");
+        let (before, can_close) = (self.out.len(), self.can_close());
+        let is_sent = self.connection.fail(*error, mask, &mut self.out);
+        assert_eq!(is_sent, can_close);
+        self.close_is_out |= is_sent;
+        self.check_frame(before, CLOSE, is_sent.then_some(&code.value().to_be_bytes()), mask);
+    }
+
+    /// From `before` on, the output is this frame, or nothing.
+    fn check_frame(&mut self, before: usize, opcode: u8, payload: Option<&[u8]>, mask: Option<MaskKey>) {
+        let frame = self.out.split_off(before);
+        let Some(payload) = payload else { return assert!(frame.is_empty(), "nothing may be sent") };
+        let header = RawHeader::read(&frame).expect("a whole header");
+        let expected = (0x80 | opcode, payload.len() as u64, mask);
+        assert_eq!((header.first_byte, header.payload_len, header.mask), expected);
+        assert_eq!(reference::unmasked(&frame[header.len..], mask), payload);
+    }
+
+    fn abandon(&mut self) {
+        self.connection.abandon();
+        self.is_abandoned = true;
+    }
+
+    fn transport_closed(&mut self) {
+        assert_eq!(self.connection.transport_closed(), !self.is_gone, "news once");
+        self.is_gone = true;
+    }
+}

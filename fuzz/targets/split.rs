@@ -1,0 +1,50 @@
+//! The same octets whole, cut anywhere, and cut anywhere with payload read straight into its message: the same events
+//! and the same answers, which are those of the reference.
+#![no_main]
+
+use anyevent_websocket::engine::Config;
+use anyevent_websocket_fuzz::input::{Limits, Piece};
+use anyevent_websocket_fuzz::reference;
+use anyevent_websocket_fuzz::support::Endpoint;
+use libfuzzer_sys::arbitrary::{self, Arbitrary};
+use libfuzzer_sys::fuzz_target;
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    limits: Limits,
+    closes_after: Option<u8>,
+    /// Used over and over; each says also whether payload goes straight into its message.
+    cuts: Vec<(u16, bool)>,
+    stream: Vec<Piece>,
+}
+
+fuzz_target!(|input: Input| {
+    let mut wire = Vec::new();
+    input.stream.into_iter().for_each(|piece| piece.append_to(&mut wire));
+    let config = Config::from(input.limits);
+    let [mut whole, mut cut] = [(); 2].map(|()| Endpoint::new(config, input.closes_after.map(usize::from)));
+    whole.receive(&wire);
+    receive_cut(&mut cut, &wire, &input.cuts);
+    assert_eq!(cut.seen, whole.seen);
+    assert_eq!(cut.sent, whole.sent);
+    assert_eq!(whole.seen, reference::events(config, &wire));
+});
+
+fn receive_cut(endpoint: &mut Endpoint, mut wire: &[u8], cuts: &[(u16, bool)]) {
+    // Long streams in long pieces, so that an input takes no longer than it is worth.
+    let least = 1 + wire.len() / 1024;
+    let octet_by_octet = [(0, false)];
+    let cuts = if cuts.is_empty() { &octet_by_octet } else { cuts };
+    for (len, directly) in cuts.iter().cycle() {
+        let (piece, rest) = wire.split_at(wire.len().min(least + usize::from(*len)));
+        if *directly {
+            endpoint.receive_directly(piece)
+        } else {
+            endpoint.receive(piece)
+        }
+        wire = rest;
+        if wire.is_empty() {
+            return;
+        }
+    }
+}
