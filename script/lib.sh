@@ -40,6 +40,24 @@ ensure_cargo() {
     || die "cargo is missing: install a Rust toolchain (see rust-version in Cargo.toml) and put it in PATH"
 }
 
+# The nightly toolchain, with these components.
+ensure_nightly() {
+  cargo +nightly --version >/dev/null 2>&1 || rustup toolchain install nightly --profile minimal \
+    || die "this needs Rust's nightly toolchain: rustup toolchain install nightly"
+  local component
+  for component; do
+    rustup +nightly component list --installed | grep -q "^$component" || rustup +nightly component add "$component" \
+      || die "this needs a component of Rust's nightly toolchain: rustup +nightly component add $component"
+  done
+}
+
+# A subcommand of cargo.
+ensure_cargo_tool() {
+  cargo --list | grep -q "^ *${1#cargo-}\b" && return
+  say "installing $1, which takes some minutes"
+  cargo install --quiet --locked "$1" || die "$1 could not be installed"
+}
+
 # The Makefile hands cargo this PERL; a cargo called without it would build libperl-sys once more.
 PERL=$(perl -e 'print $^X')
 export PERL
