@@ -21,7 +21,11 @@ fn payload() -> impl Strategy<Value = Vec<u8>> {
     let edges = select(vec![0_usize, 1, 124, 125, 126, 127, 0xffff, 0x1_0000]);
     let longest: usize = if cfg!(miri) { 300 } else { 70_000 };
     let len = prop_oneof![edges, 0..126_usize, 126..longest];
-    (any::<u8>(), len).prop_map(|(first, len)| (0..len).map(|i| first.wrapping_add(i as u8)).collect())
+    (any::<u8>(), len).prop_map(|(first, len)| {
+        let mut payload = (0..251).map(|i| first.wrapping_add(i)).collect::<Vec<u8>>().repeat(len / 251 + 1);
+        payload.truncate(len);
+        payload
+    })
 }
 
 fn short_payload() -> impl Strategy<Value = Vec<u8>> {
