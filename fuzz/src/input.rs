@@ -18,7 +18,7 @@ impl From<Limits> for Config {
             masked: limits.masked,
             strict: limits.strict,
             max_payload_size: limits.max_payload_size.map(u64::from),
-            max_fragments: limits.max_fragments.into(),
+            max_fragments: u64::from(limits.max_fragments % 8),
         }
     }
 }
@@ -68,7 +68,7 @@ impl Octets {
 }
 
 /// Longer streams say nothing new, only later.
-const LONGEST: usize = 256 * 1024;
+const LONGEST: usize = 128 * 1024;
 
 impl Piece {
     pub fn append_to(self, wire: &mut Vec<u8>) {

@@ -1,7 +1,7 @@
 //! RFC 6455 once more, from the whole stream, one octet at a time, and with no thought of speed.
 
 use crate::support::Seen;
-use anyevent_websocket::engine::{CloseCode, Config, FrameHeader, MaskKey, Opcode, ProtocolError};
+use anyevent_websocket::engine::{CloseCode, Config, FrameHeader, MAX_HEADER_LEN, MaskKey, Opcode, ProtocolError};
 
 /// A header as its octets have it, lawful or not.
 #[derive(Debug)]
@@ -48,9 +48,8 @@ pub fn header(bytes: &[u8]) -> Result<Option<(FrameHeader, usize)>, ProtocolErro
         _ => {}
     }
     // A wrong length is certain before the key is here.
-    let unmasked: Vec<u8> =
-        bytes.iter().enumerate().map(|(i, octet)| if i == 1 { octet & 127 } else { *octet }).collect();
-    if let Some(error) = RawHeader::read(&unmasked).and_then(|raw| raw.length_error()) {
+    let without_key = [&[first, second & 127], &bytes[2..bytes.len().min(MAX_HEADER_LEN)]].concat();
+    if let Some(error) = RawHeader::read(&without_key).and_then(|raw| raw.length_error()) {
         return Err(error);
     }
     let opcode = Opcode::try_from(opcode)?;

@@ -10,6 +10,7 @@ use arbitrary::Arbitrary;
 use std::cell::Cell;
 
 const CLOSE: u8 = 8;
+const READ_SIZE: usize = 4096;
 
 /// Something that a program does, whenever it likes.
 #[derive(Arbitrary, Clone, Debug)]
@@ -73,10 +74,12 @@ impl Drop for Counted {
 pub struct Session {
     config: Config,
     connection: Connection<Counted>,
-    /// What the peer has sent and the program has not looked at.
+    /// What the peer sends.
     wire: Vec<u8>,
-    /// What the connection has looked at.
-    taken: Vec<u8>,
+    /// How much of it has been taken.
+    at: usize,
+    /// How much of it the connection has looked at.
+    looked_at: usize,
     seen: Vec<Seen>,
     out: Vec<u8>,
     close_is_out: bool,
@@ -91,7 +94,8 @@ impl Session {
             config,
             connection: Connection::new(config),
             wire,
-            taken: Vec::new(),
+            at: 0,
+            looked_at: 0,
             seen: Vec::new(),
             out: Vec::new(),
             close_is_out: false,
@@ -118,13 +122,18 @@ impl Session {
 
     /// Lets the rest arrive, and compares all events with the reference's.
     pub fn finish(mut self) {
-        while self.can_receive() && !self.wire.is_empty() {
-            self.receive(usize::MAX);
+        while self.can_receive() && !self.rest().is_empty() {
+            self.receive(READ_SIZE);
         }
         self.check_state();
-        assert_eq!(self.seen, reference::events(self.config, &self.taken));
+        assert_eq!(self.seen, reference::events(self.config, &self.wire[..self.looked_at]));
         drop(self.connection);
         assert_eq!(HELD.get(), 0, "a connection takes its memory along");
+    }
+
+    /// What is still to arrive.
+    fn rest(&self) -> &[u8] {
+        &self.wire[self.at..]
     }
 
     fn can_receive(&self) -> bool {
@@ -148,30 +157,28 @@ impl Session {
     /// A length in a header is only a claim.
     fn check_memory(&self) {
         let held = HELD.get() as u64;
-        assert!(held <= self.taken.len() as u64, "{held} octets held of {}", self.taken.len());
+        assert!(held <= self.looked_at as u64, "{held} octets held of {}", self.looked_at);
         let frames = self.config.max_fragments.max(1);
         assert!(self.config.max_payload_size.is_none_or(|limit| held <= limit * frames), "more held than a message");
     }
 
     fn receive(&mut self, at_most: usize) {
-        let offered = self.wire[..at_most.min(self.wire.len())].to_vec();
+        let offered = self.rest()[..at_most.min(self.rest().len())].to_vec();
         let mut octets = offered.clone();
         let mut input = &mut octets[..];
         let result = self.connection.receive(&mut input).map(|event| event.map(Seen::from));
         let left = input.len();
+        let used = if result.is_err() { offered.len() } else { offered.len() - left };
+        self.at += used;
         if !self.can_receive() {
-            assert_eq!((result, left), (Ok(None), 0), "input is discarded");
-            self.wire.drain(..offered.len());
-            return;
+            return assert_eq!((result, left), (Ok(None), 0), "input is discarded");
         }
         match &result {
             Ok(None) => assert_eq!(left, 0, "all input is taken"),
-            Ok(Some(_)) => assert_eq!(*input, offered[offered.len() - left..], "what is not taken is untouched"),
+            Ok(Some(_)) => assert_eq!(*input, offered[used..], "what is not taken is untouched"),
             Err(_) => {}
         }
-        let used = if result.is_err() { offered.len() } else { offered.len() - left };
-        self.taken.extend_from_slice(&offered[..used]);
-        self.wire.drain(..used);
+        self.looked_at = self.at;
         self.note(result);
         self.check_next_frame();
     }
@@ -179,9 +186,11 @@ impl Session {
     fn receive_directly(&mut self, at_most: usize) {
         let Some((buffer, missing)) = self.connection.payload_space() else { return self.receive(at_most) };
         assert!(missing > 0 && self.config.max_payload_size.is_none_or(|limit| missing <= limit));
-        let len = at_most.min(self.wire.len()).min(usize::try_from(missing).unwrap_or(usize::MAX));
-        buffer.extend_from_slice(&self.wire[..len]);
-        self.taken.extend(self.wire.drain(..len));
+        let rest = &self.wire[self.at..];
+        let len = at_most.min(rest.len()).min(usize::try_from(missing).unwrap_or(usize::MAX));
+        buffer.extend_from_slice(&rest[..len]);
+        self.at += len;
+        self.looked_at = self.at;
         let result = self.connection.payload_appended(len).map(|event| event.map(Seen::from));
         self.note(result);
     }
@@ -192,16 +201,19 @@ impl Session {
             Ok(Some(seen)) => seen,
             Err(error) => Seen::Violation(error),
         };
+        if let Some(error) = violation(&seen) {
+            assert!(error.close_code().is_allowed_on_the_wire(), "{} answers {error}", error.close_code());
+        }
         self.peer_is_done = matches!(seen, Seen::Close(..) | Seen::Violation(_));
         self.seen.push(seen);
     }
 
     fn check_next_frame(&self) {
-        let is_whole = match reference::header(&self.wire) {
-            Ok(Some((header, at))) => (self.wire.len() - at) as u64 >= header.payload_len,
+        let is_whole = match reference::header(self.rest()) {
+            Ok(Some((header, at))) => (self.rest().len() - at) as u64 >= header.payload_len,
             _ => false,
         };
-        assert_eq!(self.connection.is_frame_complete(&self.wire), is_whole && self.can_receive());
+        assert_eq!(self.connection.is_frame_complete(self.rest()), is_whole && self.can_receive());
     }
 
     fn send(&mut self, opcode: u8, payload: &[u8], mask: Option<MaskKey>) {
@@ -246,11 +258,10 @@ impl Session {
     }
 
     fn fail(&mut self, mask: Option<MaskKey>) {
-        let Some(Seen::Violation(error) | Seen::Close(_, _, Some(error))) = self.seen.last() else { return };
+        let Some(error) = self.seen.last().and_then(violation) else { return };
         let code = error.close_code();
-        assert!(code.is_allowed_on_the_wire(), "{code} answers {error}");
         let (before, can_close) = (self.out.len(), self.can_close());
-        let is_sent = self.connection.fail(*error, mask, &mut self.out);
+        let is_sent = self.connection.fail(error, mask, &mut self.out);
         assert_eq!(is_sent, can_close);
         self.close_is_out |= is_sent;
         self.check_frame(before, CLOSE, is_sent.then_some(&code.value().to_be_bytes()), mask);
@@ -274,5 +285,12 @@ impl Session {
     fn transport_closed(&mut self) {
         assert_eq!(self.connection.transport_closed(), !self.is_gone, "news once");
         self.is_gone = true;
+    }
+}
+
+fn violation(seen: &Seen) -> Option<ProtocolError> {
+    match seen {
+        Seen::Violation(error) | Seen::Close(_, _, Some(error)) => Some(*error),
+        _ => None,
     }
 }
