@@ -122,7 +122,9 @@ proptest! {
 
     #[test]
     fn what_is_encoded_is_parsed_and_its_payload_unmasked(
-        opcode in select(vec![Opcode::Continuation, Opcode::Text, Opcode::Binary]), payload in payload(), mask in mask(),
+        opcode in select(vec![Opcode::Continuation, Opcode::Text, Opcode::Binary]),
+        payload in payload(),
+        mask in mask(),
     ) {
         let mut wire = Vec::new();
         encode_frame(opcode as u8, &payload, mask, &mut wire);
@@ -145,7 +147,9 @@ proptest! {
 
     #[test]
     fn messages_of_every_length_arrive_in_any_pieces(
-        messages in vec((any::<bool>(), payload()), 0..4), from_client in any::<bool>(), sizes in vec(1..30_000_usize, 1..8),
+        messages in vec((any::<bool>(), payload()), 0..4),
+        from_client in any::<bool>(),
+        sizes in vec(1..30_000_usize, 1..8),
     ) {
         let mut wire = Vec::new();
         let mut expected = Vec::new();
@@ -202,7 +206,10 @@ proptest! {
 
     #[test]
     fn a_stream_in_any_pieces_by_either_way_has_the_same_events_and_answers(
-        frames in vec(frame(), 0..8), config in config(), sizes in sizes(), closes_after in prop::option::of(1..4_usize),
+        frames in vec(frame(), 0..8),
+        config in config(),
+        sizes in sizes(),
+        closes_after in prop::option::of(1..4_usize),
     ) {
         let wire = frames.concat();
         let [mut whole, mut pieces, mut direct] = [(); 3].map(|()| Endpoint::new(config, closes_after));

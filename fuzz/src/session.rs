@@ -15,14 +15,16 @@ const READ_SIZE: usize = 4096;
 /// Something that a program does, whenever it likes.
 #[derive(Arbitrary, Clone, Debug)]
 pub enum Call {
-    /// At most so many octets arrive, and one event of them is taken.
+    /// At most so many octets arrive, and one event of them is taken. Few, so that characters are cut, too.
     Receive {
-        at_most: u16,
+        at_most: u8,
     },
     /// The same, with payload read straight into its message where that is offered.
     ReceiveDirectly {
-        at_most: u16,
+        at_most: u8,
     },
+    /// As much as one read brings.
+    ReceiveMuch,
     Send {
         opcode: u8,
         payload: Octets,
@@ -109,6 +111,7 @@ impl Session {
         match call {
             Call::Receive { at_most } => self.receive(at_most.into()),
             Call::ReceiveDirectly { at_most } => self.receive_directly(at_most.into()),
+            Call::ReceiveMuch => self.receive(READ_SIZE),
             Call::Send { opcode, payload, mask } => self.send(opcode, &payload.into_vec(), mask),
             Call::SendHeader { opcode, payload_len } => self.send_header(opcode, payload_len),
             Call::Close { code, reason, mask } => self.close(code, &reason, mask),

@@ -14,7 +14,7 @@ struct Input {
     limits: Limits,
     closes_after: Option<u8>,
     /// Used over and over; each says also whether payload goes straight into its message.
-    cuts: Vec<(u16, bool)>,
+    cuts: Vec<(u8, bool)>,
     stream: Vec<Piece>,
 }
 
@@ -30,7 +30,7 @@ fuzz_target!(|input: Input| {
     assert_eq!(whole.seen, reference::events(config, &wire));
 });
 
-fn receive_cut(endpoint: &mut Endpoint, mut wire: &[u8], cuts: &[(u16, bool)]) {
+fn receive_cut(endpoint: &mut Endpoint, mut wire: &[u8], cuts: &[(u8, bool)]) {
     // Long streams in long pieces, so that an input takes no longer than it is worth.
     let least = 1 + wire.len() / 1024;
     let octet_by_octet = [(0, false)];
