@@ -23,11 +23,35 @@ impl From<Limits> for Config {
     }
 }
 
+/// A number of octets: mostly so few that characters, lengths and keys are cut.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub struct Few(u8);
+
+impl From<Few> for usize {
+    fn from(Few(number): Few) -> Self {
+        if number < 192 { usize::from(number % 8) } else { number.into() }
+    }
+}
+
 /// Mostly frames, so that the fuzzer need not find out first how one is built.
 #[derive(Arbitrary, Clone, Debug)]
 pub enum Piece {
-    Frame { fin: bool, kind: Kind, mask: Option<MaskKey>, payload: Octets },
+    Frame { fin: bool, kind: Kind, masking: Masking, payload: Octets },
     Raw(Vec<u8>),
+}
+
+/// Mostly as the peer's role asks for it.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub struct Masking {
+    key: MaskKey,
+    oddity: u8,
+}
+
+impl Masking {
+    fn key(self, to: Config) -> Option<MaskKey> {
+        let is_odd = self.oddity == u8::MAX;
+        (to.masked == is_odd).then_some(self.key)
+    }
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -71,15 +95,25 @@ impl Octets {
 const LONGEST: usize = 128 * 1024;
 
 impl Piece {
-    pub fn append_to(self, wire: &mut Vec<u8>) {
+    fn append_to(self, config: Config, wire: &mut Vec<u8>) {
         match self {
-            _ if wire.len() > LONGEST => {}
             Self::Raw(octets) => wire.extend(octets),
-            Self::Frame { fin, kind, mask, payload } => {
+            Self::Frame { fin, kind, masking, payload } => {
                 let start = wire.len();
-                encode_frame(kind as u8, &payload.into_vec(), mask, wire);
+                encode_frame(kind as u8, &payload.into_vec(), masking.key(config), wire);
                 wire[start] = u8::from(fin) << 7 | kind as u8;
             }
         }
     }
+}
+
+/// What a peer sends to an endpoint of this kind.
+pub fn wire(config: Config, stream: Vec<Piece>) -> Vec<u8> {
+    let mut wire = Vec::new();
+    for piece in stream {
+        if wire.len() < LONGEST {
+            piece.append_to(config, &mut wire);
+        }
+    }
+    wire
 }

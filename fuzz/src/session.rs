@@ -1,6 +1,6 @@
 //! A connection beside a model of it, which knows only who has said what.
 
-use crate::input::Octets;
+use crate::input::{Few, Octets};
 use crate::reference::{self, RawHeader};
 use crate::support::Seen;
 use anyevent_websocket::engine::{
@@ -15,13 +15,13 @@ const READ_SIZE: usize = 4096;
 /// Something that a program does, whenever it likes.
 #[derive(Arbitrary, Clone, Debug)]
 pub enum Call {
-    /// At most so many octets arrive, and one event of them is taken. Few, so that characters are cut, too.
+    /// At most so many octets arrive, and one event of them is taken.
     Receive {
-        at_most: u8,
+        at_most: Few,
     },
     /// The same, with payload read straight into its message where that is offered.
     ReceiveDirectly {
-        at_most: u8,
+        at_most: Few,
     },
     /// As much as one read brings.
     ReceiveMuch,

@@ -3,7 +3,7 @@
 #![no_main]
 
 use anyevent_websocket::engine::Config;
-use anyevent_websocket_fuzz::input::{Limits, Piece};
+use anyevent_websocket_fuzz::input::{self, Few, Limits, Piece};
 use anyevent_websocket_fuzz::reference;
 use anyevent_websocket_fuzz::support::Endpoint;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
@@ -14,14 +14,13 @@ struct Input {
     limits: Limits,
     closes_after: Option<u8>,
     /// Used over and over; each says also whether payload goes straight into its message.
-    cuts: Vec<(u8, bool)>,
+    cuts: Vec<(Few, bool)>,
     stream: Vec<Piece>,
 }
 
 fuzz_target!(|input: Input| {
-    let mut wire = Vec::new();
-    input.stream.into_iter().for_each(|piece| piece.append_to(&mut wire));
     let config = Config::from(input.limits);
+    let wire = input::wire(config, input.stream);
     let [mut whole, mut cut] = [(); 2].map(|()| Endpoint::new(config, input.closes_after.map(usize::from)));
     whole.receive(&wire);
     receive_cut(&mut cut, &wire, &input.cuts);
@@ -30,14 +29,14 @@ fuzz_target!(|input: Input| {
     assert_eq!(whole.seen, reference::events(config, &wire));
 });
 
-fn receive_cut(endpoint: &mut Endpoint, mut wire: &[u8], cuts: &[(u8, bool)]) {
+fn receive_cut(endpoint: &mut Endpoint, mut wire: &[u8], cuts: &[(Few, bool)]) {
     // Long streams in long pieces, so that an input takes no longer than it is worth.
     let least = 1 + wire.len() / 1024;
-    let octet_by_octet = [(0, false)];
-    let cuts = if cuts.is_empty() { &octet_by_octet } else { cuts };
-    for (len, directly) in cuts.iter().cycle() {
-        let (piece, rest) = wire.split_at(wire.len().min(least + usize::from(*len)));
-        if *directly {
+    let octet_by_octet = std::iter::repeat((0, false));
+    let cuts = cuts.iter().map(|(len, directly)| (usize::from(*len), *directly)).cycle();
+    for (len, directly) in cuts.chain(octet_by_octet) {
+        let (piece, rest) = wire.split_at(wire.len().min(least + len));
+        if directly {
             endpoint.receive_directly(piece)
         } else {
             endpoint.receive(piece)
