@@ -68,7 +68,7 @@ pub enum Kind {
 #[derive(Arbitrary, Clone, Debug)]
 pub enum Octets {
     These(Vec<u8>),
-    Text(String),
+    Text(Vec<char>),
     Many {
         octet: u8,
         len: u16,
@@ -84,7 +84,7 @@ impl Octets {
     pub fn into_vec(self) -> Vec<u8> {
         match self {
             Self::These(octets) => octets,
-            Self::Text(text) => text.into_bytes(),
+            Self::Text(characters) => characters.into_iter().collect::<String>().into_bytes(),
             Self::Many { octet, len } => vec![octet; len.into()],
             Self::TooMany { octet, beyond } => vec![octet; 0x1_0000 + usize::from(beyond)],
         }
