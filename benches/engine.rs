@@ -25,13 +25,7 @@ fn masked_frame(payload: &[u8]) -> Vec<u8> {
 }
 
 fn server() -> Connection<BytesMut> {
-    Connection::new(Config {
-        masked: false,
-        strict: false,
-        max_payload_size: None,
-        max_fragments: u64::MAX,
-        trace: false,
-    })
+    Connection::new(Config { masked: false, strict: false, max_payload_size: None, max_fragments: u64::MAX })
 }
 
 /// How many messages `input` holds; it must end with one.

@@ -129,7 +129,8 @@ proptest! {
         let mut wire = Vec::new();
         encode_frame(opcode as u8, &payload, mask, &mut wire);
         let (header, at) = FrameHeader::parse(&wire).expect("lawful").expect("whole");
-        prop_assert_eq!(header, FrameHeader { fin: true, opcode, mask, payload_len: payload.len() as u64 });
+        let payload_len = payload.len() as u64;
+        prop_assert_eq!(header, FrameHeader { fin: true, opcode, is_compressed: false, mask, payload_len });
         apply_mask(&mut wire[at..], mask.unwrap_or_default(), 0);
         prop_assert_eq!(&wire[at..], payload);
     }

@@ -53,8 +53,9 @@ pub fn header(bytes: &[u8]) -> Result<Option<(FrameHeader, usize)>, ProtocolErro
         return Err(error);
     }
     let opcode = Opcode::try_from(opcode)?;
-    Ok(RawHeader::read(bytes)
-        .map(|raw| (FrameHeader { fin, opcode, mask: raw.mask, payload_len: raw.payload_len }, raw.len)))
+    Ok(RawHeader::read(bytes).map(|raw| {
+        (FrameHeader { fin, opcode, is_compressed: false, mask: raw.mask, payload_len: raw.payload_len }, raw.len)
+    }))
 }
 
 /// The first octets of a payload, unmasked.

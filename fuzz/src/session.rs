@@ -229,7 +229,7 @@ impl Session {
 
     fn send_header(&mut self, opcode: u8, payload_len: usize) {
         let before = self.out.len();
-        let result = self.connection.send_header(opcode, payload_len, &mut self.out);
+        let result = self.connection.send_header(opcode, &vec![0; payload_len], &mut self.out);
         self.check_admission(opcode, payload_len, result);
         let header = self.out.split_off(before);
         assert_eq!(header.is_empty(), result != Ok(true));

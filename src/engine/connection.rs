@@ -25,8 +25,6 @@ pub struct Config {
     pub max_payload_size: Option<u64>,
     /// The non-final frame of a message with this number is refused.
     pub max_fragments: u64,
-    /// Note each frame for [`Connection::take_trace`].
-    pub trace: bool,
 }
 
 /// A frame whose payload is still arriving.
@@ -85,7 +83,7 @@ impl<B: MessageBuffer> Connection<B> {
             fragmented: None,
             received: Traffic::default(),
             sent: Traffic::default(),
-            trace: config.trace.then(Box::default),
+            trace: None,
             deflate: None,
         }
     }
@@ -193,6 +191,11 @@ impl<B: MessageBuffer> Connection<B> {
     /// Where the connection stands, as programs see it: `open`, `closing` or `closed`.
     pub fn state_name(&self) -> &'static str {
         self.state.name()
+    }
+
+    /// Has each frame be noted for [`Self::take_trace`].
+    pub fn trace_frames(&mut self) {
+        self.trace = Some(Box::default());
     }
 
     /// Whether frames are noted for [`Self::take_trace`].

@@ -7,8 +7,7 @@ mod compression;
 
 const KEY: MaskKey = [0x37, 0xfa, 0x21, 0x3d];
 
-const LENIENT: Config =
-    Config { masked: false, strict: false, max_payload_size: Some(65536), max_fragments: 128, trace: false };
+const LENIENT: Config = Config { masked: false, strict: false, max_payload_size: Some(65536), max_fragments: 128 };
 const STRICT_SERVER: Config = Config { strict: true, ..LENIENT };
 const STRICT_CLIENT: Config = Config { masked: true, ..STRICT_SERVER };
 
@@ -183,7 +182,8 @@ fn the_trace_has_a_line_for_each_frame_however_it_arrives() {
     let expected = "received text, not final, 2 bytes: \"ab\"\nreceived ping, 0 bytes: \"\"\n\
                     received continuation, 1 bytes: \"c\"\nsent text, 2 bytes: \"ok\"\n";
     for cut in 0..wire.len() {
-        let mut connection = Connection::<BytesMut>::new(Config { trace: true, ..LENIENT });
+        let mut connection = Connection::<BytesMut>::new(LENIENT);
+        connection.trace_frames();
         for part in [&wire[..cut], &wire[cut..]] {
             feed(&mut connection, part.to_vec(), &mut Vec::new());
         }

@@ -71,8 +71,9 @@ impl FrameHeader {
     }
 }
 
-/// Appends a final frame's header to `out`, the length in its shortest form. The opcode may have [`RSV1`] added.
-pub(super) fn encode_header(opcode: u8, payload_len: u64, mask: Option<MaskKey>, out: &mut impl BufMut) {
+/// Appends a final frame's header to `out`, the length in its shortest form. Of `opcode` the lower four bits count, and
+/// the one for RSV1.
+pub fn encode_header(opcode: u8, payload_len: u64, mask: Option<MaskKey>, out: &mut impl BufMut) {
     encode_header_after(FIN | opcode & (RSV1 | OPCODE), payload_len, mask, out);
 }
 

@@ -171,13 +171,13 @@ entries! {
             strict: call.is_true(4),
             max_payload_size: unsigned(5),
             max_fragments: unsigned(6).unwrap_or_default(),
-            trace: call.is_true(7),
         };
         let (Some(object), Some(handle)) = (hash(0), hash(1)) else {
             return after.croaking(call.located("the connection and its handle must be hashes"));
         };
         let messages = connection::messages(call.perl, call.sub.cast());
-        let parts = Parts { messages, object, handle, has_usual_handle: call.is_true(2), config };
+        let parts =
+            Parts { messages, object, handle, has_usual_handle: call.is_true(2), config, is_traced: call.is_true(7) };
         after.returning(Connection::attach(call.perl, parts));
     };
     /// `_start($connection)`: delivers what has arrived so far; from now on, messages are delivered as they come.

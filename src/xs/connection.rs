@@ -113,6 +113,7 @@ pub struct Parts {
     pub handle: *mut HV,
     pub has_usual_handle: bool,
     pub config: Config,
+    pub is_traced: bool,
 }
 
 impl Connection {
@@ -131,8 +132,12 @@ impl Connection {
     }
 
     fn new(parts: Parts) -> Self {
+        let mut engine = engine::Connection::new(parts.config);
+        if parts.is_traced {
+            engine.trace_frames();
+        }
         Self {
-            engine: engine::Connection::new(parts.config),
+            engine,
             messages: parts.messages,
             object: parts.object,
             handle: parts.handle,

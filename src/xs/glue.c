@@ -372,7 +372,7 @@ static int state_free(pTHX_ SV *sv, MAGIC *mg)
     kept = ws_rust_free(state);
     mg->mg_ptr = NULL;
     if (mg->mg_obj && !PL_dirty)
-        (void)hv_deletes((HV *)mg->mg_obj, "_rw", G_DISCARD);
+        (void)hv_delete((HV *)mg->mg_obj, "_rw", 3, G_DISCARD);
     SvREFCNT_dec(kept);
     return 0;
 }

@@ -24,6 +24,7 @@ impl<B: MessageBuffer> From<Event<'_, B>> for Seen {
             Event::Message { opcode, payload: Payload::Owned(mut buffer) } => {
                 Self::Message(opcode, buffer.as_mut_slice().into())
             }
+            Event::Chunk { .. } => unreachable!("nobody has asked for chunks"),
             Event::Ping(payload) => Self::Ping(payload.as_slice().into()),
             Event::Pong(payload) => Self::Pong(payload.as_slice().into()),
             Event::Close(frame) => Self::from(*frame),

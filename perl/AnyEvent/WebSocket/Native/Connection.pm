@@ -158,12 +158,17 @@ sub enable_deflate
   return $self;
 }
 
-# The program registers its callbacks before control is back in the event loop. On most loops a timer without delay that
-# is made in a timer's callback comes before that.
+# The program registers its callbacks before control is back in the event loop, or when a `recv` in it has returned. On
+# some loops a timer without delay that is made in a callback is called before that, and on some a timer that is due; what
+# such a timer makes comes later. EV needs neither.
 sub _soon
 {
   my($cb) = @_;
-  return AE::timer $AnyEvent::MODEL eq 'AnyEvent::Impl::EV' ? 0 : 1e-6, 0, $cb;
+  return AE::timer 0, 0, $cb if $AnyEvent::MODEL eq 'AnyEvent::Impl::EV';
+  my $timers = [];
+  Scalar::Util::weaken(my $weak = $timers);
+  $timers->[0] = AE::timer 1e-6, 0, sub { $weak->[1] = AE::timer 1e-6, 0, $cb if $weak };
+  return $timers;
 }
 
 sub _look_for_tls
@@ -172,7 +177,7 @@ sub _look_for_tls
   $has_looked_for_tls = 1;
   my($index) = grep { $DynaLoader::dl_modules[$_] eq 'Net::SSLeay' } 0 .. $#DynaLoader::dl_modules;
   my $library = defined $index && $DynaLoader::dl_librefs[$index] or return;
-  my @addresses = grep { $_ } map { DynaLoader::dl_find_symbol($library, $_, 1) } @TLS_FUNCTIONS;
+  my @addresses = grep { $_ } map { DynaLoader::dl_find_symbol($library, $_) } @TLS_FUNCTIONS;
   _use_tls(@addresses) if @addresses == @TLS_FUNCTIONS;
 }
 
@@ -318,7 +323,8 @@ sub _half_close
   my($self) = @_;
   $self->_stop_keepalive;
   $self->handle->push_shutdown;
-  my $timeout = $self->close_timeout or return;
+  # POE's timers would keep the descriptor of a handle that is destroyed.
+  my $timeout = $self->handle->{fh} && $self->close_timeout or return;
   Scalar::Util::weaken $self;
   $self->{_close_timer} = AE::timer $timeout, 0, sub {
     $self->_give_up(Errno::ETIMEDOUT, "the peer did not close the connection within $timeout seconds") if $self;
