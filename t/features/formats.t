@@ -68,6 +68,7 @@ subtest 'decoded_json' => sub {
 };
 
 subtest '$@ is left alone' => sub {
+    plan skip_all => 'making a watcher resets it on this loop' if loop() eq 'IOAsync';
     my ($connection) = connection_and_peer();
     $@ = 'before';
     $connection->send_json([1])->send_text('x')->send_binary('y');

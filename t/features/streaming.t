@@ -105,7 +105,8 @@ subtest 'a stream leaves the event loop its turns' => sub {
 };
 
 subtest 'a stream that dies' => sub {
-    for my $when (1, 3) {
+    # An exception in a callback is the end of POE's kernel.
+    for my $when (1, loop() eq 'POE' ? () : 3) {
         my ($connection, $peer) = connection_and_peer();
         my ($count, @done) = 0;
         $peer->stall if $when > 1;

@@ -292,7 +292,15 @@ sub _octets
 {
   my($body) = @_;
   my $copy = defined $body ? "$body" : '';
-  return utf8::is_utf8($copy) ? Encode::encode('UTF-8', $copy) : $copy;
+  return utf8::is_utf8($copy) ? _encoded($copy) : $copy;
+}
+
+sub _encoded
+{
+  my($characters) = @_;
+  # Encode may look for modules.
+  local $@;
+  return Encode::encode('UTF-8', $characters);
 }
 
 sub close
@@ -301,7 +309,7 @@ sub close
   $code ||= $DEFAULT_CLOSE_CODE;
   Carp::croak("close: $code is not a close code") unless $code =~ /\A[1-4][0-9]{3}\z/;
   return $self unless _can_close($self);
-  $reason = defined $reason ? Encode::encode('UTF-8', "$reason") : '';
+  $reason = defined $reason ? _encoded("$reason") : '';
   my $is_bare = $code == NO_STATUS && $reason eq '';
   $self->_send_close($is_bare ? undef : 0 + $code, $reason);
   $self->_half_close;

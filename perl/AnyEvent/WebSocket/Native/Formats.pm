@@ -6,13 +6,12 @@ use strict;
 use warnings;
 use AnyEvent::WebSocket::Native::Json ();
 use Carp ();
-use Encode ();
 use Moo::Role;
 
 sub send_text
 {
   my($self, $characters) = @_;
-  return $self->send(Encode::encode('UTF-8', defined $characters ? "$characters" : ''));
+  return $self->send(AnyEvent::WebSocket::Connection::_encoded(defined $characters ? "$characters" : ''));
 }
 
 sub send_binary
