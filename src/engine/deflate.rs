@@ -221,6 +221,16 @@ impl Deflate {
         }
     }
 
+    /// With what messages are compressed, each by itself; `None` if they are not.
+    pub(super) fn alone(&self) -> Option<DeflateConfig> {
+        self.config.no_context_takeover.then_some(self.config)
+    }
+
+    /// A payload was sent that compression has made shorter by so many bytes.
+    pub(super) fn count_sent(&mut self, payload_len: usize, saved: usize) {
+        self.sent.count(payload_len as u64, payload_len - saved);
+    }
+
     /// Of what was received, and of what was sent.
     pub(super) fn savings(&self) -> [Savings; 2] {
         [self.received, self.sent]
@@ -238,7 +248,6 @@ impl Deflate {
         let mut compressor = self.compressor.take().unwrap_or_else(|| self.pool.compressor(&self.config));
         let mut scratch = self.pool.scratch();
         let len = compressor.compress(payload, &mut scratch);
-        self.sent.count(payload.len() as u64, len.unwrap_or(payload.len()));
         send(len.map(|len| &scratch[..len]));
         self.pool.keep_scratch(scratch);
         self.is_idle = false;

@@ -3,12 +3,14 @@
 use super::connection::{self, Connection};
 use super::ffi::{self, Perl};
 use super::handle::Route;
+use super::send::Engine;
 use super::sv::{self, Appender};
-use crate::engine::{MAX_HEADER_LEN, UsageError, encode_frame};
+use crate::engine::{DeflateConfig, MAX_HEADER_LEN, UsageError, encode_frame};
 use bytes::BufMut;
 use libperl_rs::{AV, HV, SV, thx};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::hint::black_box;
+use std::rc::Rc;
 
 /// How many connections are looked at before any of them is written to.
 const GROUP: usize = 32;
@@ -17,12 +19,21 @@ const GROUP: usize = 32;
 pub struct Broadcast<'a> {
     opcode: u8,
     payload: &'a [u8],
-    frame: Vec<u8>,
+    /// Uncompressed first, then as it is compressed for those that compress each message by itself.
+    frames: RefCell<Vec<Rc<Frame>>>,
     /// The object that is left out.
     except: Option<*mut SV>,
     /// Connections for which more waits already are left out, bytes.
     max_backlog: Option<u64>,
     last_class: Cell<Option<(*mut HV, bool)>>,
+}
+
+/// A whole frame.
+struct Frame {
+    compression: Option<DeflateConfig>,
+    octets: Vec<u8>,
+    /// By how many bytes it is shorter than uncompressed.
+    saved: usize,
 }
 
 /// What came of it.
@@ -50,9 +61,10 @@ impl Outcome {
 impl<'a> Broadcast<'a> {
     /// A message for many.
     pub fn new(opcode: u8, payload: &'a [u8], except: Option<*mut SV>, max_backlog: Option<u64>) -> Self {
-        let mut frame = Vec::with_capacity(MAX_HEADER_LEN + payload.len());
-        encode_frame(opcode, payload, None, &mut frame);
-        Self { opcode, payload, frame, except, max_backlog, last_class: Cell::new(None) }
+        let mut octets = Vec::with_capacity(MAX_HEADER_LEN + payload.len());
+        encode_frame(opcode, payload, None, &mut octets);
+        let frames = RefCell::new(vec![Rc::new(Frame { compression: None, octets, saved: 0 })]);
+        Self { opcode, payload, frames, except, max_backlog, last_class: Cell::new(None) }
     }
 
     /// Sends it to those in the list.
@@ -105,13 +117,13 @@ impl<'a> Broadcast<'a> {
 
     /// Writes the frame past the handle's buffer, which gets what the kernel does not take.
     fn write_to(&self, perl: Perl, connection: &mut Connection) -> Result<Written, UsageError> {
-        let engine = &connection.engine;
-        let is_plain = !engine.is_sending_fragments()
-            && !engine.is_masked()
-            && !engine.is_traced()
-            && !engine.compresses(self.opcode, self.payload.len());
-        let Route::Native { buffer } = connection.route(perl) else { return Ok(Written::NotThisWay) };
-        if !is_plain || !connection.handle(perl).is_idle(buffer) || self.sends_its_own_way(perl, connection.object) {
+        let engine = &mut connection.engine;
+        let is_plain = !engine.is_sending_fragments() && !engine.is_masked() && !engine.is_traced();
+        let frame = if is_plain { self.frame_for(engine) } else { None };
+        let (Some(frame), Route::Native { buffer }) = (frame, connection.route(perl)) else {
+            return Ok(Written::NotThisWay);
+        };
+        if !connection.handle(perl).is_idle(buffer) || self.sends_its_own_way(perl, connection.object) {
             return Ok(Written::NotThisWay);
         }
         // Made ready first, as what is cut off must have a place to wait in.
@@ -119,7 +131,10 @@ impl<'a> Broadcast<'a> {
             return Ok(Written::NotThisWay);
         }
         connection.engine.admit(self.opcode, self.payload)?;
-        let rest = &self.frame[connection.handle(perl).write(&self.frame)..];
+        if frame.compression.is_some() {
+            connection.engine.note_saved(self.payload.len(), frame.saved);
+        }
+        let rest = &frame.octets[connection.handle(perl).write(&frame.octets)..];
         if rest.is_empty() {
             return Ok(Written::All);
         }
@@ -127,6 +142,22 @@ impl<'a> Broadcast<'a> {
         out.put_slice(rest);
         out.finish();
         Ok(Written::InPart)
+    }
+
+    /// The frame for a connection; `None` if it takes one of its own.
+    fn frame_for(&self, engine: &mut Engine) -> Option<Rc<Frame>> {
+        let compression = engine.shared_compression(self.opcode, self.payload.len());
+        if compression.is_none() && engine.compresses(self.opcode, self.payload.len()) {
+            return None;
+        }
+        let mut frames = self.frames.borrow_mut();
+        if let Some(frame) = frames.iter().find(|frame| frame.compression == compression) {
+            return Some(Rc::clone(frame));
+        }
+        let mut octets = Vec::new();
+        let saved = engine.encode_compressed(self.opcode, self.payload, &mut octets);
+        frames.push(Rc::new(Frame { compression, octets, saved }));
+        frames.last().map(Rc::clone)
     }
 
     /// Whether the class of an object has a `send` of its own. Most of a list are of one class, so the last is remembered.

@@ -27,7 +27,8 @@ pub enum SendError {
     Buffer,
 }
 
-type Engine = crate::engine::Connection<PerlBuffer>;
+/// The engine, with messages that grow in perl's memory.
+pub type Engine = crate::engine::Connection<PerlBuffer>;
 
 /// Sends one frame, if the connection still sends.
 pub fn send(perl: Perl, shared: &Shared, opcode: u8, payload: &[u8], after: &mut After) -> Result<(), SendError> {

@@ -51,4 +51,24 @@ subtest 'broadcast' => sub {
     is $peer->next_frame->{payload}, 'x' x 10_000, 'and plain where it is not agreed on';
 };
 
+subtest 'broadcast to peers whose messages are compressed each by itself' => sub {
+    my @options = (server_no_context_takeover => 1);
+    my @pairs = map {
+        my ($response, $server) = AnyEvent::WebSocket::Deflate::accept(AnyEvent::WebSocket::Deflate::offer(@options, server_max_window_bits => $_), @options, server_max_window_bits => $_);
+        my $client = AnyEvent::WebSocket::Deflate::confirm($response, @options);
+        [connection_pair({ deflate => $server }, { deflate => $client, masked => 1, max_payload_size => 0 })];
+    } 12, 12, 10;
+    my @seen = map { recorder($_->[1]) } @pairs;
+    my @bodies = map { join ' ', $_ .. 2000 + $_ } 1 .. 3;
+    AnyEvent::WebSocket::Connection->broadcast([map { $_->[0] } @pairs], $_) for @bodies;
+    $_->wait_messages(3) for @seen;
+    is_deeply $_->bodies, \@bodies, 'arrives' for @seen;
+    for my $pair (@pairs) {
+        my ($sent, $received) = map { $_->stats } @$pair;
+        cmp_ok $sent->{compression_ratio_sent}, '>', 1.2, 'compressed';
+        is $sent->{bytes_sent}, $received->{bytes_received}, 'and counted so';
+        is $sent->{compression_ratio_sent}, $received->{compression_ratio_received}, 'on both sides';
+    }
+};
+
 done_testing;

@@ -42,6 +42,25 @@ impl<B: MessageBuffer> Connection<B> {
         self.deflate.as_ref().map(|deflate| deflate.savings())
     }
 
+    /// With what [`Self::send`] would compress such a frame, if messages are compressed each by itself: the frame that
+    /// [`Self::encode_compressed`] makes on one connection will do on all that have the same here, and do not mask.
+    pub fn shared_compression(&self, opcode: u8, payload_len: usize) -> Option<DeflateConfig> {
+        self.deflate.as_ref().filter(|deflate| deflate.is_for(opcode, payload_len))?.alone()
+    }
+
+    /// Appends such a frame without sending it; returns by how many bytes it is shorter than uncompressed.
+    pub fn encode_compressed(&mut self, opcode: u8, payload: &[u8], out: &mut impl BufMut) -> usize {
+        self.compressing(opcode, payload.len()).map_or(0, |deflate| encode_frame(deflate, opcode, payload, None, out))
+    }
+
+    /// A payload that was admitted went out shorter by so many bytes.
+    pub fn note_saved(&mut self, payload_len: usize, saved: usize) {
+        self.sent.bytes -= saved as u64;
+        if let Some(deflate) = &mut self.deflate {
+            deflate.count_sent(payload_len, saved);
+        }
+    }
+
     /// The reserved bits that mean something.
     pub(super) fn negotiated_bits(&self) -> u8 {
         if self.deflate.is_some() { RSV1 } else { 0 }

@@ -33,7 +33,7 @@ impl<B: MessageBuffer> Connection<B> {
             match self.compressing(opcode, payload.len()) {
                 Some(deflate) => {
                     let saved = compression::encode_frame(deflate, opcode, payload, mask, out);
-                    self.sent.bytes -= saved as u64;
+                    self.note_saved(payload.len(), saved);
                 }
                 None => encode_frame(opcode, payload, mask, out),
             }
