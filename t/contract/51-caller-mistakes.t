@@ -6,17 +6,6 @@ use lib "$FindBin::Bin/../lib";
 use Test::More;
 use WebSocketTest;
 
-# Runs code, which must die at the line of the `sub` it was given: write it on one line.
-sub croaks_here {
-    my ($name, $code, $text) = @_;
-    local $Test::Builder::Level = $Test::Builder::Level + 1;
-    my ($file, $line) = (caller)[1, 2];
-    my $lived = eval { $code->(); 1 };
-    ok !$lived, "$name croaks" or return;
-    like $@, qr/ at \Q$file\E line $line\.?$/, 'at the line of the caller';
-    like $@, $text, 'and says why' if $text;
-}
-
 sub alive_ok {
     my ($connection, $peer) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;

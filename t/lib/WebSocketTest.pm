@@ -52,7 +52,7 @@ our @EXPORT = (
     qw(backend is_original is_044 differs after_044 loop),
     qw(socket_pair tcp_pair connection_on connection_and_peer connection_pair recorder),
     qw(wait_until poke turn settle after next_event),
-    qw(refused_ok run_perl spawn_perl fork_child reap warnings_of),
+    qw(refused_ok croaks_here run_perl spawn_perl fork_child reap warnings_of),
     @WebSocketTest::Frame::EXPORT,
 );
 our @CARP_NOT = qw(WebSocketTest::Peer WebSocketTest::Recorder);
@@ -227,6 +227,17 @@ sub _down_ok {
     $seen->wait_finish;
     settle();
     Test::More::is_deeply($seen->order, ['message', 'parse_error', 'finish'], 'finish once, when the peer has closed');
+}
+
+# Runs code, which must die at the line of the `sub` it was given: write it on one line.
+sub croaks_here {
+    my ($name, $code, $text) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my ($file, $line) = (caller)[1, 2];
+    my $lived = eval { $code->(); 1 };
+    Test::More::ok(!$lived, "$name croaks") or return;
+    Test::More::like($@, qr/ at \Q$file\E line $line\.?$/, 'at the line of the caller');
+    Test::More::like($@, $text, 'and says why') if $text;
 }
 
 # The warnings that the code gives.

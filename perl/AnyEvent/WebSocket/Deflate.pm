@@ -37,10 +37,10 @@ sub offer
   my $options = _options(@_);
   _must_be_available();
   my @flags = grep { $options->{$_} } @TAKEOVERS;
+  my @windows = map { "$_=$options->{$_}" } grep { $options->{$_} < LARGEST_WINDOW } @WINDOWS;
   my $least = join '; ', NAME, @flags, 'client_max_window_bits';
-  my $bits = $options->{server_max_window_bits};
   # Servers that know nothing of window sizes take the second.
-  return $bits < LARGEST_WINDOW ? "$least; server_max_window_bits=$bits, $least" : $least;
+  return @windows ? join('; ', NAME, @flags, @windows) . ", $least" : $least;
 }
 
 sub accept
