@@ -9,6 +9,9 @@ use Protocol::WebSocket::Handshake::Client ();
 
 our $VERSION = '1.000';
 
+# Exceptions about options are at the line of whoever gave them.
+our @CARP_NOT = qw( AnyEvent::WebSocket::Deflate );
+
 extends 'AnyEvent::WebSocket::Client';
 
 has deflate => ( is => 'ro', default => sub { {} } );
