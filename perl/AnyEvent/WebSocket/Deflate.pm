@@ -227,7 +227,7 @@ AnyEvent::WebSocket::Deflate - compressed WebSocket messages (permessage-deflate
 
 =head1 DESCRIPTION
 
-Text of a kilobyte, such as JSON, is compressed to a fifth, for some ten microseconds of CPU time at either end. Both ends
+Text of a kilobyte, such as JSON, is compressed to a quarter, for less than ten microseconds of CPU time at either end. Both ends
 have to agree on it in the opening handshake, by the header C<Sec-WebSocket-Extensions>; the functions here write and
 read its values. What they return is given to the connection, and is all it takes: messages of at least
 L</threshold> bytes then go out compressed, if that makes them smaller, and compressed ones come in. Programs see no
@@ -260,7 +260,7 @@ Its handshake callback returns the answer, and whatever the program wants to hav
 
 As above, with C<< $handshake->req >> and C<< $handshake->res >> of a L<Protocol::WebSocket::Handshake::Server>, and
 C<deflate> among what the connection is constructed with. Where a request has that header more than once, its values are
-to be joined with a comma.
+to be joined with a comma. With PSGI the header is in C<< $env->{HTTP_SEC_WEBSOCKET_EXTENSIONS} >> alone.
 
 =head2 A client
 
@@ -342,8 +342,8 @@ Messages of less than so many bytes go out as they are. Default 128.
 
 =head1 MEMORY
 
-While it is in use, a connection has, by default, 170 KiB for sending, of which 128 KiB do not depend on any option, and
-40 KiB for receiving. That for sending is made by the first message that is compressed, and freed as L</idle_timeout>
+While it is in use, a connection has, by default, 160 KiB for sending, of which 128 KiB do not depend on any option, and 20
+to 40 KiB for receiving. That for sending is made by the first message that is compressed, and freed as L</idle_timeout>
 says. That for receiving is made by the first compressed message that arrives, and has to be kept as long as the
 connection. With no_context_takeover for an end, all connections share what that takes. A connection for which nothing was
 agreed needs a pointer.
