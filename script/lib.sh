@@ -3,9 +3,10 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-# What building needs, and then what running an AnyEvent application on it does.
 # All Perl tests; those of t/contract run on the original too.
 test_dirs=(t/contract t/deflate t/features t/hostile)
+
+# What building needs, and then what running an AnyEvent application on it does.
 build_packages=(perl gcc libc6-dev make libperl-dev libclang-dev)
 runtime_packages=(libanyevent-perl libev-perl libmoo-perl libprotocol-websocket-perl)
 
