@@ -36,6 +36,8 @@ pub mod shim {
     pub const GO_ON_LATER: &CStr = c"AnyEvent::WebSocket::Connection::_expect_recursion";
     /// `(connection, error or undef)`: the transport is gone.
     pub const FINISH: &CStr = c"AnyEvent::WebSocket::Connection::_finish";
+    /// `(connection)`: [`FAILED`] follows, and nothing is to be finished before.
+    pub const FAILING: &CStr = c"AnyEvent::WebSocket::Connection::_failing";
     /// `(connection, lines)`: log what frames have come and gone.
     pub const TRACE: &CStr = c"AnyEvent::WebSocket::Connection::_trace";
     /// `(connection, text or exception)`: it is down; tell the program.

@@ -54,6 +54,8 @@ pub struct Connection {
     /// When a dispatch of more than one frame has had its time, and whether it has.
     pub pause_at: Option<Instant>,
     pub is_paused: bool,
+    /// In the dispatch of this depth a callback that runs the event loop has its way on.
+    pub expects_recursion_at: u32,
     /// The program wants no more messages for now.
     pub is_held: bool,
     /// The program wants to know when something waits for the peer to read.
@@ -150,6 +152,7 @@ impl Connection {
             cork_deadline: None,
             pause_at: None,
             is_paused: false,
+            expects_recursion_at: 0,
             is_held: false,
             watches_backlog: false,
             never_pauses: false,

@@ -151,6 +151,7 @@ pub fn answer_pending_ping(perl: Perl, shared: &Shared, after: &mut After) -> bo
 pub fn finish(perl: Perl, shared: &RefCell<Connection>, outcome: Outcome, after: &mut After) {
     let connection = &mut *shared.borrow_mut();
     connection.depth -= 1;
+    connection.expects_recursion_at = connection.expects_recursion_at.min(connection.depth);
     if connection.depth == 0 {
         connection.frames_follow = false;
         connection.inbox.keep_rest(&connection.messages.scratch);
@@ -160,6 +161,9 @@ pub fn finish(perl: Perl, shared: &RefCell<Connection>, outcome: Outcome, after:
             (true, false) => after.calling(shim::FORGET_RECURSION, [connection.reference(perl)]),
             (false, _) => {}
         }
+    }
+    if connection.failure.is_some() || matches!(outcome, Outcome::Died(_)) {
+        after.calling(shim::FAILING, [connection.reference(perl)]);
     }
     if let Some(error) = connection.failure.take() {
         // Without random bytes for its mask the Close frame stays unsent; the connection is down all the same.
@@ -236,11 +240,14 @@ impl Connection {
     }
 
     /// Looks for a whole frame behind this one, for which replies may wait. If this is the first in this dispatch, a
-    /// callback that runs the event loop must be given a way on.
+    /// callback that runs the event loop must be given a way on; also one that is called by such a way.
     fn is_recursion_to_expect(&mut self) -> bool {
         self.frames_follow = self.engine.is_frame_complete(self.inbox.rest());
-        let is_first = self.frames_follow && self.cork_deadline.is_none();
+        let is_first = self.frames_follow && self.expects_recursion_at < self.depth;
         if is_first {
+            self.expects_recursion_at = self.depth;
+        }
+        if is_first && self.cork_deadline.is_none() {
             self.cork_deadline = Some(Instant::now());
             self.renew_cork_deadline();
             self.pause_at = Some(Instant::now() + MAX_DISPATCH);

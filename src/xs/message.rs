@@ -111,9 +111,10 @@ impl Messages {
     pub fn keep(&self, message: *mut SV) {
         let Some(body) = self.unused_body(message).filter(|_| self.has_no_destructor()) else { return };
         // SAFETY: a plain string.
-        if unsafe {
-            (*(*body).sv_any.cast::<xpv>()).xpv_len_u.xpvlenu_len > MAX_SPARE_BODY && (*body).sv_flags & SVf_IsCOW == 0
-        } {
+        let (body_parts, is_shared) = unsafe { (&*(*body).sv_any.cast::<xpv>(), (*body).sv_flags & SVf_IsCOW != 0) };
+        // SAFETY: the capacity is what this member of the union is in a plain string.
+        let capacity = unsafe { body_parts.xpv_len_u.xpvlenu_len };
+        if !is_shared && (body_parts.xpv_cur > MAX_SPARE_BODY || capacity > 2 * MAX_SPARE_BODY) {
             self.spares.keep_memory_of(body);
         } else if self.spare.get().is_none() {
             self.spare.set(Some(sv::retain(message)));

@@ -149,11 +149,12 @@ fn read(perl: Perl, shared: &Shared, fd: RawFd) -> Read {
         return connection.inbox.read(&connection.messages.scratch, fd);
     };
     // A length in a header is a claim: memory is taken as the payload arrives.
-    let ahead = (buffer.len().max(READ_SIZE) as u64).min(missing) as usize;
+    let ahead = (buffer.len() as u64).max(MIN_DIRECT_READ).min(missing) as usize;
     connection.messages.spares.reserve(buffer, ahead, usize::try_from(missing).unwrap_or(usize::MAX));
+    let at_once = (buffer.len().max(READ_SIZE) as u64).min(missing) as usize;
     let (start, room) = buffer.spare();
     // SAFETY: the buffer's own spare memory.
-    let read = unsafe { handle::read(fd, start, room.min(ahead)) };
+    let read = unsafe { handle::read(fd, start, room.min(at_once)) };
     let Read::Bytes(count) = read else { return read };
     // SAFETY: read(2) has initialised them.
     unsafe { buffer.add_len(count) };

@@ -362,11 +362,15 @@ sub _close_received
   $self->handle->push_shutdown;
 }
 
+# If the peer is gone already, writing the Close frame fails, of which the program is to be told after its reason.
+sub _failing { $_[0]{_failing} = 1 }
+
 sub _failed
 {
   my($self, $error) = @_;
   local $@;
   $self->_half_close;
+  delete $self->{_failing};
   $_->($self, $error) for my @callbacks = _callbacks($self, 'parse_error');
 }
 
@@ -374,7 +378,7 @@ sub _failed
 sub _finish
 {
   my($self, $message) = @_;
-  return $self->_finish_now($message) if $self->{_finish_cb} && !$self->{_starter};
+  return $self->_finish_now($message) if $self->{_finish_cb} && !$self->{_starter} && !$self->{_failing};
   # After an error the handle is about to forget what it has read.
   _take_read_buffer($self);
   $self->{_early_finish} ||= [$message];
