@@ -10,7 +10,7 @@ my $never = 'waits for ever';
 
 sub closing {
     my ($timeout, %more) = @_;
-    my ($connection, $peer) = connection_and_peer(close_timeout => $timeout, %more);
+    my ($connection, $peer) = connection_and_peer(close_timeout => $timeout * patience(), %more);
     return ($connection, $peer, recorder($connection));
 }
 
@@ -95,7 +95,7 @@ subtest 'the peer answers in time' => sub {
         $connection->close(4000);
         $peer->wait_eof->write(close_frame(4000))->$how;
         $seen->wait_finish;
-        after(0.1);
+        after(0.1 * patience());
         is_deeply [$seen->arguments('finish')]->[0][1], undef, "$how: finish without a message";
         is $seen->finished, 1, 'once';
         is $connection->close_error, undef, 'no error';
@@ -124,7 +124,7 @@ subtest 'the default is longer than this' => sub {
 
 subtest 'without close there is no timeout' => sub {
     my ($connection, $peer, $seen) = closing(0.05);
-    after(0.15);
+    after(0.15 * patience());
     is_deeply [$peer->sync], [], 'the connection is open';
     is_deeply $seen->order, [], 'and nobody was told otherwise';
 };

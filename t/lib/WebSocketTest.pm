@@ -25,6 +25,8 @@ C<-b> where the original is installed). C<differs> marks what the contract does 
 With C<WEBSOCKET_TEST_BACKEND=rust> (or C<pp>) a file dies when it has got the other one by accident.
 
 All waiting is for an event, under a watchdog (10 seconds, or C<WEBSOCKET_TEST_TIMEOUT>), and dies at the caller's line.
+C<WEBSOCKET_TEST_PATIENCE=20> makes all watchdogs wait twenty times as long, for a perl that is that much slower; C<patience>
+is that number, for tests with times of their own.
 Frames: see L<WebSocketTest::Frame>; the raw end: L<WebSocketTest::Peer>; callbacks' log: L<WebSocketTest::Recorder>.
 
 =cut
@@ -51,14 +53,16 @@ use WebSocketTest::Recorder;
 our @EXPORT = (
     qw(backend is_original is_044 differs after_044 loop),
     qw(socket_pair tcp_pair connection_on connection_and_peer connection_pair recorder),
-    qw(wait_until poke turn settle after next_event),
+    qw(patience wait_until poke turn settle after next_event),
     qw(refused_ok croaks_here run_perl spawn_perl fork_child reap warnings_of),
     @WebSocketTest::Frame::EXPORT,
 );
 our @CARP_NOT = qw(WebSocketTest::Peer WebSocketTest::Recorder);
 
+sub patience { $ENV{WEBSOCKET_TEST_PATIENCE} || 1 }
+
 # A callback or a loop that never returns must not hang the run.
-alarm 150;
+alarm 150 * patience();
 
 sub backend {
     my $can = AnyEvent::WebSocket::Connection->can('backend');
@@ -143,7 +147,7 @@ sub poke { $_->send for values %waiting }
 # against recursion is lifted, which is what happens when the outer loop is EV::run or another program's loop.
 sub wait_until {
     my ($what, $condition, $seconds) = @_;
-    $seconds ||= $ENV{WEBSOCKET_TEST_TIMEOUT} || 10;
+    $seconds = patience() * ($seconds || $ENV{WEBSOCKET_TEST_TIMEOUT} || 10);
     my $late;
     AnyEvent->now_update;
     my $watchdog = AE::timer $seconds, 0, sub { $late = 1; poke() };
