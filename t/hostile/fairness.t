@@ -3,7 +3,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
-use Socket qw(MSG_DONTWAIT MSG_PEEK);
+use Socket qw(MSG_DONTWAIT MSG_PEEK SOL_SOCKET SO_RCVBUF SO_SNDBUF);
 use Test::More;
 use Time::HiRes qw(time);
 use WebSocketTest;
@@ -33,6 +33,16 @@ subtest 'the loop gets its turn' => sub {
     is_deeply $seen, [1 .. $MESSAGES], 'all are delivered, in order';
 };
 
+subtest 'other connections are served meanwhile' => sub {
+    my ($connection, $peer, $seen) = busy_connection();
+    my ($other, $other_peer) = connection_and_peer();
+    $other->on(each_message => sub { $_[0]->send($_[1]) });
+    my $answers = 0;
+    $other_peer->answer(sub { $answers++; text('ping-pong') })->write(text('ping-pong'));
+    wait_until('all messages', sub { @$seen == $MESSAGES });
+    cmp_ok $answers, '>', 5, 'more than once in a while';
+};
+
 subtest 'also when a callback has run the loop' => sub {
     my ($connection, $peer, $seen) = busy_connection();
     $connection->on(next_message => sub { after(0.002) });
@@ -54,6 +64,41 @@ subtest 'what is left is delivered before finish' => sub {
         wait_until('finish', sub { defined $at_finish }, $PATIENCE);
         is $at_finish, $MESSAGES, $end;
     }
+};
+
+# As much as the kernel holds for a socket; the callbacks take no time.
+sub flooded_connection {
+    my ($frame, %handle) = @_;
+    my ($left, $right) = tcp_pair();
+    setsockopt $_, SOL_SOCKET, SO_SNDBUF, 1 << 20 or die "setsockopt: $!" for $left, $right;
+    setsockopt $_, SOL_SOCKET, SO_RCVBUF, 1 << 20 or die "setsockopt: $!" for $left, $right;
+    return (connection_on($left, %handle), WebSocketTest::Peer->new($right)->write($frame x 200));
+}
+
+# The most octets of messages in one turn of the loop, which a watcher of what is always readable counts.
+sub most_in_a_turn {
+    my ($frame) = @_;
+    my ($connection, $peer) = flooded_connection($frame);
+    my ($ready, $poked) = socket_pair();
+    syswrite $poked, '.';
+    my ($all, $now, $most) = (0, 0, 0);
+    my $watcher = AE::io $ready, 0, sub { $now = 0 };
+    $connection->on(each_message => sub {
+        $all += length $_[1]->body;
+        $now += length $_[1]->body;
+        $most = $now if $now > $most;
+        poke();
+    });
+    wait_until('all messages', sub { $all == 200 * 20_000 });
+    return $most;
+}
+
+subtest 'no more is read in a turn than one buffer holds' => sub {
+    # Twice that if the machine is so busy that one dispatch is interrupted, and its rest comes in the turn of the next.
+    my $largest = 2 * 128 * 1024 + 20_000;
+    cmp_ok most_in_a_turn(binary('x' x 20_000)), '<=', $largest, 'messages in one read';
+    my $fragments = binary('x' x 10_000, fin => 0) . continuation('x' x 10_000);
+    cmp_ok most_in_a_turn($fragments), '<=', $largest, 'in fragments';
 };
 
 done_testing;
