@@ -5,6 +5,7 @@ use FindBin;
 use lib "$FindBin::Bin/../lib";
 use Test::More;
 use WebSocketTest;
+use WebSocketTest::Usage;
 
 use Scalar::Util qw(weaken);
 
@@ -69,11 +70,6 @@ for my $name (sort keys %life) {
     };
 }
 
-sub resident {
-    open my $in, '<', '/proc/self/statm' or return;
-    return 4 * (split ' ', <$in>)[1];
-}
-
 # How much the process has grown over a number of rounds, in KiB, after as many to warm up.
 sub growth {
     my ($rounds, $code) = @_;
@@ -84,7 +80,7 @@ sub growth {
 }
 
 subtest 'resident memory' => sub {
-    plan skip_all => 'needs /proc' unless resident();
+    plan skip_all => 'needs /proc, and no valgrind' unless resident();
     plan skip_all => 'timers of AnyEvent::Impl::IOAsync leak' if loop() eq 'IOAsync';
 
     my $connections = growth(400, sub {
@@ -113,7 +109,7 @@ subtest 'resident memory' => sub {
 };
 
 subtest 'a large message' => sub {
-    plan skip_all => 'needs /proc' unless resident();
+    plan skip_all => 'needs /proc, and no valgrind' unless resident();
     my ($connection, $peer) = connection_and_peer(max_payload_size => 0);
     my $size = 0;
     $connection->on(each_message => sub { $size += length $_[1]->body; poke() });

@@ -1,0 +1,30 @@
+# Peers that want our memory, our descriptors or our time: what they get of it is bounded, and others do not notice.
+# The same attacks, larger, with their figures: xt/resources.pl.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use Test::More;
+use WebSocketTest;
+use WebSocketTest::Attacks;
+use WebSocketTest::Usage;
+
+plan skip_all => 'the original has few bounds' if is_original();
+plan skip_all => 'needs /proc, and no valgrind' unless resident();
+
+my $SLOWEST = 2000;    # ms; a loaded machine, not ours, takes so long
+
+
+for my $attack (attacks()) {
+    my $size = $attack->{short};
+    subtest "$attack->{name}: $size $attack->{unit}" => sub {
+        my $cost = besiege($attack, $size);
+        is $cost->{outcome}, $attack->{outcome}, 'what is reported';
+        cmp_ok $cost->{grown}, '<', $attack->{grown}->($size), 'memory while it lasts, KiB';
+        cmp_ok $cost->{again}, '<', most_again($cost), 'how much more another one takes';
+        is $cost->{files}, 0, 'no descriptor stays open';
+        cmp_ok $cost->{latency}[1], '<', $SLOWEST, 'the longest that another connection had to wait, ms';
+    };
+}
+
+done_testing;

@@ -1,0 +1,233 @@
+package WebSocketTest::Attacks;
+
+# Peers that want our memory or our time, each of any size, with what they may cost.
+#
+#   for my $attack (attacks()) {
+#       my $cost = besiege($attack, $attack->{short});     # WebSocketTest::Siege's, with two things more:
+#       $cost->{again}      # how much more memory the same attack takes a second time, KiB: what the first has left behind
+#       $cost->{outcome}    # what was reported, and should be $attack->{outcome}
+#   }
+#
+# An attack has
+#   name, unit     what there are `short` of in a test, and `full` for the figures
+#   grown          a sub of the size: how much memory it may take while it lasts, KiB
+#   run            a sub of the size and a sub that looks at the memory; it returns the outcome
+
+use strict;
+use warnings;
+use AnyEvent::Socket ();
+use Exporter 'import';
+use JSON::PP qw(encode_json decode_json);
+use Socket;
+use WebSocketTest;
+use WebSocketTest::Siege;
+
+our @EXPORT = qw(attacks besiege most_again);
+
+my $PATIENCE = 120;
+
+my $MEGABYTE = 'x' x 2**20;
+
+# The cost of an attack of this size, in a process to itself.
+sub besiege {
+    my ($attack, $size) = @_;
+    my $program = 'use WebSocketTest::Attacks; WebSocketTest::Attacks::play(@ARGV)';
+    my ($printed, $status) = run_perl({}, $program, $attack->{name}, $size);
+    die "$attack->{name}: wait status $status\n" if $status;
+    return decode_json($printed);
+}
+
+# That process. A small attack comes first, for what perl needs once.
+sub play {
+    my ($name, $size) = @_;
+    my ($attack) = grep { $_->{name} eq $name } attacks();
+    my $siege;
+    my $run = sub { $attack->{run}->($_[0], sub { $siege->sample if $siege }) };
+    $run->($size < 5 ? $size : 5);
+    $siege = WebSocketTest::Siege->new;
+    my $outcome = $run->($size);
+    my $cost = $siege->cost;
+    $run->($size);
+    print encode_json({ %$cost, again => $siege->cost->{grown} - $cost->{grown}, outcome => $outcome });
+}
+
+# The bound of $cost->{again}: what malloc may lose in gaps. A leak of all would take as much again as the first time.
+sub most_again { my ($cost) = @_; return 4096 + $cost->{grown} / 3 }
+
+# --- attackers are processes of their own, so that what they take is not seen as ours
+
+# The connection, its recorder and the attacker's process. The attacker gets a sub that writes to its end of a socket pair.
+sub attacked {
+    my ($new, $attacker) = @_;
+    my ($ours, $theirs) = socket_pair();
+    my $connection = connection_on($ours, %$new);
+    my $pid = fork_child(sub { close $ours; $attacker->(sub { print_all($theirs, @_) }, $theirs) });
+    return ($connection, recorder($connection), $pid);
+}
+
+# Until the connection closes.
+sub read_all {
+    my ($fh) = @_;
+    shutdown $fh, 1;
+    1 while sysread $fh, my $bytes, 65536;
+}
+
+sub print_all {
+    my ($fh, $bytes) = @_;
+    local $SIG{PIPE} = 'IGNORE';
+    for (my $at = 0; $at < length $bytes;) { $at += syswrite($fh, $bytes, length($bytes) - $at, $at) || POSIX::_exit(1) }
+}
+
+# Awaits the end of a single attacker, and of its connection; says what was reported.
+sub course {
+    my ($connection, $seen, $pid) = @_;
+    reap($pid);
+    $seen->wait_finish($PATIENCE);
+    return join ' ', @{ $seen->order };
+}
+
+sub in_chunks {
+    my ($write, $count, $frame) = @_;
+    my $chunk = 1000;
+    for (my $left = $count; $left > 0; $left -= $chunk) { $write->($frame x ($left < $chunk ? $left : $chunk)) }
+}
+
+# --- one connection each
+
+sub huge_claim {
+    my ($mebibytes, $new) = @_;
+    return course(attacked($new, sub {
+        my ($write, $socket) = @_;
+        $write->(frame(opcode => 2, length => 2**62));
+        $write->($MEGABYTE) for 1 .. $mebibytes;
+        read_all($socket);
+    }));
+}
+
+sub fragments {
+    my ($count, $new) = @_;
+    return course(attacked($new, sub {
+        my ($write, $socket) = @_;
+        $write->(text('x', fin => 0));
+        in_chunks($write, $count, continuation('x', fin => 0));
+        $write->(continuation('x'));
+        read_all($socket);
+    }));
+}
+
+sub pings {
+    my ($count) = @_;
+    return course(attacked({}, sub { in_chunks($_[0], $count, ping('x' x 125)) }));
+}
+
+# The program's own doing: what it queues is what it takes.
+sub stalled {
+    my ($mebibytes, $sample) = @_;
+    my ($connection, $peer) = connection_and_peer();
+    my $seen = recorder($connection);
+    $peer->stall;
+    for (1 .. $mebibytes) { $connection->send($MEGABYTE); turn() }
+    $sample->();
+    settle();
+    $peer->close;
+    $seen->wait_finish;
+    return join ' ', @{ $seen->order };
+}
+
+# --- many connections
+
+sub crowd {
+    my ($count, %new) = @_;
+    my @peers;
+    my @crowd = map { push @peers, (my $pair = [socket_pair()])->[1]; connection_on($pair->[0], %new) } 1 .. $count;
+    return (\@crowd, [map { recorder($_) } @crowd], \@peers);
+}
+
+# What all of them report.
+sub outcome_of {
+    my ($recorders) = @_;
+    $_->wait_finish($PATIENCE) for @$recorders;
+    my %outcome = map { join(' ', @{ $_->order }) => 1 } @$recorders;
+    return join ' or ', sort keys %outcome;
+}
+
+sub slow_loris {
+    my ($octets, $sample) = @_;
+    my ($crowd, $recorders, $peers) = crowd(100);
+    my $frame = text('x' x 60_000, mask => 1);
+    for my $at (0 .. $octets - 1) {
+        syswrite $_, $frame, 1, $at for @$peers;
+        # No time passes: the next octets come when the loop has seen these.
+        turn() for 1, 2;
+    }
+    $sample->();
+    close $_ for @$peers;
+    return outcome_of($recorders);
+}
+
+sub unanswered_closes {
+    my ($count, $sample) = @_;
+    my ($crowd, $recorders, $peers) = crowd($count, close_timeout => 0.05);
+    $_->send('x' x 300_000)->close(4000) for @$crowd;
+    $sample->();
+    my $outcome = outcome_of($recorders);
+    my $with_message = grep { /did not close/ } map { ($_->arguments('finish'))[0][1] // '' } @$recorders;
+    my $with_file = grep { defined $_->handle->fh } @$crowd;
+    return "$outcome, " . ($with_message == $count ? 'with' : 'without') . " a message, $with_file files";
+}
+
+sub resets {
+    my ($count) = @_;
+    my ($accepted, %open, $port) = (0);
+    my $guard = AnyEvent::Socket::tcp_server('127.0.0.1', 0, sub {
+        my $connection = connection_on($_[0]);
+        $open{ ++$accepted } = $connection;
+        my $number = $accepted;
+        $connection->on(finish => sub { delete $open{$number}; poke() });
+    }, sub { $port = $_[2]; 0 });
+    my $pid = fork_child(sub { connect_and_reset($port) for 1 .. $count });
+    wait_until('all resets', sub { $accepted == $count && !%open }, $PATIENCE);
+    reap($pid);
+    return $accepted == $count ? 'all accepted' : $accepted;
+}
+
+sub connect_and_reset {
+    my ($port) = @_;
+    socket my $socket, PF_INET, SOCK_STREAM, 0 or die "socket: $!";
+    connect $socket, pack_sockaddr_in($port, INADDR_LOOPBACK) or die "connect: $!";
+    syswrite $socket, substr text('half a frame'), 0, 5;
+    setsockopt $socket, SOL_SOCKET, SO_LINGER, pack 'll', 1, 0;
+    close $socket;
+}
+
+# --- the table
+
+sub up_to { my ($base, $each) = @_; return sub { $base + ($each || 0) * $_[0] } }
+
+sub attacks {
+    return (
+        { name => 'a frame that claims 2**62 octets', unit => 'MiB sent', short => 1, full => 1,
+            grown => up_to(1024), run => sub { huge_claim($_[0], {}) }, outcome => 'parse_error finish' },
+        { name => 'the same, max_payload_size 0', unit => 'MiB sent', short => 16, full => 256,
+            grown => up_to(2048, 2048), run => sub { huge_claim($_[0], { max_payload_size => 0 }) },
+            outcome => 'finish' },
+        { name => 'one-octet fragments', unit => 'fragments', short => 10_000, full => 10_000,
+            grown => up_to(1024), run => sub { fragments($_[0], {}) }, outcome => 'parse_error finish' },
+        { name => 'the same, max_fragments raised', unit => 'fragments', short => 10_000, full => 1_000_000,
+            grown => up_to(1024, 1 / 256),
+            run => sub { fragments($_[0], { max_fragments => 10**9 }) }, outcome => 'message finish' },
+        { name => 'pings, pongs never read', unit => 'pings', short => 50_000, full => 1_000_000,
+            grown => up_to(2048), run => \&pings, outcome => 'finish' },
+        { name => 'slow loris, 100 connections', unit => 'octets each', short => 40, full => 1000,
+            grown => up_to(4096), run => \&slow_loris, outcome => 'finish' },
+        { name => 'sending to one who never reads', unit => 'MiB', short => 20, full => 100,
+            grown => up_to(2048, 2048), run => \&stalled, outcome => 'finish' },
+        { name => 'closes never answered', unit => 'connections', short => 100, full => 1000,
+            grown => up_to(2048, 600), run => \&unanswered_closes,
+            outcome => 'finish, with a message, 0 files' },
+        { name => 'connect and reset', unit => 'connections', short => 1000, full => 10_000,
+            grown => up_to(4096), run => \&resets, outcome => 'all accepted' },
+    );
+}
+
+1;

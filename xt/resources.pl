@@ -1,0 +1,34 @@
+#!/usr/bin/env perl
+# The attacks of t/hostile/resources.t at full size, and what each costs: memory, CPU time, and the time that another
+# connection in the same process has to wait for an answer.
+#   perl -Mblib xt/resources.pl [PATTERN]     those whose names match; the exit status says if any went over its bound
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/../t/lib";
+use WebSocketTest::Attacks;
+
+my ($pattern) = (@ARGV, '');
+my $row = "%-34s %8s %-12s %9s %8s %9s %7s %8s %8s  %s\n";
+printf $row, qw(attack size), '', 'most, KiB', 'at most', '2nd, KiB', 'CPU, s', 'median', 'most, ms', '';
+
+my $over = 0;
+for my $attack (grep { $_->{name} =~ /$pattern/ } attacks()) {
+    my $size = $attack->{full};
+    my $cost = besiege($attack, $size);
+    my @problems = problems($attack, $size, $cost);
+    $over ||= @problems;
+    printf $row, $attack->{name}, $size, $attack->{unit}, $cost->{grown}, $attack->{grown}->($size), $cost->{again},
+        map({ sprintf '%.2f', $_ } $cost->{cpu}, @{ $cost->{latency} }), join ', ', @problems;
+}
+exit($over ? 1 : 0);
+
+sub problems {
+    my ($attack, $size, $cost) = @_;
+    return (
+        ($cost->{outcome} ne $attack->{outcome} ? "reported: $cost->{outcome}" : ()),
+        ($cost->{grown} >= $attack->{grown}->($size) ? 'too much memory' : ()),
+        ($cost->{again} >= most_again($cost) ? 'something is left of it' : ()),
+        ($cost->{files} ? "$cost->{files} descriptors are left open" : ()),
+    );
+}
