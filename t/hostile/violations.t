@@ -90,21 +90,12 @@ sub certain_at {
 my $why_not = WebSocketTest::TLS::unavailable();
 my %transport = (ws => sub { connection_and_peer(@_) }, wss => \&secure_connection_and_peer);
 
-my %context;
-
-# The contexts are made once: that takes longer than all else here.
-sub tls_of {
-    my ($side) = @_;
-    $context{$side} ||= do { my %options = tls_options($side); AnyEvent::TLS->new(%{ $options{tls_ctx} }) };
-    return (tls => $side, tls_ctx => $context{$side});
-}
-
 sub secure_connection_and_peer {
     my (%new) = @_;
     my ($left, $right) = WebSocketTest::tcp_pair();
     my ($ours, $theirs) = $new{masked} ? qw(connect accept) : qw(accept connect);
-    my $connection = connection_on($left, %new, handle => { tls_of($ours), no_delay => 1 });
-    return ($connection, SecurePeer->new(AnyEvent::Handle->new(fh => $right, tls_of($theirs), no_delay => 1)));
+    my $connection = connection_on($left, %new, handle => { shared_tls_options($ours), no_delay => 1 });
+    return ($connection, SecurePeer->new(AnyEvent::Handle->new(fh => $right, shared_tls_options($theirs), no_delay => 1)));
 }
 
 {

@@ -12,7 +12,7 @@ use Exporter 'import';
 use File::Temp;
 use WebSocketTest ();
 
-our @EXPORT = qw(tls_handles tls_options);
+our @EXPORT = qw(tls_handles tls_options shared_tls_options);
 
 my $directory = File::Temp->newdir;
 
@@ -51,6 +51,15 @@ sub tls_options {
         ? { cert_file => "$directory/cert.pem", key_file => "$directory/key.pem" }
         : { verify => 0 };
     return (tls => $side, tls_ctx => $context);
+}
+
+# The same with a context that is made once: that takes longer than all else of a connection.
+my %context;
+
+sub shared_tls_options {
+    my ($side) = @_;
+    $context{$side} ||= do { my %options = tls_options($side); AnyEvent::TLS->new(%{ $options{tls_ctx} }) };
+    return (tls => $side, tls_ctx => $context{$side});
 }
 
 sub tls_handles {
