@@ -165,6 +165,18 @@ sub slow_loris {
     return outcome_of($recorders);
 }
 
+sub claims_of_many {
+    my ($count, $sample) = @_;
+    my ($crowd, $recorders, $peers) = crowd($count, max_payload_size => 0);
+    for my $octets (frame(opcode => 2, length => 2**62), 'x' x 100, 'x' x 100) {
+        print_all($_, $octets) for @$peers;
+        turn() for 1 .. 3;
+    }
+    $sample->();
+    close $_ for @$peers;
+    return outcome_of($recorders);
+}
+
 sub unanswered_closes {
     my ($count, $sample) = @_;
     my ($crowd, $recorders, $peers) = crowd($count, close_timeout => 0.05);
@@ -211,6 +223,8 @@ sub attacks {
         { name => 'the same, max_payload_size 0', unit => 'MiB sent', short => 16, full => 256,
             grown => up_to(2048, 2048), run => sub { huge_claim($_[0], { max_payload_size => 0 }) },
             outcome => 'finish' },
+        { name => 'the same, many connections', unit => 'connections', short => 200, full => 1000,
+            grown => up_to(2048, 32), run => \&claims_of_many, outcome => 'finish' },
         { name => 'one-octet fragments', unit => 'fragments', short => 10_000, full => 10_000,
             grown => up_to(1024), run => sub { fragments($_[0], {}) }, outcome => 'parse_error finish' },
         { name => 'the same, max_fragments raised', unit => 'fragments', short => 10_000, full => 1_000_000,
