@@ -206,6 +206,8 @@ sub judge {
     my ($s, $arrival, $returned) = @_;
     my ($row, $peer, $connection, $seen, $problem) = @$s{qw(row peer connection seen problem)};
     my @frames = $peer->frames_to_eof;
+    # After our own Close the EOF may come before the violation is read.
+    $seen->wait_parse_error if @{ $row->{errors} };
     my @own = $arrival eq 'after_our_close' ? (4000, 'ours') : ($row->{code}, '');
     $problem->('frames', join(' ', map { show_frame($_) } @frames), show_close(@own, $s->{role} eq 'client' ? 1 : 0));
     $problem->('then', unpack('H*', $peer->bytes), '');
