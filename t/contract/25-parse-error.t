@@ -107,4 +107,17 @@ subtest 'queued data goes out first' => sub {
     is_deeply [grep { $_->{opcode} != 8 } @more], [], 'then EOF';
 };
 
+differs 'the peer is gone before our Close is written' => 'sends none' => sub {
+    for my $tcp (0, 1) {
+        my ($connection, $peer) = connection_and_peer(tcp => $tcp);
+        my $seen = recorder($connection);
+        $connection->send('unread');
+        $peer->stall;
+        turn();
+        $peer->write(frame(opcode => 3))->close;
+        $seen->wait_finish;
+        is_deeply $seen->order, ['parse_error', 'finish'], 'parse_error still comes before finish';
+    }
+};
+
 done_testing;

@@ -192,4 +192,18 @@ differs 'a Close frame, a violation, EOF inside' => $asleep => sub {
     }
 };
 
+differs 'callbacks nested in one another, each waiting for the next message of one burst' => $asleep => sub {
+    my ($connection, $peer) = ready();
+    my @begun;
+    $connection->on(each_message => sub {
+        my $number = $_[1]->body;
+        push @begun, $number;
+        poke();
+        wait_until('message ' . ($number + 1), sub { $begun[-1] > $number }) if $number < 5;
+    });
+    $peer->write(join '', map { text($_) } 1 .. 5);
+    wait_until('the last message', sub { @begun == 5 });
+    is_deeply \@begun, [1 .. 5], 'all get theirs';
+};
+
 done_testing;
