@@ -11,15 +11,16 @@ use warnings;
 BEGIN { $ENV{ANYEVENT_WEBSOCKET_STRICT} = $ARGV[0] }
 
 use AnyEvent;
-use AnyEvent::WebSocket::Client;
+use AnyEvent::WebSocket::Deflate::Client;
 
 my (undef, $port, $agent) = @ARGV;
 my $attempts = 200;
 
-# Without limits, as in the server.
+# Without limits, and compressing everything, as the server.
 sub connection {
     my ($path) = @_;
-    my $client = AnyEvent::WebSocket::Client->new(max_payload_size => 0, max_fragments => 1 << 30);
+    my %limits = (max_payload_size => 0, max_fragments => 1 << 30);
+    my $client = AnyEvent::WebSocket::Deflate::Client->new(%limits, deflate => { threshold => 0 });
     return $client->connect("ws://127.0.0.1:$port$path")->recv;
 }
 

@@ -11,6 +11,7 @@ use AnyEvent;
 use AnyEvent::Handle;
 use AnyEvent::Socket qw(tcp_server);
 use AnyEvent::WebSocket::Connection;
+use AnyEvent::WebSocket::Deflate;
 use Protocol::WebSocket::Handshake::Server;
 
 my ($strict) = @ARGV;
@@ -27,8 +28,13 @@ sub accept_client {
         on_read  => sub {
             return undef $handle if !$handshake->parse($handle->{rbuf});
             return if !$handshake->is_done;
-            $handle->push_write($handshake->to_string);
-            serve($handle);
+            # Everything is compressed that can be.
+            my ($header, $deflate) =
+                AnyEvent::WebSocket::Deflate::accept($handshake->req->fields->{'sec-websocket-extensions'}, threshold => 0);
+            my $response = $handshake->to_string;
+            $response =~ s/\x0d\x0a\z/Sec-WebSocket-Extensions: $header\x0d\x0a\x0d\x0a/ if $deflate;
+            $handle->push_write($response);
+            serve($handle, $deflate);
             undef $handle;
         },
     );
@@ -37,9 +43,10 @@ sub accept_client {
 
 # Without limits, because cases 9.* send 16 MiB in one frame, and 4 MiB in frames of 64 bytes.
 sub serve {
-    my ($handle) = @_;
+    my ($handle, $deflate) = @_;
     my $connection = AnyEvent::WebSocket::Connection->new(
         handle => $handle, strict => $strict, max_payload_size => 0, max_fragments => 1 << 30,
+        $deflate ? (deflate => $deflate) : (),
     );
     $connections{ 0 + $connection } = $connection;
     $connection->on(finish => sub { delete $connections{ 0 + $_[0] } });
