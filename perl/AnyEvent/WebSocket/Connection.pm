@@ -118,7 +118,8 @@ L</parse_error>. 0 or undef, the default, is no bound.
 
 The largest payload of one received frame, in bytes. 0 is no bound. undef, the default, is
 C<$Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE> if that variable is set, and 65536 if not. A frame over the limit is
-answered with Close 1009, and then L</parse_error>.
+answered with Close 1009, and then L</parse_error>. What a compressed message may inflate to follows from it, see
+L<AnyEvent::WebSocket::Deflate/LIMITS>.
 
 =head2 max_fragments
 
