@@ -1,21 +1,31 @@
 #!/usr/bin/env perl
 # An echo server: every message goes back to where it came from, text as text and binary as binary.
 #
-#   perl examples/echo-server.pl [PORT]
+#   perl examples/echo-server.pl [--host ADDRESS] [--port PORT] [--ping-interval SECONDS]
 #
-# It answers the handshake by hand with Protocol::WebSocket, which a server needs that takes other HTTP requests too.
-# AnyEvent::WebSocket::Server does that part for you. Nothing in it knows which implementation of
-# AnyEvent::WebSocket::Connection is installed; run it with ANYEVENT_WEBSOCKET_PP=1 to have the pure-Perl one.
+# Without a port, or with port 0, it takes a free one; its first line says which. Ctrl-C ends it.
+#
+# It answers the handshake by hand with Protocol::WebSocket, which a server needs that takes other HTTP requests too, or
+# that gives its connections more options than a max_payload_size. AnyEvent::WebSocket::Server does that part for you.
+# Nothing in it knows which implementation of AnyEvent::WebSocket::Connection is installed; run it with
+# ANYEVENT_WEBSOCKET_PP=1 to have the pure-Perl one.
 use strict;
 use warnings;
 
 use AnyEvent;
 use AnyEvent::Handle;
-use AnyEvent::Socket qw(tcp_server);
+use AnyEvent::Socket qw(format_hostport tcp_server);
 use AnyEvent::WebSocket::Connection;
+use Getopt::Long qw(GetOptions);
 use Protocol::WebSocket::Handshake::Server;
 
-my ($port) = @ARGV;
+my %option = (host => '127.0.0.1', port => 0);
+GetOptions(\%option, qw(host=s port=i ping-interval=f)) && !@ARGV
+    or die "usage: $0 [--host ADDRESS] [--port PORT] [--ping-interval SECONDS]\n";
+
+my %for_connections = (max_payload_size => 16 << 20);
+$for_connections{ping_interval} = $option{'ping-interval'} if $option{'ping-interval'};
+
 my %connections;
 
 sub accept_client {
@@ -42,7 +52,7 @@ sub accept_client {
 
 sub serve {
     my ($handle) = @_;
-    my $connection = AnyEvent::WebSocket::Connection->new(handle => $handle, max_payload_size => 16 << 20);
+    my $connection = AnyEvent::WebSocket::Connection->new(handle => $handle, %for_connections);
 
     # Somebody must hold the connection, or it closes; nothing below refers to it, so this is its only owner.
     $connections{ 0 + $connection } = $connection;
@@ -53,11 +63,14 @@ sub serve {
     });
 }
 
-my $server = tcp_server '127.0.0.1', $port, \&accept_client, sub {
+my $address;
+my $server = tcp_server $option{host}, $option{port}, \&accept_client, sub {
     my (undef, $host, $port) = @_;
-    $| = 1;
-    print "listening on $host:$port with $INC{'AnyEvent/WebSocket/Connection.pm'}\n";
+    $address = format_hostport $host, $port;
     return;
 };
 
+# Not from that callback, which comes before the socket listens.
+$| = 1;
+print "listening on $address with $INC{'AnyEvent/WebSocket/Connection.pm'}\n";
 AnyEvent->condvar->recv;
