@@ -8,20 +8,16 @@ use WebSocketTest;
 
 use AnyEvent::WebSocket::Message;
 use ExampleProgram;
+use ExampleTest;
 use IO::Socket::INET;
 
-plan skip_all => 'AnyEvent::WebSocket::Client is not installed' unless eval { require AnyEvent::WebSocket::Client };
+plan skip_all => missing() if missing();
 
 sub start { ExampleProgram->start('echo-server.pl', @_) }
 
 sub port_of { ($_[0]->wait_for(qr/^listening on 127\.0\.0\.1:(\d+) with \S/m))[0] }
 
-sub client_of {
-    my ($port) = @_;
-    my $cv = AnyEvent::WebSocket::Client->new->connect("ws://127.0.0.1:$port/");
-    next_event('the handshake', sub { $cv->cb($_[0]) });
-    return $cv->recv;
-}
+sub client_of { client_at("ws://127.0.0.1:$_[0]/") }
 
 subtest 'without a port it takes a free one' => sub {
     my $server = start();

@@ -8,9 +8,10 @@ use WebSocketTest;
 
 use AnyEvent::Socket qw(tcp_server);
 use ExampleProgram;
+use ExampleTest;
 use Protocol::WebSocket::Handshake::Server;
 
-plan skip_all => 'AnyEvent::WebSocket::Client is not installed' unless eval { require AnyEvent::WebSocket::Client };
+plan skip_all => missing() if missing();
 plan skip_all => 'the original has neither pings nor JSON' if is_original();
 
 my (@sockets, $port);
