@@ -27,7 +27,6 @@ use Protocol::WebSocket::Handshake::Server;
 my $usage = "usage: $0 [--host ADDRESS] [--port PORT] [--redis redis://HOST:PORT]\n";
 my %option = (host => '127.0.0.1', port => 0);
 GetOptions(\%option, qw(host=s port=i redis=s)) && !@ARGV or die $usage;
-die $usage if $option{redis} && $option{redis} !~ m{^redis://[^/]+/?$};
 
 use constant { MAX_REQUEST => 16 << 10, MAX_NAME => 40, MAX_TEXT => 2000, MAX_WAITING => 1 << 20 };
 
@@ -151,29 +150,34 @@ sub tell_all { AnyEvent::WebSocket::Connection->broadcast([values %people], $_[0
 # --- to the other processes
 
 # A connection to Redis that subscribes takes no other commands, so there are two.
-my (%redis, %redis_timer);
+my ($subscriber, $publisher, $redis_timer);
 
 sub publish {
     my ($message) = @_;
     return tell_all($message) if !$option{redis};
-    return warn "a message is lost: no connection to Redis\n" if !$redis{publisher};
-    $redis{publisher}->publish('chat', $message);
+    return warn "a message is lost: no connection to Redis\n" if !$publisher;
+    $publisher->publish(chat => $message);
 }
 
 sub connect_redis {
-    my ($role) = @_;
-    my ($host, $port) = parse_hostport $option{redis} =~ m{^redis://([^/]+)}, 6379;
-    $redis{$role} = AnyEvent::Redis->new(host => $host, port => $port, on_error => sub {
-        warn "Redis: $_[0]\n";
-        delete $redis{$role};
-        $redis_timer{$role} = AE::timer 1, 0, sub { connect_redis($role) };
-    });
-    $redis{$role}->subscribe(chat => \&tell_all) if $role eq 'subscriber';
+    my (@address) = @_;
+    my $warn = sub { warn "Redis: $_[0]\n" };
+    # Only the subscriber, which reads all the time, notices at once that Redis has gone.
+    my $lost = sub {
+        $warn->(@_);
+        undef $_ for $subscriber, $publisher;
+        $redis_timer = AE::timer 1, 0, sub { connect_redis(@address) };
+    };
+    $subscriber = AnyEvent::Redis->new(@address, on_error => $lost);
+    $subscriber->subscribe(chat => \&tell_all);
+    $publisher = AnyEvent::Redis->new(@address, on_error => $warn);
 }
 
 if ($option{redis}) {
     require AnyEvent::Redis;
-    connect_redis($_) for qw(subscriber publisher);
+    my ($address) = $option{redis} =~ m{^redis://([^/]+)/?$} or die $usage;
+    my ($host, $port) = parse_hostport $address, 6379;
+    connect_redis(host => $host, port => $port);
 }
 
 # --- from start to end

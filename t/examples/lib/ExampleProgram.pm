@@ -7,7 +7,7 @@ package ExampleProgram;
 #   my ($port) = $program->wait_for(qr/^listening on .*:(\d+)/m);           # the captures, or 1
 #   my $status = $program->stop;                                            # SIGTERM; its wait status
 #
-# One that is not stopped is killed when the object goes.
+# One that is not stopped is killed when the object goes, also if a signal ends the test.
 
 use strict;
 use warnings;
@@ -16,6 +16,10 @@ use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 use Scalar::Util qw(weaken);
 use WebSocketTest;
+
+for my $signal (qw(INT TERM ALRM)) {
+    $SIG{$signal} = sub { die "SIG$signal\n" };
+}
 
 my $examples = abs_path(dirname(__FILE__) . '/../../../examples');
 

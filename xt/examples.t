@@ -1,0 +1,175 @@
+# The examples with what people have around them: a browser, Redis, nginx. What is not installed is skipped. (What needs
+# none of these is in t/examples.)
+use strict;
+use warnings;
+use FindBin;
+use lib map {"$FindBin::Bin/$_"} qw(lib ../t/lib ../t/examples/lib);
+use Test::More;
+use WebSocketTest;
+
+use Browser;
+use ExampleProgram;
+use ExampleTest;
+use File::Temp;
+
+plan skip_all => 'the original lacks what the examples show' if is_original();
+alarm 400;    # browsers take their time
+
+my $directory = File::Temp->newdir;
+
+sub chat_server {
+    my $server = ExampleProgram->start('chat/chat-server.pl', @_);
+    my ($address) = $server->wait_for(qr{^listening on http://(.*)/$}m);
+    return ($server, $address);
+}
+
+sub port_of { $_[0] =~ /:(\d+)$/ ? $1 : die "no port in $_[0]" }
+
+subtest 'chat in a browser' => sub {
+    my $why_not = missing(modules => ['HTTP::Parser::XS'], programs => [qw(chromium chromedriver)]);
+    plan skip_all => $why_not if $why_not;
+    my ($server, $address) = chat_server();
+    my $browser = Browser->new;
+    my @tabs = map { $browser->open_tab("http://$address/") } 1 .. 2;
+    my $connected = q{document.querySelector('#state').textContent === 'connected'};
+    $browser->select_tab($_)->wait_until($connected) for @tabs;
+    pass 'both tabs connect';
+
+    my $say = sub {
+        my ($tab, $name, $text) = @_;
+        $browser->select_tab($tab)->type('#name', $name)->type('#text', $text)->click('#send');
+    };
+    # The messages in a tab, each as [name, text], once there are so many.
+    my $messages = sub {
+        my ($tab, $count) = @_;
+        $browser->select_tab($tab)->wait_until("document.querySelectorAll('#messages li').length >= $count");
+        return $browser->script(q{return [...document.querySelectorAll('#messages li')].map(
+            (line) => [line.firstElementChild.textContent, line.lastChild.textContent])});
+    };
+
+    $say->($tabs[0], 'Ann', 'Hello');
+    is_deeply $messages->($_, 1), [['Ann', 'Hello']], 'what is typed in one appears in both' for @tabs;
+    $say->($tabs[1], 'Bob', 'Hi Ann');
+    is_deeply $messages->($_, 2), [['Ann', 'Hello'], ['Bob', 'Hi Ann']], 'and the other way' for @tabs;
+
+    my @nasty = ('<img src=x onerror="document.title=1">', '<script>document.title=2</script><b>&amp;</b>');
+    $say->($tabs[0], @nasty);
+    is_deeply $messages->($tabs[1], 3)->[2], \@nasty, 'HTML in name and text is shown as it was typed';
+    is $browser->script(q{return document.querySelectorAll('#messages :not(li):not(li > b)').length}), 0,
+        'and has become no element';
+    is $browser->script('return document.title'), 'Chat', 'nor run';
+    is $browser->script(q{return document.querySelector('#text').value}), '', 'the box for the message is empty again';
+
+    for my $signal (qw(TERM KILL)) {
+        $server->signal($signal)->wait;
+        $browser->select_tab($_)->wait_until("!($connected)") for @tabs;
+        ok $browser->script(q{return document.querySelector('#send').disabled}), "after SIG$signal nothing can be sent";
+        ($server) = chat_server('--port', port_of($address));
+        $browser->select_tab($_)->wait_until($connected) for @tabs;
+        my $before = @{ $messages->($tabs[0], 0) };
+        $say->($tabs[1], 'Bob', "back after $signal");
+        is_deeply $messages->($tabs[0], $before + 1)->[-1], ['Bob', "back after $signal"], 'both reconnect to a new server';
+    }
+};
+
+subtest 'chat over Redis' => sub {
+    my $why_not = missing(modules => [qw(HTTP::Parser::XS AnyEvent::Redis)], programs => ['redis-server']);
+    plan skip_all => $why_not if $why_not;
+    my $port = free_port();
+    my $start = sub {
+        my $redis = ExampleProgram->run('redis-server', '--port', $port, '--bind', '127.0.0.1', '--dir', "$directory",
+            '--save', '');
+        $redis->wait_for(qr/Ready to accept connections/);
+        return $redis;
+    };
+    # Until both servers have subscribed: PUBLISH says how many got a message, which the servers take for JSON of theirs.
+    my $wait_subscribed = sub {
+        my ($receivers, $probe) = (0, AnyEvent::Redis->new(port => $port));
+        until ($receivers == 2) {
+            ($receivers) = map { $_->recv } (next_event('a reply', sub { $probe->publish(chat => '{}')->cb($_[0]) }))[0];
+            after(0.05) if $receivers < 2;
+        }
+    };
+    my $redis = $start->();
+    my @servers = map { [chat_server('--redis', "redis://127.0.0.1:$port")] } 1 .. 2;
+    $wait_subscribed->();
+
+    my $exchange = sub {
+        my ($what, $text) = @_;
+        my @people = map { client_at("ws://$_->[1]/messages") } @servers[0, 1, 1];
+        my @seen = map { recorder($_) } @people;
+        $people[0]->send_json({ name => "Zo\x{eb}", text => $text });
+        my $heard = sub { [grep { $_->{text} } map { $_->decoded_json } $_[0]->messages] };
+        for my $seen (@seen) {
+            wait_until('the message', sub { @{ $heard->($seen) } });
+            is_deeply $heard->($seen), [{ name => "Zo\x{eb}", text => $text }], $what;
+        }
+    };
+    $exchange->('a message reaches the people of both servers, once', "\x{20ac} 5");
+    $redis->stop;
+    $_->[0]->wait_for(qr/^Redis: /m) for @servers;
+    my $person = client_at("ws://$servers[0][1]/messages");
+    is $person->state, 'open', 'while Redis is down, the servers go on';
+    $redis = $start->();
+    $wait_subscribed->();
+    $exchange->('when it is back, so are they', 'again');
+};
+
+subtest 'behind nginx' => sub {
+    my $why_not = missing(modules => ['Net::SSLeay'], programs => [qw(nginx openssl)]);
+    plan skip_all => $why_not if $why_not;
+    make_certificate();
+    my $server = ExampleProgram->start('echo-server.pl', '--ping-interval', 0.2);
+    my $silent = ExampleProgram->start('echo-server.pl');
+    my %client = (ssl_ca_file => "$directory/cert.pem");
+    my ($nginx, $url, $to) = start_nginx($server);
+
+    my $client = client_at($url, %client, to => $to);
+    my $seen = recorder($client);
+    $client->send("\x{20ac}")->send_binary("\0" x 100_000);
+    is_deeply $seen->wait_messages(2)->bodies, ["\xe2\x82\xac", "\0" x 100_000], 'messages go both ways through TLS';
+    ok !eval { client_at($url, to => $to); 1 }, 'a client that does not know the certificate does not connect';
+
+    my ($nginx_too, @silent) = start_nginx($silent);
+    my $cut_off = client_at($silent[0], %client, to => $silent[1]);
+    recorder($cut_off)->wait_finish(60);
+    pass 'proxy_read_timeout cuts off who hears nothing';
+    after(2);
+    is $client->state, 'open', 'but not who hears pings';
+
+    $client->close(4000, 'done');
+    $seen->wait_finish;
+    is $client->close_code, 4000, 'the server answers the Close frame';
+    $server->stop;
+    like eval { client_at($url, %client, to => $to); 1 } ? '' : $@, qr/502/, 'without a server: 502';
+};
+
+sub make_certificate {
+    my $log = "$directory/openssl.log";
+    system(qw(sh -c), 'exec "$@" 2>"$0"', $log, qw(openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost),
+        qw(-addext subjectAltName=DNS:localhost -keyout), "$directory/key.pem", '-out', "$directory/cert.pem") == 0
+        or die "openssl failed\n";
+}
+
+# The example's configuration, with the ports of here, and a timeout that a test can wait for. Returns the process, its
+# URL, and where that really is.
+sub start_nginx {
+    my ($server) = @_;
+    my ($backend) = $server->wait_for(qr/^listening on 127\.0\.0\.1:(\d+)/m);
+    my $port = free_port();
+    open my $template, '<', ExampleProgram->path('behind-nginx/nginx.conf') or die $!;
+    my $config = do { local $/; <$template> };
+    my %here = ('127.0.0.1:5000' => "127.0.0.1:$backend", '127.0.0.1:8443' => "127.0.0.1:$port",
+        'proxy_read_timeout 60s' => 'proxy_read_timeout 1s', 'nginx.pid' => "nginx-$port.pid");
+    $config =~ s/^(\s*[^\s#].*)\Q$_\E/$1$here{$_}/m or die "no $_ in nginx.conf" for sort keys %here;
+    open my $file, '>', "$directory/$port.conf" or die $!;
+    print {$file} $config;
+    close $file or die $!;
+    my $nginx = ExampleProgram->run('nginx', '-p', "$directory", '-c', "$port.conf", '-e', 'stderr');
+    wait_until('nginx to listen', sub { $nginx->ended || connects($port) || (after(0.05), 0)[1] }, 60);
+    return ($nginx, "wss://localhost:$port/", ['127.0.0.1', $port]);
+}
+
+sub connects { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $_[0]) }
+
+done_testing;
