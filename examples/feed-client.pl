@@ -49,9 +49,10 @@ sub connect_feed {
 
 sub watch_connection {
     # A connection that was cut by a router in between looks like one with nothing to say. The pings make the server say
-    # something, and rtimeout is the time without it after which the connection ends with an error.
-    $timer = AE::timer $option{ping}, $option{ping}, sub { $connection->ping };
-    $connection->handle->rtimeout($option{silence});
+    # something, and idle_timeout is the time without it after which the connection ends with an error.
+    undef $timer;
+    $connection->ping_interval($option{ping});
+    $connection->idle_timeout($option{silence});
 
     $connection->on(each_message => sub { receive($_[1]) });
     $connection->on(finish => sub {

@@ -120,7 +120,7 @@ subtest 'a connection on which nothing comes any more' => sub {
     my $client = start_client(silence => 1);
     my $feed = next_subscriber();
     $feed->pause;    # no pongs
-    $client->wait_for(qr/timed out; next try in/m);
+    $client->wait_for(qr/the peer sent nothing within 1 seconds; next try in/m);
     pass 'is given up after --silence';
     next_subscriber();
 };
