@@ -57,7 +57,7 @@ sub do_file
 }
 
 my @OPTIONS = qw(
-  close_timeout idle_timeout max_buffered_amount max_control_rate max_message_size ping_interval ping_timeout strict
+  close_timeout deflate idle_timeout max_buffered_amount max_control_rate max_message_size ping_interval ping_timeout strict
 );
 
 our @CARP_NOT = qw( AnyEvent::WebSocket::Connection Class::Method::Modifiers Moo::Object );
