@@ -36,11 +36,11 @@ pub mod shim {
     pub const GO_ON_LATER: &CStr = c"AnyEvent::WebSocket::Connection::_expect_recursion";
     /// `(connection, error or undef)`: the transport is gone.
     pub const FINISH: &CStr = c"AnyEvent::WebSocket::Connection::_finish";
-    /// `(connection)`: [`FAILED`] follows, and nothing is to be finished before.
+    /// `(connection, text or exception)`: it is going down, for this reason.
     pub const FAILING: &CStr = c"AnyEvent::WebSocket::Connection::_failing";
     /// `(connection, lines)`: log what frames have come and gone.
     pub const TRACE: &CStr = c"AnyEvent::WebSocket::Connection::_trace";
-    /// `(connection, text or exception)`: it is down; tell the program.
+    /// `(connection)`: it is down; tell the program.
     pub const FAILED: &CStr = c"AnyEvent::WebSocket::Connection::_failed";
     /// `(connection, message or bytes)`: a send whose argument takes Perl code to read.
     pub const SEND_ANYTHING: &CStr = c"AnyEvent::WebSocket::Connection::_send_anything";
@@ -113,5 +113,11 @@ impl After {
         padded[..N].copy_from_slice(&args);
         self.call[self.calls as usize] = SubCall { sub: sub.as_ptr(), args: padded };
         self.calls += 1;
+    }
+
+    /// As [`Self::calling`], but before those named before.
+    pub fn calling_first<const N: usize>(&mut self, sub: &'static CStr, args: [*mut SV; N]) {
+        self.calling(sub, args);
+        self.call[..self.calls as usize].rotate_right(1);
     }
 }

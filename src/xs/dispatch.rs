@@ -156,34 +156,36 @@ pub fn finish(perl: Perl, shared: &RefCell<Connection>, outcome: Outcome, after:
         connection.frames_follow = false;
         connection.inbox.keep_rest(&connection.messages.scratch);
         let are_many = connection.cork_deadline.take().is_some();
+        // First, as what is called otherwise may dispatch again.
         match (are_many, std::mem::take(&mut connection.is_paused)) {
-            (true, true) => after.calling(shim::GO_ON_LATER, [connection.reference(perl)]),
-            (true, false) => after.calling(shim::FORGET_RECURSION, [connection.reference(perl)]),
+            (true, true) => after.calling_first(shim::GO_ON_LATER, [connection.reference(perl)]),
+            (true, false) => after.calling_first(shim::FORGET_RECURSION, [connection.reference(perl)]),
             (false, _) => {}
         }
     }
-    if connection.failure.is_some() || matches!(outcome, Outcome::Died(_)) {
-        after.calling(shim::FAILING, [connection.reference(perl)]);
-    }
     if let Some(error) = connection.failure.take() {
+        let text = sv::new_string(perl, error.to_string().as_bytes());
+        after.calling_first(shim::FAILING, [connection.reference(perl), text]);
         // Without random bytes for its mask the Close frame stays unsent; the connection is down all the same.
         let _ = send::fail(perl, connection, error, after);
-        let text = sv::new_string(perl, error.to_string().as_bytes());
-        return after.calling(shim::FAILED, [connection.reference(perl), text]);
+        return after.calling(shim::FAILED, [connection.reference(perl)]);
+    }
+    if let Outcome::Died(exception) = outcome {
+        after.calling_first(shim::FAILING, [connection.reference(perl), exception]);
     }
     send::flush(perl, connection, after);
     send::trace(perl, connection, after);
     match outcome {
         Outcome::Done => {}
         Outcome::Exiting => after.exiting(),
-        Outcome::Died(exception) => {
+        Outcome::Died(_) => {
             connection.engine.abandon();
             connection.clear_inbox();
             for value in std::mem::take(&mut connection.jobs).iter().flat_map(Job::values) {
                 // SAFETY: a reference count of the job's; perl frees it when no Rust frame is left.
                 unsafe { thx::Perl_sv_2mortal(perl, value) };
             }
-            after.calling(shim::FAILED, [connection.reference(perl), exception]);
+            after.calling(shim::FAILED, [connection.reference(perl)]);
         }
     }
 }

@@ -60,11 +60,13 @@ extern bool ws_rust_next_call(void *thx, SV *object, struct ws_call *call);
 extern void ws_rust_dispatched(void *thx, SV *object, SV *exception, bool is_exiting, struct ws_after *after);
 extern SV *ws_rust_free(struct ws_state state);
 
+/* A stack of its own keeps callbacks from leaving by `last` or `next`, past this frame. */
 static void call_sub(pTHX_ const struct ws_sub_call *call)
 {
     dSP;
     int i;
 
+    PUSHSTACKi(PERLSI_MAGIC);
     ENTER;
     SAVETMPS;
     PUSHMARK(SP);
@@ -75,6 +77,7 @@ static void call_sub(pTHX_ const struct ws_sub_call *call)
     call_pv(call->sub, G_VOID | G_DISCARD);
     FREETMPS;
     LEAVE;
+    POPSTACK;
 }
 
 /* Everything Rust handed over becomes a mortal first: what follows may not come back here. */

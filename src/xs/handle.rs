@@ -130,6 +130,12 @@ impl<'k> Handle<'k> {
         self.keys.fetch(self.perl, self.hv, Key::Rbuf)
     }
 
+    /// All that nobody has looked at, in its order: what was decrypted while a callback ran is kept apart.
+    pub fn read_buffers(self) -> impl Iterator<Item = *mut SV> {
+        let buffers = [Key::Rbuf, Key::TlsRbuf].map(|key| self.keys.fetch(self.perl, self.hv, key));
+        buffers.into_iter().flatten().filter(|&buffer| sv::length(buffer) > 0)
+    }
+
     /// Notes that bytes came, for the handle's timeouts.
     pub fn note_read(self) {
         self.note_activity(Key::ReadActivity);

@@ -34,6 +34,7 @@ pub enum Key {
     ReadBio,
     ReadWatcher,
     Tls,
+    TlsRbuf,
     TlsWbuf,
     Wbuf,
     WriteActivity,
@@ -41,7 +42,7 @@ pub enum Key {
     WriteWatcher,
 }
 
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 25] = [
     "_activity",
     "autocork",
     "body",
@@ -61,6 +62,7 @@ const NAMES: [&str; 24] = [
     "_rbio",
     "_rw",
     "tls",
+    "_tls_rbuf",
     "_tls_wbuf",
     "wbuf",
     "_wactivity",

@@ -4,7 +4,7 @@ use super::after::{After, shim};
 use super::connection::{Connection, Shared};
 use super::dispatch;
 use super::ffi::{self, Perl};
-use super::handle::{self, Read};
+use super::handle::{self, Handle, Read};
 use super::sv;
 use super::tls::Session;
 use libperl_rs::thx;
@@ -103,6 +103,8 @@ pub fn readable(perl: Perl, shared: &Shared, after: &mut After) {
         }
         fd
     };
+    // Read by the handle while a callback of this connection ran the event loop.
+    take_over(perl, shared);
     // Left over if a callback of this connection runs the event loop: they come before what is still in the kernel.
     if !shared.borrow().inbox.rest().is_empty() {
         return dispatch::pump(shared, after);
@@ -187,15 +189,16 @@ pub fn on_read(perl: Perl, shared: &Shared, after: &mut After) {
     }
 }
 
-/// Takes all of `$handle->{rbuf}`.
+/// Takes all that the handle has read.
 pub fn take_over(perl: Perl, shared: &Shared) {
-    let connection = &mut *shared.borrow_mut();
-    let Some(buffer) = connection.handle(perl).read_buffer() else { return };
-    // SAFETY: `buffer` is live; reserving makes it a string of octets.
-    unsafe {
-        if !ffi::ws_reserve(perl, buffer, 0).is_null() {
-            connection.inbox.append(&connection.messages.scratch, sv::plain_octets(perl, buffer));
-            ffi::ws_empty(perl, buffer, KEEP_READ_BUFFER);
+    let Connection { messages, handle, inbox, .. } = &mut *shared.borrow_mut();
+    for buffer in Handle::new(perl, &messages.keys, *handle).read_buffers() {
+        // SAFETY: `buffer` is live; reserving makes it a string of octets.
+        unsafe {
+            if !ffi::ws_reserve(perl, buffer, 0).is_null() {
+                inbox.append(&messages.scratch, sv::plain_octets(perl, buffer));
+                ffi::ws_empty(perl, buffer, KEEP_READ_BUFFER);
+            }
         }
     }
 }

@@ -99,16 +99,22 @@ pub fn fail(
     write(perl, connection, &[0; 2], after, |engine, _, mask, out| Ok(engine.fail(error, mask, out)))
 }
 
-/// Writes what is queued in the handle's buffer, as far as the kernel takes it; the handle sees to the rest.
+/// Writes the frames that wait in the handle's buffer, as far as the kernel takes them; the handle sees to the rest. In a
+/// forked child all else there, and in a TLS session, is its parent's.
 pub fn flush(perl: Perl, connection: &mut Connection, after: &mut After) {
     let route = connection.route(perl);
-    flush_route(perl, connection, &route, after);
+    forget_inherited(perl, connection, &route);
+    if connection.cork.is_some() {
+        flush_route(perl, connection, &route, after);
+    }
 }
 
-/// As [`flush`], but where Perl code would have to go on, it waits.
+/// As [`flush`], but where Perl code would have to go on, it waits for that.
 pub fn flush_natively(perl: Perl, connection: &mut Connection) {
     let route = connection.route(perl);
-    is_flushed(perl, connection, &route);
+    if !is_flushed(perl, connection, &route) {
+        connection.cork = Some(Cork { mark: 0, forks: mask_keys::fork_generation() });
+    }
 }
 
 /// Has what there is to log be logged; in a dispatch that is done by the dispatch, in order.

@@ -331,8 +331,8 @@ sub _half_close
   my($self) = @_;
   $self->_stop_keepalive;
   $self->handle->push_shutdown;
-  # POE's timers would keep the descriptor of a handle that is destroyed.
-  my $timeout = $self->handle->{fh} && $self->close_timeout or return;
+  # POE's timers would keep the descriptor of a handle that is destroyed, and at perl's end EV's loop may be gone.
+  my $timeout = $self->handle->{fh} && ${^GLOBAL_PHASE} ne 'DESTRUCT' && $self->close_timeout or return;
   Scalar::Util::weaken $self;
   $self->{_close_timer} = AE::timer $timeout, 0, sub {
     $self->_give_up(Errno::ETIMEDOUT, "the peer did not close the connection within $timeout seconds") if $self;
@@ -362,15 +362,26 @@ sub _close_received
   $self->handle->push_shutdown;
 }
 
-# If the peer is gone already, writing the Close frame fails, of which the program is to be told after its reason.
-sub _failing { $_[0]{_failing} = 1 }
+# What is written next fails if the peer is gone already, and finish comes after parse_error.
+sub _failing
+{
+  my($self, $error) = @_;
+  $self->{_failure} = $error;
+}
 
 sub _failed
 {
-  my($self, $error) = @_;
+  my($self) = @_;
   local $@;
   $self->_half_close;
-  delete $self->{_failing};
+  $self->_tell_failure;
+}
+
+sub _tell_failure
+{
+  my($self) = @_;
+  return unless exists $self->{_failure};
+  my $error = delete $self->{_failure};
   $_->($self, $error) for my @callbacks = _callbacks($self, 'parse_error');
 }
 
@@ -378,7 +389,7 @@ sub _failed
 sub _finish
 {
   my($self, $message) = @_;
-  return $self->_finish_now($message) if $self->{_finish_cb} && !$self->{_starter} && !$self->{_failing};
+  return $self->_finish_now($message) if $self->{_finish_cb} && !$self->{_starter};
   # After an error the handle is about to forget what it has read.
   _take_read_buffer($self);
   $self->{_early_finish} ||= [$message];
@@ -391,6 +402,7 @@ sub _finish_now
   my($self, $message) = @_;
   _deliver_rest($self);
   _transport_closed($self) or return;
+  $self->_tell_failure;
   delete @$self{qw( _close_timer _drain_watcher _drain_wait _idle_timer )};
   $self->_stop_keepalive;
   $self->handle->push_shutdown;
@@ -473,8 +485,11 @@ sub _read_by_handle
 sub _read_natively
 {
   my($handle, $on_read) = @_;
+  return unless $handle->{_rw};    # a callback has destroyed the handle
   local $@;
   $handle->{_rw} = AE::io $handle->{fh}, 0, $on_read;
+  # A callback has run the event loop, and the handle read these, which it takes for what was there before.
+  $on_read->($handle) if length $handle->{rbuf};
 }
 
 1;
