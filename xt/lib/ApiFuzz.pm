@@ -1,0 +1,165 @@
+package ApiFuzz;
+
+# Carries out a plan, and tells what went wrong.
+#
+#   my @problems = ApiFuzz->run_seed(42);
+
+use strict;
+use warnings;
+use AnyEvent;
+use Scalar::Util qw(weaken);
+use WebSocketTest ();
+use ApiFuzz::Link;
+use ApiFuzz::Plan;
+use ApiFuzz::Steps;
+
+# What steps may die with: this, and complaints of a program's mistakes.
+my $OWN_EXCEPTION = qr/\A(?:fuzz die|Died at|\z)/;
+our $EXPECTED = qr/
+    $OWN_EXCEPTION
+    | \Asend(?::|\ takes) | is\ not\ a\ close\ code | \Aunrecognized\ event | callback\ must\ be | \Anot\ an\ AnyEvent
+    | \ACan't\ "(?:last|next)"\ outside | \ACan't\ find\ label | \AUsage:
+    | \AModification\ of\ a\ read-only
+/x;
+
+my $MAX_DEPTH = 4;
+
+sub run_seed {
+    my ($class, $seed) = @_;
+    return $class->run_plan(ApiFuzz::Plan::of_seed($seed));
+}
+
+sub run_plan {
+    my ($class, $plan) = @_;
+    my $self = bless { plan => $plan, problems => [], kept => [], copies => [], watchers => [], more => [], depth => 0 }, $class;
+    local $SIG{__WARN__} = sub { $self->problem("warning: $_[0]") };
+    weaken(my $weak = $self);
+    local $EV::DIED = sub { $weak->judge_exception($@) if $weak };
+    $self->{links} = [map { ApiFuzz::Link->new($self, $_, $plan->{connections}[$_])->connect } 0 .. $#{ $plan->{connections} }];
+    $self->step($_) for @{ $plan->{steps} };
+    $self->finish;
+    return @{ $self->{problems} };
+}
+
+sub problem {
+    my ($self, $text) = @_;
+    push @{ $self->{problems} }, $text =~ s/\s+\z//r;
+}
+
+sub is_gentle { $_[0]{plan}{mood} eq 'gentle' }
+
+sub judge_exception {
+    my ($self, $exception) = @_;
+    $self->problem('exception: ' . (defined $exception ? $exception : 'undef')) unless defined $exception && $exception =~ $EXPECTED;
+}
+
+# A step of the plan itself.
+sub step {
+    my ($self, $step) = @_;
+    local $self->{is_top} = 1;
+    eval { $self->run($step); 1 } or $self->judge_exception($@);
+    delete $self->{leave};
+}
+
+# Steps; complaints do not keep a callback from going on, but its own exceptions do.
+sub run {
+    my ($self, @steps) = @_;
+    for my $step (@steps) {
+        my ($name, $index, @arguments) = @$step;
+        my $code = $ApiFuzz::Steps::STEP{$name} or die "no step '$name'";
+        if ($name eq 'die') { $code->($self, $self->{links}[$index], @arguments); next }
+        my $is_done = eval { $code->($self, $self->{links}[$index], @arguments); 1 };
+        $self->judge_exception($@) unless $is_done || $name eq 'error_variable';
+    }
+}
+
+# A callback that does, in its n-th call, the n-th list of steps.
+sub callback {
+    my ($self, $link, $calls, $event) = @_;
+    weaken(my $weak = $self);
+    my @left = @$calls;
+    return sub {
+        my $steps = shift @left;
+        return unless $weak && $steps;
+        $weak->in_callback($steps, \@_, $link, $event);
+        my $leave = delete $weak->{leave};
+        no warnings 'exiting';
+        last if $leave && $leave eq 'last';
+        next if $leave && $leave eq 'next';
+        goto NOWHERE if $leave;
+    };
+}
+
+sub in_callback {
+    my ($self, $steps, $arguments, $link, $event) = @_;
+    local @$self{qw(arguments link event index is_top)} = ($arguments, $link, $event, $link->{received}, 0);
+    $self->run(@$steps);
+}
+
+# A turn of the loop, perhaps inside a callback.
+sub turn {
+    my ($self) = @_;
+    return if $self->{depth} >= $MAX_DEPTH;
+    local $self->{depth} = $self->{depth} + 1;
+    WebSocketTest::turn();
+}
+
+# --- the end
+
+sub finish {
+    my ($self) = @_;
+    my @links = @{ $self->{links} };
+    if ($self->is_gentle) { $self->await_all(@links) }
+    else                  { $self->guarded(sub { $_->calm_down for @links }) }
+    $self->quiet_turn for 1 .. 3;
+    $_->judge_frames for @links;
+    $self->judge_kept;
+    $self->tear_down;
+}
+
+sub guarded {
+    my ($self, $code) = @_;
+    eval { $code->(); 1 } or $self->judge_exception($@);
+}
+
+sub quiet_turn { $_[0]->guarded(\&WebSocketTest::turn) }
+
+# What comes last may call back, and so have more come.
+sub await_all {
+    my ($self, @links) = @_;
+    $self->guarded(sub { $_->send_last for @links });
+    my $look = AE::timer 0, 0.01, \&WebSocketTest::poke;
+    for (1 .. 5) {
+        my $is_done = eval { WebSocketTest::wait_until('all', sub { !grep { !$_->has_all } @links }); 1 };
+        return map { $_->tell_what_is_missing } @links unless $is_done;
+        $self->quiet_turn for 1 .. 2;
+    }
+}
+
+# A message that is kept stays what it was.
+sub judge_kept {
+    my ($self) = @_;
+    for my $kept (grep { !$_->{tampered} } @{ $self->{kept} }) {
+        my $body = $kept->{message}->body;
+        $self->problem('a kept message has become ' . ApiFuzz::Link::shown(0, $body)) if $body ne $kept->{body};
+    }
+}
+
+sub tear_down {
+    my ($self) = @_;
+    my @links = splice @{ $self->{links} };
+    delete @$self{qw(kept copies watchers more)};
+    my @weak = map { { connection => $_->{weak_connection}, handle => $_->{handle} } } @links;
+    for my $weak (@weak) { weaken $weak->{$_} for keys %$weak }
+    for my $link (@links) {
+        $link->peer_ends('close');
+        delete @$link{qw(connection cancels)};
+    }
+    for (1 .. 20) {
+        $self->quiet_turn;
+        last unless grep { $_->{connection} || $_->{handle} } @weak;
+    }
+    for my $weak (@weak) { $self->problem("a $_ is left") for grep { $weak->{$_} } sort keys %$weak }
+}
+
+1;

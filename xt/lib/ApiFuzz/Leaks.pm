@@ -1,0 +1,43 @@
+package ApiFuzz::Leaks;
+
+# What a seed leaves behind: open descriptors, and Perl values if Test::LeakTrace is there to count them.
+#
+#   my @problems = ApiFuzz::Leaks::of_seed(42);    # runs it some times
+
+use strict;
+use warnings;
+use AnyEvent;
+use ApiFuzz;
+
+my $ROUNDS = 4;
+
+# AnyEvent's pure-Perl loop keeps what is left of a timer until its time has come.
+my $count_values = AnyEvent::detect() =~ /EV\z/ && eval { require Test::LeakTrace; \&Test::LeakTrace::count_sv };
+
+# Caches fill in the first run, and now and then in a later one; a leak has every run grow. The numbers have their place
+# beforehand, as values are what is counted.
+sub of_seed {
+    my ($seed) = @_;
+    my %count = map { $_ => [(0) x ($ROUNDS + 1)] } qw(descriptors values);
+    my @problems;
+    for my $round (0 .. $ROUNDS) {
+        push @problems, ApiFuzz->run_seed($seed);
+        $count{descriptors}[$round] += _descriptors();
+        $count{values}[$round] += $count_values->() if $count_values;
+    }
+    return (@problems, map { _growth($_, @{ $count{$_} }) } sort keys %count);
+}
+
+sub _descriptors {
+    opendir my $dir, '/proc/self/fd' or return 0;
+    return scalar grep { /\d/ } readdir $dir;
+}
+
+sub _growth {
+    my ($what, @counts) = @_;
+    my @steps = map { $counts[$_] - $counts[$_ - 1] } 1 .. $#counts;
+    return if grep { $_ <= 0 } @steps;
+    return "leaks $what: @steps more in each run";
+}
+
+1;

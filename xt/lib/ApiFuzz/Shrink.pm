@@ -1,0 +1,64 @@
+package ApiFuzz::Shrink;
+
+# The shortest plan to be found that fails as a seed's does.
+#
+#   my ($plan, @problems) = ApiFuzz::Shrink::of_seed(42);
+
+use strict;
+use warnings;
+use ApiFuzz;
+use Storable qw(dclone);
+
+sub of_seed {
+    my ($seed) = @_;
+    my $plan = ApiFuzz::Plan::of_seed($seed);
+    my @problems = ApiFuzz->run_plan(dclone($plan)) or return $plan;
+    my $like = _kind($problems[0]);
+    1 while _leave_out(\$plan, $like);
+    return ($plan, ApiFuzz->run_plan(dclone($plan)));
+}
+
+# The problem without its particulars.
+sub _kind {
+    my ($problem) = @_;
+    my $kind = quotemeta(($problem =~ /\A(?:connection \d+: )?([a-zA-Z :]*)/)[0]);
+    return qr/$kind/;
+}
+
+# Tries to leave out each step, many at once first; says whether any was.
+sub _leave_out {
+    my ($plan, $like) = @_;
+    my $has_any = 0;
+    for (my $index = 0; $index < _lists($$plan); $index++) {
+        for my $count (16, 4, 1) { $has_any += _leave_out_of($plan, $like, $index, $count) }
+    }
+    return $has_any;
+}
+
+sub _leave_out_of {
+    my ($plan, $like, $index, $count) = @_;
+    my $has_any = 0;
+    for (my $at = @{ (_lists($$plan))[$index] } - $count; $at >= 0; $at -= $count) {
+        my $less = dclone($$plan);
+        splice @{ (_lists($less))[$index] }, $at, $count;
+        next unless grep { $_ =~ $like } ApiFuzz->run_plan(dclone($less));
+        ($$plan, $has_any) = ($less, 1);
+    }
+    return $has_any;
+}
+
+# The lists of steps in a plan: its own, and those of callbacks.
+sub _lists {
+    my ($plan) = @_;
+    my @lists = $plan->{steps};
+    for (my $index = 0; $index < @lists; $index++) { push @lists, map { _lists_of_step(@$_) } @{ $lists[$index] } }
+    return @lists;
+}
+
+sub _lists_of_step {
+    my ($name, undef, @arguments) = @_;
+    my @lists = grep { ref eq 'ARRAY' } @arguments;
+    return $name =~ /\Aon(?:_drain)?\z/ ? map { @$_ } @lists : $name =~ /\A(?:later|send)\z/ ? @lists : ();
+}
+
+1;
