@@ -203,7 +203,7 @@ sub _judge_frame {
     $self->problem("a length of $frame->{form} bits: $shown") if $frame->{form} != _form(length $payload);
     $self->problem("a key twice: $shown") if $frame->{masked} && length $payload && $self->{keys}{ $frame->{mask} }++ > 1;
     return if $self->_take_loose('raw', $opcode, $payload);
-    $self->problem("after the Close frame: $shown") if $self->{close};
+    $self->problem("after the Close frame: $shown") if $self->{close} && !$self->{has_second};
     return $self->_judge_close($payload) if $opcode == 8;
     return $self->_judge_pong($payload) if $opcode == 10 && !exists $self->{own_controls}{$payload};
     $self->_judge_data($opcode, $payload);

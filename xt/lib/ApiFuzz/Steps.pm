@@ -88,7 +88,7 @@ $STEP{redefine} = sub {
 $STEP{second} = sub {
     my ($fuzz, $link) = @_;
     my $handle = handle_of($link) or return;
-    $link->{is_void} = 1;
+    @$link{qw(is_void has_second)} = (1, 1);
     push @{ $fuzz->{more} }, AnyEvent::WebSocket::Connection->new(handle => $handle, %{ $link->{spec}{new} });
 };
 
