@@ -26,6 +26,7 @@ GetOptions(\%option, qw(runs=i seconds=i first=i seed=i show shrink loop=s debug
 
 my $BATCH = 250;                               # seeds a process plays
 my $PATIENCE = $option{valgrind} ? 300 : 60;    # seconds a seed may take
+my $MAX_PROBLEMS = 5;                          # of one seed that are told
 
 $| = 1;
 exit work($option{worker}) if $option{worker};
@@ -51,8 +52,10 @@ sub work {
         alarm $PATIENCE;
         my $is_for_leaks = $option{leaks} && $seed % $option{leaks} == 0;
         my @problems = $is_for_leaks ? ApiFuzz::Leaks::of_seed($seed) : ApiFuzz->run_seed($seed);
-        print "problem: $_\n" for map { s/\n/ /gr } @problems;
         alarm 0;
+        next unless @problems;
+        print "problem: $_\n" for map { s/\n/ /gr } @problems;
+        last;    # the loop may be in a bad state
     }
     print "done\n";
     return 0;
@@ -80,7 +83,7 @@ sub play {
     local $ENV{PERL_DESTRUCT_LEVEL} = $option{valgrind} ? 2 : 0;
     open my $out, '-|', command($first, $count) or die "cannot run a worker: $!\n";
     my ($seed, $is_done) = ($first, 0);
-    my $tell = sub { $failed->{$seed}++; print "seed $seed, $loop: $_[0]\n" };
+    my $tell = sub { print "seed $seed, $loop: $_[0]\n" if ++$failed->{$seed} <= $MAX_PROBLEMS };
     while (my $line = <$out>) {
         chomp $line;
         if    ($line =~ /\Aseed (\d+)\z/) { $seed = $1 }

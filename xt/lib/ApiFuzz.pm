@@ -93,6 +93,7 @@ sub callback {
 sub in_callback {
     my ($self, $steps, $arguments, $link, $event) = @_;
     local @$self{qw(arguments link event index is_top)} = ($arguments, $link, $event, $link->{received}, 0);
+    local $link->{under_way}{ $link->{received} } = 1 if ($event || '') eq 'next_message';
     $self->run(@$steps);
 }
 

@@ -19,7 +19,7 @@ sub new {
     my ($class, $fuzz, $index, $spec) = @_;
     my $self = bless {
         index => $index, spec => $spec, feed => '', expected => [], received => 0, sent => [], loose => [], raw => [], credit => 0,
-        pings => [], pongs => {}, own_controls => {}, cancels => [], finished => 0, errors => 0, tampered => {},
+        pings => [], pongs => {}, own_controls => {}, cancels => [], finished => 0, errors => 0, tampered => {}, under_way => {},
     }, $class;
     weaken($self->{fuzz} = $fuzz);
     return $self;
@@ -120,7 +120,7 @@ sub _got_message {
     $self->problem('no unregister sub') unless ref $unregister eq 'CODE';
     my $index = $self->{received}++;
     WebSocketTest::poke();
-    $self->problem('a message after finish') if $self->{finished} && $self->{last} != $index;
+    $self->problem('a message after finish') if $self->{finished} && !$self->{late}{$index};
     return if $self->{tampered}{$index} || $self->{is_void};
     return $self->problem("message $index is none") unless blessed $message && $message->isa('AnyEvent::WebSocket::Message');
     my $expected = $self->{expected}[$index] or return $self->problem('a message that nobody sent');
@@ -128,21 +128,19 @@ sub _got_message {
     $self->problem("message $index is @{[ ApiFuzz::Link::shown($message->opcode, $message->body) ]}, not @{[ shown(@$expected) ]}");
 }
 
-# A next_message callback whose send finds that the peer is gone: the others still get its message.
+# If that comes while next_message callbacks run, their messages still go to the others.
 sub _got_finish {
     my ($self, $connection) = @_;
-    my $fuzz = $self->{fuzz};
-    my $is_in_callback = $fuzz && ($fuzz->{event} || '') eq 'next_message' && $fuzz->{link} == $self;
-    $self->{last} = $is_in_callback ? $fuzz->{index} : -1;
+    $self->{late} = { %{ $self->{under_way} } };
     $self->problem('finish twice') if $self->{finished}++;
     $self->problem('a finish callback gets another connection') unless $self->_is_it($connection);
 }
 
-# A callback may die after its own send has found that the peer is gone.
+# A callback may die after all is over: its own send has found that the peer is gone, or it has run the event loop.
 sub _got_error {
     my ($self, $connection, $error) = @_;
-    $self->problem("parse_error after finish: $error") if $self->{finished} && $error !~ $ApiFuzz::EXPECTED;
-    $self->problem('parse_error twice') if $self->{errors}++;
+    my $is_late = $self->{finished} || $self->{errors}++;
+    $self->problem("parse_error too late: $error") if $is_late && $error !~ $ApiFuzz::EXPECTED;
     $self->problem('a parse_error callback gets another connection') unless $self->_is_it($connection);
 }
 
