@@ -54,14 +54,21 @@ sub read_by_handle {
     return ($connection, $write, $seen);
 }
 
-for my $is_tls (0, 1) {
+sub in_pieces {
+    my ($write, $octets, $pieces) = @_;
+    my $length = 1 + int length($octets) / $pieces;
+    while (length(my $piece = substr $octets, 0, $length, '')) { $write->($piece); settle() }
+}
+
+for my $case ([0, 1], [0, 5], [1, 1], [1, 5]) {
+    my ($is_tls, $pieces) = @$case;
     my $name = $is_tls ? 'a TLS handle' : 'a handle';
-    subtest "$name that reads by itself while a callback runs the event loop" => sub {
+    subtest "$name that reads $pieces time(s) while a callback runs the event loop" => sub {
         my $why_not = $is_tls && WebSocketTest::TLS::unavailable();
         plan skip_all => $why_not if $why_not;
         my ($connection, $write, $seen) = read_by_handle($is_tls);
         my $size = 40;      # one frame is as long as another: the handle may take the second for the first
-        $connection->on(next_message => sub { $write->(text('b' x $size)); settle() });
+        $connection->on(next_message => sub { in_pieces($write, text('b' x $size), $pieces) });
         $write->(text('a' x $size));
         $seen->wait_messages(2);
         settle();

@@ -58,7 +58,6 @@ sub step {
     my ($self, $step) = @_;
     local $self->{is_top} = 1;
     eval { $self->run($step); 1 } or $self->judge_exception($@);
-    delete $self->{leave};
 }
 
 # Steps; complaints do not keep a callback from going on, but its own exceptions do.
@@ -81,8 +80,7 @@ sub callback {
     return sub {
         my $steps = shift @left;
         return unless $weak && $steps;
-        $weak->in_callback($steps, \@_, $link, $event);
-        my $leave = delete $weak->{leave};
+        my $leave = $weak->in_callback($steps, \@_, $link, $event);
         no warnings 'exiting';
         last if $leave && $leave eq 'last';
         next if $leave && $leave eq 'next';
@@ -90,11 +88,13 @@ sub callback {
     };
 }
 
+# Returns how the callback is to be left: no loop around EV may be by on_drain, which EV calls without us in between.
 sub in_callback {
     my ($self, $steps, $arguments, $link, $event) = @_;
-    local @$self{qw(arguments link event index is_top)} = ($arguments, $link, $event, $link->{received}, 0);
+    local @$self{qw(arguments link event index is_top leave)} = ($arguments, $link, $event, $link->{received}, 0, undef);
     local $link->{under_way}{ $link->{received} } = 1 if ($event || '') eq 'next_message';
     $self->run(@$steps);
+    return ($event || '') eq 'on_drain' ? undef : $self->{leave};
 }
 
 # A turn of the loop, perhaps inside a callback.
