@@ -19,7 +19,7 @@ sub new {
     my ($class, $fuzz, $index, $spec) = @_;
     my $self = bless {
         index => $index, spec => $spec, feed => '', expected => [], received => 0, sent => [], loose => [], raw => [], credit => 0,
-        pings => [], pongs => {}, own_controls => {}, cancels => [], finished => 0, errors => 0, tampered => {}, under_way => {},
+        pings => [], pongs => {}, cancels => [], finished => 0, errors => 0, tampered => {}, under_way => {},
     }, $class;
     weaken($self->{fuzz} = $fuzz);
     return $self;
@@ -125,7 +125,7 @@ sub _got_message {
     return $self->problem("message $index is none") unless blessed $message && $message->isa('AnyEvent::WebSocket::Message');
     my $expected = $self->{expected}[$index] or return $self->problem('a message that nobody sent');
     return if $message->opcode == $expected->[0] && $message->body eq $expected->[1];
-    $self->problem("message $index is @{[ ApiFuzz::Link::shown($message->opcode, $message->body) ]}, not @{[ shown(@$expected) ]}");
+    $self->problem("message $index is " . shown($message->opcode, $message->body) . ', not ' . shown(@$expected));
 }
 
 # If that comes while next_message callbacks run, their messages still go to the others.
@@ -203,7 +203,7 @@ sub _judge_frame {
     return if $self->_take_loose('raw', $opcode, $payload);
     $self->problem("after the Close frame: $shown") if $self->{close} && !$self->{has_second};
     return $self->_judge_close($payload) if $opcode == 8;
-    return $self->_judge_pong($payload) if $opcode == 10 && !exists $self->{own_controls}{$payload};
+    return $self->_judge_pong($payload) if $opcode == 10;
     $self->_judge_data($opcode, $payload);
 }
 

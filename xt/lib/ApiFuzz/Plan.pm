@@ -155,7 +155,8 @@ sub value {
 sub closing {
     my $wild = rand() < 0.3;
     my @codes = $wild ? (0, 999, 5000, -1, 'x', '1000x', 1e9, [], '') : (undef, 1000, 1001, 1005, 3000, 4999, '4000');
-    my @reasons = (undef, '', 'bye', "\x{20ac}" x 41, "\x{20ac}" x 50, 'x' x 123, 'x' x 124, "\xff\xfe", "\x{10ffff}" x 40, 'y' x 100_000);
+    my @reasons = (undef, '', 'bye', "\x{20ac}" x 41, "\x{20ac}" x 50, 'x' x 123, 'x' x 124, "\xff\xfe",
+        "\x{10ffff}" x 40, 'y' x 100_000);
     return rand() < 0.2 ? [] : [one_of(@codes), rand() < 0.6 ? one_of(@reasons) : ()];
 }
 

@@ -115,19 +115,24 @@ $STEP{die} = sub {
     my ($fuzz, $link, $what) = @_;
     return if $fuzz->{is_top};
     no warnings 'uninitialized';
-    die { string => "fuzz die\n", object => ApiFuzz::Text->new(sub { 'fuzz die' }), undef => undef, false => ApiFuzz::False->new }->{$what};
+    die "fuzz die\n" if $what eq 'string';
+    die ApiFuzz::Text->new(sub { 'fuzz die' }) if $what eq 'object';
+    die $what eq 'false' ? ApiFuzz::False->new : undef;
 };
 
 $STEP{leave} = sub { my ($fuzz, $link, $how) = @_; $fuzz->{leave} = $how };
 
 my %ARGUMENTS = (
     empty => sub { @{ $_[0] } = () },
-    undef => sub { $_[0][0] = undef },
+    undef => sub { $_[0][0] = undef if blessed $_[0][0] && $_[0][0]->isa('AnyEvent::WebSocket::Connection') },
     shift => sub { shift @{ $_[0] } },
     copy  => sub { push @{ $_[1] }, [@{ $_[0] }[1 .. $#{ $_[0] }]] },
 );
 
-$STEP{arguments} = sub { my ($fuzz, $link, $how) = @_; $ARGUMENTS{$how}->($fuzz->{arguments}, $fuzz->{copies}) if $fuzz->{arguments} };
+$STEP{arguments} = sub {
+    my ($fuzz, $link, $how) = @_;
+    $ARGUMENTS{$how}->($fuzz->{arguments}, $fuzz->{copies}) if $fuzz->{arguments};
+};
 
 my %ERROR_VARIABLE = (
     string => sub { $@ = 'fuzz' },
@@ -232,7 +237,7 @@ $STEP{destroy}        = sub { my $handle = handle_of($_[1]); $handle->destroy if
 $STEP{autocork}       = sub { my $handle = handle_of($_[1]); $handle->autocork(1) if $handle };
 $STEP{no_delay}       = sub { my $handle = handle_of($_[1]); $handle->no_delay(1) if $handle };
 $STEP{wbuf_max}       = sub { my $handle = handle_of($_[1]); $handle->wbuf_max($_[2]) if $handle };
-$STEP{timeout}        = sub { my ($fuzz, $link, $name, $seconds) = @_; my $handle = handle_of($link); $handle->$name($seconds) if $handle };
+$STEP{timeout}        = sub { my $name = $_[2]; my $handle = handle_of($_[1]); $handle->$name($_[3]) if $handle };
 
 $STEP{on_drain} = sub {
     my ($fuzz, $link, $calls) = @_;
@@ -264,7 +269,7 @@ $STEP{on_read} = sub {
 
 # --- the peer
 
-$STEP{message} = sub { my ($fuzz, $link, $number, $opcode, $size, $pieces) = @_; expect($link, $number, $opcode, $size, $pieces); $link->feed(0) };
+$STEP{message} = sub { my ($fuzz, $link, @message) = @_; expect($link, @message); $link->feed(0) };
 $STEP{pong}    = sub { my ($fuzz, $link, $size) = @_; $link->queue(pong('p' x $size, $link->_mask)) };
 $STEP{feed}    = sub { my ($fuzz, $link, $count) = @_; $link->feed($count) };
 
@@ -293,7 +298,12 @@ $STEP{resume}      = sub { my ($fuzz, $link) = @_; $link->{peer}->resume unless 
 $STEP{half_close}  = sub { my ($fuzz, $link) = @_; $link->peer_ends('half_close') };
 $STEP{close_peer}  = sub { my ($fuzz, $link) = @_; $link->peer_ends('close') };
 $STEP{reset}       = sub { my ($fuzz, $link) = @_; $link->peer_ends($link->{spec}{transport} eq 'unix' ? 'close' : 'reset') };
-$STEP{their_close} = sub { my ($fuzz, $link, $close) = @_; $link->queue(close_frame(@$close[0, 1], $link->_mask)); $link->feed(0) };
+
+$STEP{their_close} = sub {
+    my ($fuzz, $link, $close) = @_;
+    $link->queue(close_frame(@$close[0, 1], $link->_mask));
+    $link->feed(0);
+};
 
 # --- frames that no peer may send
 
@@ -301,9 +311,11 @@ my @BROKEN = (
     sub { text('x', rsv => 4, @_) }, sub { text('x', rsv => 1, @_) }, sub { frame(opcode => 3, payload => 'x', @_) },
     sub { frame(opcode => 15, payload => 'x', @_) }, sub { ping('x' x 126, @_) }, sub { ping('x', fin => 0, @_) },
     sub { continuation('x', @_) }, sub { text('x', fin => 0, @_) . text('y', @_) }, sub { text('x', form => 16, @_) },
-    sub { text('x', form => 64, @_) }, sub { text('x', form => 64, length => 2**63, @_) }, sub { frame(opcode => 8, payload => 'x', @_) },
+    sub { text('x', form => 64, @_) }, sub { text('x', form => 64, length => 2**63, @_) },
+    sub { frame(opcode => 8, payload => 'x', @_) },
     sub { close_frame(1005, '', @_) }, sub { close_frame(999, '', @_) }, sub { close_frame(1000, "\xff", @_) },
-    sub { close_frame(65535, 'x', @_) }, sub { text("\xff\xfe", @_) }, sub { text("\xe2\x82", fin => 0, @_) . continuation("\xff", @_) },
+    sub { close_frame(65535, 'x', @_) }, sub { text("\xff\xfe", @_) },
+    sub { text("\xe2\x82", fin => 0, @_) . continuation("\xff", @_) },
     sub { binary('x' x 10, length => 2**40, @_) }, sub { binary('x', fin => 0, @_) x 200 }, sub { "\xff" x 300 },
     sub { "\0" x 300 }, sub { pack 'C*', map { ($_ * 7919 + 13) % 251 } 1 .. 500 }, sub { binary('x' x 70_000, @_) },
 );

@@ -22,14 +22,14 @@ my %KIND = (
     readonly       => sub { my $body = body(@_); Internals::SvREADONLY($body, 1); strict(1, $body, $body) },
     copy           => sub { my $body = body(@_); push @{ $_[0]{fuzz}{copies} }, my $copy = $body; strict(1, $body, $body) },
     number         => sub { my $number = 1e6 + $_[0]{number}; strict(1, $number, "$number") },
-    message        => sub { my $body = body(@_); strict(1, AnyEvent::WebSocket::Message->new(body => $body), $body) },
-    message_binary => sub { my $body = body(@_); strict(2, AnyEvent::WebSocket::Message->new(opcode => 2, body => $body), $body) },
+    message        => sub { my $body = body(@_); strict(1, ApiFuzz::Duck->message(1, $body), $body) },
+    message_binary => sub { my $body = body(@_); strict(2, ApiFuzz::Duck->message(2, $body), $body) },
 
     undef      => sub { loose(1, undef, '') },
     dual       => sub { my $body = body(@_); loose(1, dualvar($_[0]{number}, $body), $body) },
     lvalue     => sub { my $body = body(@_); given(loose(1, undef, $body), sub { $_[0]->(substr my $more = "xx$body", 2) }) },
     vec        => sub { my $octet = "\x05"; given(loose(1, undef, '5'), sub { $_[0]->(vec $octet, 0, 8) }) },
-    tied       => sub { my $body = body(@_); tie my $tied, 'ApiFuzz::Tied', sub { $body }; given(loose(1, undef, $body), sub { $_[0]->($tied) }) },
+    tied       => \&tied_value,
     element    => sub { my $body = body(@_); given(loose(1, undef, $body), sub { my %hash = (x => $body); $_[0]->($hash{x}) }) },
     capture    => sub { my $body = body(@_); given(loose(1, undef, $body), sub { $body =~ /(.*)/s; $_[0]->($1) }) },
     overloaded => sub { my $body = body(@_); loose(1, ApiFuzz::Duck->new(1, ApiFuzz::Text->new(sub { $body })), $body) },
@@ -39,12 +39,12 @@ my %KIND = (
     shared     => sub { my ($key) = keys %{ { body(@_) => 1 } }; loose(1, $key, $key) },
     received   => \&received,
 
-    tied_acts  => sub { my ($v) = @_; tie my $tied, 'ApiFuzz::Tied', acting(@_); given(any(), sub { $_[0]->($tied) }) },
+    tied_acts  => sub { tie my $tied, 'ApiFuzz::Tied', acting(@_); given(any(), sub { $_[0]->($tied) }) },
     duck_acts  => sub { any(ApiFuzz::Duck->new(1, ApiFuzz::Text->new(acting(@_)))) },
     duck_dies  => sub { none(ApiFuzz::Duck->new(1, ApiFuzz::Text->new(sub { die "fuzz die\n" }))) },
     odd        => sub { my @odd = odd_values(); none($odd[$_[0]{number} % @odd]) },
     too_long   => sub { none(ApiFuzz::Duck->new(9, 'x' x 126)) },
-    wbuf       => sub { my $handle = $_[0]{connection} && $_[0]{connection}->handle; given(any(), sub { $_[0]->($handle ? $handle->{wbuf} : '') }) },
+    wbuf       => sub { my $handle = $_[0]{connection}->handle; given(any(), sub { $_[0]->($handle->{wbuf}) }) },
     malformed  => sub { my $bad = "\xff\xfe\x80"; Encode::_utf8_on($bad); any($bad) },
     surrogate  => sub { no warnings; any("\x{d800}\x{110000}") },
 );
@@ -86,6 +86,13 @@ sub odd_opcode {
     return loose($code, ApiFuzz::Duck->new($code, $body), $body);
 }
 
+sub tied_value {
+    my ($wish) = @_;
+    my $body = body($wish);
+    tie my $tied, 'ApiFuzz::Tied', sub { $body };
+    return given(loose(1, undef, $body), sub { $_[0]->($tied) });
+}
+
 # A message that came in, and may be made into another one meanwhile.
 sub received {
     my ($wish) = @_;
@@ -119,6 +126,7 @@ package ApiFuzz::Text {
 
 package ApiFuzz::Duck {
     sub new    { my ($class, $opcode, $body) = @_; bless { opcode => $opcode, body => $body }, $class }
+    sub message { AnyEvent::WebSocket::Message->new(opcode => $_[1], body => $_[2]) }
     sub opcode { $_[0]{opcode} }
     sub body   { $_[0]{body} }
 }
