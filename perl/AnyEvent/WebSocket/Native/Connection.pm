@@ -137,7 +137,7 @@ sub BUILD
   $handle->on_eof($hook);
   if(_is_untouched($self))
   {
-    _read_natively($handle, $hook);
+    _watch($handle, $hook);
     $handle->on_read($hook);
     return;
   }
@@ -482,12 +482,18 @@ sub _read_by_handle
   $handle->start_read;
 }
 
+sub _watch
+{
+  my($handle, $on_read) = @_;
+  local $@;
+  $handle->{_rw} = AE::io $handle->{fh}, 0, $on_read;
+}
+
 sub _read_natively
 {
   my($handle, $on_read) = @_;
   return unless $handle->{_rw};    # a callback has destroyed the handle
-  local $@;
-  $handle->{_rw} = AE::io $handle->{fh}, 0, $on_read;
+  _watch($handle, $on_read);
   # A callback has run the event loop, and the handle read these, which it takes for what was there before.
   $on_read->($handle) if length $handle->{rbuf};
 }
