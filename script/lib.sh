@@ -4,7 +4,7 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # All Perl tests; those of t/contract run on the original too.
-test_dirs=(t/contract t/deflate t/examples t/features t/hostile)
+test_dirs=(t/contract t/deflate t/examples t/features t/hostile t/process)
 
 # What building needs, and then what running an AnyEvent application on it does.
 build_packages=(perl gcc libc6-dev make libperl-dev libclang-dev)

@@ -5,8 +5,8 @@
 #
 # Then open the address that it prints. Without a port, or with port 0, it takes a free one. Ctrl-C closes in order.
 #
-# One process serves some thousands of people. With --redis any number of processes, on any number of hosts, are one chat:
-# each message goes through Redis, and from there to each process, which passes it on to its own people.
+# With --redis any number of processes, on any number of hosts, are one chat: each message goes through Redis, and from
+# there to each process, which passes it on to its own people.
 #
 # Needs HTTP::Parser::XS (Debian package libhttp-parser-xs-perl), and AnyEvent::Redis for --redis
 # (libanyevent-redis-perl).

@@ -14,11 +14,17 @@ use Protocol::WebSocket::Handshake::Server;
 plan skip_all => missing() if missing();
 plan skip_all => 'the original has neither pings nor JSON' if is_original();
 
-my (@sockets, $port);
-my $server = tcp_server '127.0.0.1', 0, sub { push @sockets, $_[0]; poke() }, sub { $port = $_[2]; 0 };
+my ($server, $port, $sockets);
+
+# Each client has a port of its own, lest one that has not quite ended connects in the place of the next.
+sub listen_anew {
+    my $queue = $sockets = [];
+    $server = tcp_server '127.0.0.1', 0, sub { push @$queue, $_[0]; poke() }, sub { $port = $_[2]; 0 };
+}
 
 # Delays far below, timeouts far above what a busy machine takes, unless a test is about them.
 sub start_client {
+    listen_anew();
     my (%option) = (delay => 0.01, 'max-delay' => 0.04, timeout => 60, ping => 60, silence => 60, port => $port, @_);
     my $to_port = delete $option{port};
     return ExampleProgram->start('feed-client.pl', (map { ("--$_", $option{$_}) } sort keys %option),
@@ -26,8 +32,8 @@ sub start_client {
 }
 
 sub next_socket {
-    wait_until('the client to connect', sub { @sockets }, 60);
-    return shift @sockets;
+    wait_until('the client to connect', sub { @$sockets }, 60);
+    return shift @$sockets;
 }
 
 # The feed's side of the next connection, after handshake and subscription.

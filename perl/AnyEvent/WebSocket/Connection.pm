@@ -219,7 +219,8 @@ How much of what was sent the kernel has not taken yet, with headers, masked and
   $connection->close($code, $reason);
 
 Sends a Close frame, and shuts the socket for writing when all that was sent before is out. Messages that the peer had
-under way still arrive. Returns the connection. Only the first call does anything.
+under way still arrive, unless a proxy in between, such as nginx, takes the shut socket for the end of both directions.
+Returns the connection. Only the first call does anything.
 
 The code is a number from 1000 to 4999. Without one the Close frame is empty, which the peer sees as 1005; see
 L</$DEFAULT_CLOSE_CODE>. The reason is a character string; what does not fit into 123 bytes of UTF-8 is cut off.

@@ -7,7 +7,7 @@ package ExampleProgram;
 #   my ($port) = $program->wait_for(qr/^listening on .*:(\d+)/m);           # the captures, or 1
 #   my $status = $program->stop;                                            # SIGTERM; its wait status
 #
-# One that is not stopped is killed when the object goes, also if a signal ends the test.
+# One that is not stopped gets SIGTERM when the object goes, also if a signal ends the test.
 
 use strict;
 use warnings;
@@ -81,7 +81,7 @@ sub stop { $_[0]->signal('TERM')->wait }
 sub DESTROY {
     my ($self) = @_;
     local ($?, $!);
-    kill KILL => $self->{pid} if $self->{pid};
+    kill TERM => $self->{pid} if $self->{pid};
 }
 
 1;
