@@ -33,7 +33,7 @@ pub mod shim {
     /// `(connection)`: memory is kept for what was sent.
     pub const EXPECT_IDLENESS: &CStr = c"AnyEvent::WebSocket::Connection::_expect_idleness";
     /// `(connection)`: a dispatch has left something to the loop's next turn; the timer against recursion goes on with it.
-    pub const GO_ON_LATER: &CStr = c"AnyEvent::WebSocket::Connection::_expect_recursion";
+    pub const GO_ON_LATER: &CStr = c"AnyEvent::WebSocket::Connection::_go_on_later";
     /// `(connection, error or undef)`: the transport is gone.
     pub const FINISH: &CStr = c"AnyEvent::WebSocket::Connection::_finish";
     /// `(connection, text or exception)`: it is going down, for this reason.

@@ -36,15 +36,15 @@ pub fn send(perl: Perl, shared: &Shared, opcode: u8, payload: &[u8], after: &mut
     if !connection.engine.can_send(opcode) {
         return Ok(());
     }
-    let is_compressed = connection.engine.compresses(opcode, payload.len());
-    if payload.len() >= MIN_UNCOPIED && !is_compressed && send_uncopied(perl, connection, opcode, payload, after)? {
+    let is_large = payload.len() >= MIN_UNCOPIED && !connection.engine.compresses(opcode, payload.len());
+    if is_large && send_uncopied(perl, connection, opcode, payload, after)? {
         trace(perl, connection, after);
         return Ok(());
     }
     write(perl, connection, payload, after, |engine, payload, mask, out| Ok(engine.send(opcode, payload, mask, out)?))?;
-    if is_compressed && connection.engine.has_window() && !connection.expects_idleness {
+    if connection.engine.has_window() && !connection.expects_idleness {
         connection.expects_idleness = true;
-        after.calling(shim::EXPECT_IDLENESS, [sv::new_reference(perl, connection.object.cast())]);
+        after.calling(shim::EXPECT_IDLENESS, [connection.reference(perl)]);
     }
     Ok(())
 }

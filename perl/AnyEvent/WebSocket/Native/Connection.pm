@@ -413,13 +413,23 @@ sub _finish_now
 # A callback that runs the event loop gets the messages behind its own, and has its frames written, from here.
 sub _expect_recursion
 {
-  my($self) = @_;
+  my($self, $delay) = @_;
   Scalar::Util::weaken $self;
-  $self->{_recursion} = AE::timer 0, 0, sub {
+  $self->{_recursion} = AE::timer $delay || 0, 0, sub {
     $self or return;
     _flush($self);
     _resume($self);
   };
+}
+
+# What a dispatch has left comes after what other connections have. AnyEvent's own loop looks for that only when no timer
+# is due, by a clock that has stood still meanwhile.
+sub _go_on_later
+{
+  my($self) = @_;
+  return $self->_expect_recursion if $AnyEvent::MODEL eq 'AnyEvent::Impl::EV';
+  AE::now_update();
+  $self->_expect_recursion(1e-4);
 }
 
 sub _forget_recursion
