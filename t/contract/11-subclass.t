@@ -104,4 +104,27 @@ subtest 'a method of a subclass which calls send on its own' => sub {
     is_deeply [map { $_->{payload} } $peer->next_frames(3)], ['re: 1', 'p', 're: 2'], 'in order with pongs';
 };
 
+subtest 'a subclass with methods that a newer class of ours may have' => sub {
+    {
+        package WithItsOwn;
+        use Moo;
+        extends 'AnyEvent::WebSocket::Connection';
+        sub state { 'of mind' }
+        sub peer { die 'not to be called' }
+        sub buffered_amount { die 'not to be called' }
+        sub ping { die 'not to be called' }
+        sub stats { die 'not to be called' }
+    }
+    my ($connection, $peer) = connection_and_peer(class => 'WithItsOwn');
+    my $seen = recorder($connection);
+    $peer->stall;
+    $connection->send('x' x 1_000_000);
+    $peer->resume->write(text('hello'), ping('p'));
+    $seen->wait_messages(1);
+    $peer->write(close_frame(1000))->half_close;
+    $seen->wait_finish;
+    is $connection->state, 'of mind', 'has them';
+    is_deeply $seen->order, ['message', 'finish'], 'and works';
+};
+
 done_testing;

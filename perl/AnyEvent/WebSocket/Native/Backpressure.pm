@@ -11,6 +11,8 @@ use Scalar::Util ();
 
 has max_buffered_amount => ( is => 'rw' );
 
+# Here and beside, public methods that are new are called as functions: a program's subclass may have its own of that name.
+
 sub buffered_amount
 {
   my($self) = @_;
@@ -24,7 +26,7 @@ sub buffered_amount
 sub _backlogged
 {
   my($self) = @_;
-  my $amount = $self->buffered_amount or return;
+  my $amount = buffered_amount($self) or return;
   my $max = $self->max_buffered_amount;
   return $self->_give_up(Errno::ENOBUFS, "more than $max bytes wait for the peer to read") if $max && $amount > $max;
   $self->_await_drain if $self->{_drain_cb} && !$self->{_drain_wait};
@@ -37,7 +39,7 @@ sub _await_drain
   my $fh = $self->handle->fh or return;
   Scalar::Util::weaken $self;
   $self->{_drain_wait} = AE::io $fh, 1, sub {
-    return if !$self || $self->buffered_amount;
+    return if !$self || buffered_amount($self);
     delete $self->{_drain_wait};
     my $connection = $self;
     $_->($connection) for my @callbacks = $connection->_callbacks('drain');

@@ -63,7 +63,8 @@ for my $name (keys %DEFAULT)
 with map { "AnyEvent::WebSocket::Native::$_" } qw( Backpressure Broadcast Formats Inspection Keepalive Streaming );
 
 # The slots of the lists of callbacks, which are made when they are needed: the dispatcher looks into those of
-# next_message and each_message, and for those of ping and pong. The latter has [callback, unregister] pairs once there was a message.
+# next_message and each_message, and for those of ping and pong. That of each_message has [callback, unregister] pairs
+# once there was a message.
 my %SLOT = map { $_ => "_${_}_cb" } qw( each_message next_message finish parse_error ping pong drain message_chunk );
 
 # OpenSSL's functions, from where Net::SSLeay has them. Not to find them costs time only.

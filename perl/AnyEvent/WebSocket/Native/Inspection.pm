@@ -51,7 +51,7 @@ sub _trace
     $context->slaves($AnyEvent::Log::LOG);
     $context;
   };
-  my $who = $self->peer || 'handle ' . Scalar::Util::refaddr($self->handle);
+  my $who = peer($self) || 'handle ' . Scalar::Util::refaddr($self->handle);
   $log->log(debug => "$who: $_") for split /\n/, $lines;
 }
 

@@ -34,7 +34,7 @@ sub _start_keepalive
   my($self) = @_;
   delete @$self{qw( _keepalive _pong_timer )};
   my $interval = $self->ping_interval;
-  return unless $interval && $self->state eq 'open';
+  return unless $interval && AnyEvent::WebSocket::Connection::state($self) eq 'open';
   Scalar::Util::weaken $self;
   $self->{_keepalive} = AE::timer $interval, $interval, sub { $self->_keep_alive if $self };
 }
@@ -43,7 +43,7 @@ sub _start_keepalive
 sub _keep_alive
 {
   my($self) = @_;
-  $self->ping(pack 'N', ++$self->{_pings});
+  ping($self, pack 'N', ++$self->{_pings});
   my $timeout = $self->ping_timeout;
   $timeout = DEFAULT_TIMEOUT unless defined $timeout;
   return if !$timeout || $self->{_pong_timer};
@@ -65,7 +65,7 @@ sub _start_idle_timer
   my($self, $after) = @_;
   delete $self->{_silence_timer};
   my $timeout = $self->idle_timeout;
-  return unless $timeout && $self->state eq 'open';
+  return unless $timeout && AnyEvent::WebSocket::Connection::state($self) eq 'open';
   Scalar::Util::weaken $self;
   $self->{_silence_timer} = AE::timer defined $after ? $after : $timeout, 0, sub {
     my $left = $self ? ($self->handle->{_ractivity} || 0) + $timeout - AE::now : return;

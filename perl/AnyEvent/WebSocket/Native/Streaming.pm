@@ -4,6 +4,7 @@ package AnyEvent::WebSocket::Native::Streaming;
 
 use strict;
 use warnings;
+use AnyEvent::WebSocket::Native::Backpressure ();
 use Carp ();
 use Moo::Role;
 use Scalar::Util ();
@@ -43,16 +44,18 @@ sub send_stream
   return $self;
 }
 
+sub _is_open { AnyEvent::WebSocket::Connection::state($_[0]) eq 'open' }
+
 sub _send_chunks
 {
   my($self) = @_;
   my $stream = $self->{_stream} or return;
   for (1 .. CHUNKS_A_TURN)
   {
-    return $self->_end_stream if $self->state ne 'open';
-    return if $self->buffered_amount;
+    return $self->_end_stream if !_is_open($self);
+    return if AnyEvent::WebSocket::Native::Backpressure::buffered_amount($self);
     my $chunk = $self->_next_chunk($stream);
-    $self->send_fragment($chunk, binary => $stream->{binary}, final => !defined $chunk);
+    send_fragment($self, $chunk, binary => $stream->{binary}, final => !defined $chunk);
     return $self->_end_stream if !defined $chunk;
   }
   Scalar::Util::weaken $self;
@@ -78,7 +81,7 @@ sub _end_stream
 {
   my($self) = @_;
   my $stream = delete $self->{_stream};
-  my $is_sent = $self->state eq 'open';
+  my $is_sent = _is_open($self);
   $self->_off($_ => \&_send_chunks) for @WAITS_FOR;
   $stream->{done}->($self, $is_sent ? () : 'the connection was closed') if $stream->{done};
 }
