@@ -9,6 +9,7 @@ use AnyEvent::WebSocket::Message ();
 use AnyEvent::WebSocket::Native ();
 use AnyEvent::WebSocket::Native::Backpressure ();
 use AnyEvent::WebSocket::Native::Broadcast ();
+use AnyEvent::WebSocket::Native::Compression ();
 use AnyEvent::WebSocket::Native::Formats ();
 use AnyEvent::WebSocket::Native::Inspection ();
 use AnyEvent::WebSocket::Native::Keepalive ();
@@ -32,7 +33,9 @@ AnyEvent::WebSocket::Native::load_library();
 }
 
 # Mistakes are reported where these were called.
-our @CARP_NOT = qw( AnyEvent::WebSocket::Message AnyEvent::WebSocket::Native::Broadcast );
+our @CARP_NOT = qw(
+  AnyEvent::WebSocket::Message AnyEvent::WebSocket::Native::Broadcast AnyEvent::WebSocket::Native::Compression
+);
 
 our $DEFAULT_CLOSE_CODE = $ENV{ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE} || 1005;
 
@@ -46,7 +49,6 @@ has subprotocol => ( is => 'ro' );
 has [qw( max_payload_size max_fragments )] => ( is => 'ro' );
 has [qw( max_message_size max_control_rate )] => ( is => 'rw' );
 has close_timeout => ( is => 'rw', lazy => 1, default => sub { 30 } );
-has deflate => ( is => 'ro' );
 has [qw( close_code close_reason close_error )] => ( is => 'rw' );
 
 # Their defaults take no memory in each connection.
@@ -60,7 +62,7 @@ for my $name (keys %DEFAULT)
   };
 }
 
-with map { "AnyEvent::WebSocket::Native::$_" } qw( Backpressure Broadcast Formats Inspection Keepalive Streaming );
+with map { "AnyEvent::WebSocket::Native::$_" } qw( Backpressure Broadcast Compression Formats Inspection Keepalive Streaming );
 
 # The slots of the lists of callbacks, which are made when they are needed: the dispatcher looks into those of
 # next_message and each_message, and for those of ping and pong. That of each_message has [callback, unregister] pairs
@@ -133,7 +135,7 @@ sub BUILD
   {
     $TAKES_EFFECT{$name}->($self) if $self->{$name};
   }
-  $self->enable_deflate($self->{deflate}) if $self->{deflate};
+  AnyEvent::WebSocket::Native::Compression::enable_deflate($self, $self->{deflate}) if $self->{deflate};
   $handle->on_error($hook);
   $handle->on_eof($hook);
   if(_is_untouched($self))
@@ -144,19 +146,6 @@ sub BUILD
   }
   $handle->on_read($hook);
   $self->{_starter} = _soon($hook);
-}
-
-sub enable_deflate
-{
-  my($self, $parameters) = @_;
-  Carp::croak('compression takes what accept or confirm of AnyEvent::WebSocket::Deflate returned')
-    unless Scalar::Util::blessed $parameters && $parameters->isa('AnyEvent::WebSocket::Deflate::Parameters');
-  my @numbers = @$parameters{qw(
-    window_bits no_context_takeover peer_window_bits peer_no_context_takeover level mem_level threshold
-  )};
-  _enable_deflate($self, @numbers) or Carp::croak('enable_deflate: messages have been sent or received already');
-  $self->{deflate} = $parameters;
-  return $self;
 }
 
 # The program registers its callbacks before control is back in the event loop, or when a `recv` in it has returned. On
@@ -447,17 +436,6 @@ sub _expect_drain
   Scalar::Util::weaken $self;
   $self->{_drain_watcher} = AE::io $fh, 1, sub {
     delete $self->{_drain_watcher} if $self && !_answer_ping($self);
-  };
-}
-
-# Memory for what was sent, which later messages may refer to, is freed when there are none for a while.
-sub _expect_idleness
-{
-  my($self) = @_;
-  my $seconds = $self->deflate->{idle_timeout} or return;
-  Scalar::Util::weaken $self;
-  $self->{_idle_timer} = AE::timer $seconds, $seconds, sub {
-    delete $self->{_idle_timer} if $self && !_forget_idle_window($self);
   };
 }
 

@@ -1,0 +1,41 @@
+package AnyEvent::WebSocket::Native::Compression;
+
+# permessage-deflate, once AnyEvent::WebSocket::Deflate has agreed on its parameters with the peer.
+
+use strict;
+use warnings;
+use AE ();
+use Carp ();
+use Moo::Role;
+use Scalar::Util ();
+
+# Its constructor calls this for `deflate`.
+our @CARP_NOT = qw( AnyEvent::WebSocket::Connection Moo::Object );
+
+has deflate => ( is => 'ro' );
+
+sub enable_deflate
+{
+  my($self, $parameters) = @_;
+  Carp::croak('compression takes what accept or confirm of AnyEvent::WebSocket::Deflate returned')
+    unless Scalar::Util::blessed $parameters && $parameters->isa('AnyEvent::WebSocket::Deflate::Parameters');
+  my @numbers = @$parameters{qw(
+    window_bits no_context_takeover peer_window_bits peer_no_context_takeover level mem_level threshold
+  )};
+  $self->_enable_deflate(@numbers) or Carp::croak('enable_deflate: messages have been sent or received already');
+  $self->{deflate} = $parameters;
+  return $self;
+}
+
+# Memory for what was sent, which later messages may refer to, is freed when there are none for a while.
+sub _expect_idleness
+{
+  my($self) = @_;
+  my $seconds = $self->{deflate}{idle_timeout} or return;
+  Scalar::Util::weaken $self;
+  $self->{_idle_timer} = AE::timer $seconds, $seconds, sub {
+    delete $self->{_idle_timer} if $self && !$self->_forget_idle_window;
+  };
+}
+
+1;
