@@ -81,6 +81,7 @@ sub play {
     my ($first, $count, $loop, $failed) = @_;
     local $ENV{PERL_ANYEVENT_MODEL} = $loop;
     local $ENV{PERL_DESTRUCT_LEVEL} = $option{valgrind} ? 2 : 0;
+    local $ENV{WEBSOCKET_TEST_TIMEOUT} = $option{valgrind} ? $PATIENCE / 2 : 10;
     open my $out, '-|', command($first, $count) or die "cannot run a worker: $!\n";
     my ($seed, $is_done) = ($first, 0);
     my $tell = sub { print "seed $seed, $loop: $_[0]\n" if ++$failed->{$seed} <= $MAX_PROBLEMS };
@@ -97,7 +98,8 @@ sub play {
 
 sub command {
     my ($first, $count) = @_;
-    my @valgrind = $option{valgrind} ? qw(valgrind -q --child-silent-after-fork=yes --error-exitcode=99) : ();
+    my @valgrind = !$option{valgrind} ? () : (qw(valgrind -q --child-silent-after-fork=yes --error-exitcode=99),
+        "--suppressions=$FindBin::Bin/lib/ApiFuzz/valgrind.supp");
     my @flags = map { "--$_" } grep { $option{$_} } qw(valgrind);
     my $perl = $option{debugperl} ? 'debugperl' : $^X;
     return ('sh', '-c', 'exec "$@" 2>&1', 'sh', @valgrind, $perl, $0, @flags, '--worker', $count, '--first', $first,

@@ -159,7 +159,7 @@ sub child_that_leaves {
     my ($name, $how, $masked) = @_;
     my $pid;
     my $s = reach($name, $masked, sub { my ($s) = @_; $pid = fork_child(sub { $leave{$how}->($s) }) });
-    is reap($pid), 0, 'the child leaves';
+    left_ok($pid);
     is_deeply course($s, $state{$name}), expected($state{$name}), 'the parent and the peer see what they should';
 }
 
