@@ -60,14 +60,15 @@ sub step {
     eval { $self->run($step); 1 } or $self->judge_exception($@);
 }
 
-# Steps; complaints do not keep a callback from going on, but its own exceptions do.
+# Steps; complaints do not keep a callback from going on, but its own exceptions do. In the end there are no links left.
 sub run {
     my ($self, @steps) = @_;
     for my $step (@steps) {
         my ($name, $index, @arguments) = @$step;
+        my $link = $self->{links}[$index] or return;
         my $code = $ApiFuzz::Steps::STEP{$name} or die "no step '$name'";
-        if ($name eq 'die') { $code->($self, $self->{links}[$index], @arguments); next }
-        my $is_done = eval { $code->($self, $self->{links}[$index], @arguments); 1 };
+        if ($name eq 'die') { $code->($self, $link, @arguments); next }
+        my $is_done = eval { $code->($self, $link, @arguments); 1 };
         $self->judge_exception($@) unless $is_done || $name eq 'error_variable';
     }
 }
