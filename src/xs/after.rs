@@ -115,6 +115,11 @@ impl After {
         self.calls += 1;
     }
 
+    /// Calls none of the subs named so far; what their arguments hold is not freed any more.
+    pub fn forget_calls(&mut self) {
+        self.calls = 0;
+    }
+
     /// As [`Self::calling`], but before those named before.
     pub fn calling_first<const N: usize>(&mut self, sub: &'static CStr, args: [*mut SV; N]) {
         self.calling(sub, args);

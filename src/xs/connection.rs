@@ -47,6 +47,8 @@ pub struct Connection {
     pub inbox: Inbox,
     /// How many dispatches of this connection are on the stack.
     pub depth: u32,
+    /// In which process the last of them began.
+    pub forks: u32,
     /// A whole frame stands behind the one that is being dispatched.
     pub frames_follow: bool,
     /// Until when frames may wait, in a dispatch of more than one frame.
@@ -148,6 +150,7 @@ impl Connection {
             is_started: false,
             inbox: Inbox::default(),
             depth: 0,
+            forks: 0,
             frames_follow: false,
             cork_deadline: None,
             pause_at: None,

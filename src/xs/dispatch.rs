@@ -10,6 +10,7 @@ use super::connection::{Connection, Shared};
 use super::ffi::{self, Perl};
 use super::handle::Route;
 use super::keys::Key;
+use super::mask_keys;
 use super::send;
 use super::sv;
 use crate::engine::{CloseFrame, ControlPayload, Event, Opcode, Payload, ProtocolError};
@@ -151,6 +152,15 @@ pub fn answer_pending_ping(perl: Perl, shared: &Shared, after: &mut After) -> bo
 pub fn finish(perl: Perl, shared: &RefCell<Connection>, outcome: Outcome, after: &mut After) {
     let connection = &mut *shared.borrow_mut();
     connection.depth -= 1;
+    if let Outcome::Exiting = outcome
+        && connection.forks != mask_keys::fork_generation()
+    {
+        // What was to be done, and is to be written, is the parent's to do; but not what was sent here.
+        after.forget_calls();
+        if connection.cork.as_ref().is_none_or(|cork| cork.forks != mask_keys::fork_generation()) {
+            return after.exiting();
+        }
+    }
     connection.expects_recursion_at = connection.expects_recursion_at.min(connection.depth);
     if connection.depth == 0 {
         connection.frames_follow = false;
@@ -193,6 +203,7 @@ pub fn finish(perl: Perl, shared: &RefCell<Connection>, outcome: Outcome, after:
 impl Connection {
     fn dispatch(&mut self, after: &mut After) {
         self.depth += 1;
+        self.forks = mask_keys::fork_generation();
         after.dispatching(sv::retain(self.object.cast()), self.messages.dispatch_loop, self.messages.error);
     }
 
