@@ -52,9 +52,15 @@ subtest 'chat in a browser' => sub {
     $say->($tabs[1], 'Bob', 'Hi Ann');
     is_deeply $messages->($_, 2), [['Ann', 'Hello'], ['Bob', 'Hi Ann']], 'and the other way' for @tabs;
 
+    my $long = join ' ', 1 .. 300;
+    $say->($tabs[0], 'Ann', $long);
+    is_deeply $messages->($tabs[1], 3)->[2], ['Ann', $long], 'a long one, which is compressed';
+    like $browser->script('return socket.extensions'), qr/^permessage-deflate;.*server_no_context_takeover/,
+        'as the browser has agreed to';
+
     my @nasty = ('<img src=x onerror="document.title=1">', '<script>document.title=2</script><b>&amp;</b>');
     $say->($tabs[0], @nasty);
-    is_deeply $messages->($tabs[1], 3)->[2], \@nasty, 'HTML in name and text is shown as it was typed';
+    is_deeply $messages->($tabs[1], 4)->[3], \@nasty, 'HTML in name and text is shown as it was typed';
     is $browser->script(q{return document.querySelectorAll('#messages :not(li):not(li > b)').length}), 0,
         'and has become no element';
     is $browser->script('return document.title'), 'Chat', 'nor run';

@@ -17,6 +17,7 @@ use AnyEvent;
 use AnyEvent::Handle;
 use AnyEvent::Socket qw(format_hostport parse_hostport tcp_server);
 use AnyEvent::WebSocket::Connection;
+use AnyEvent::WebSocket::Deflate;
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 use Getopt::Long qw(GetOptions);
@@ -106,11 +107,22 @@ sub upgrade {
     my $handshake = Protocol::WebSocket::Handshake::Server->new_from_psgi($request);
     return error_response('400 Bad Request') if !$handshake->parse('') || !$handshake->is_done;
     return error_response('426 Upgrade Required') if $handshake->version ne 'draft-ietf-hybi-17';
-    $handle->push_write($handshake->to_string);
+    my ($response, @deflate) = agree_on_compression($request, $handshake->to_string);
+    $handle->push_write($response);
     $handle->timeout(0);
     $handle->rbuf_max(undef);
-    serve(AnyEvent::WebSocket::Connection->new(handle => $handle, %for_connections));
+    serve(AnyEvent::WebSocket::Connection->new(handle => $handle, %for_connections, @deflate));
     return;
+}
+
+# Each message by itself: then what everybody gets is compressed once, and nobody's window is kept.
+sub agree_on_compression {
+    my ($request, $response) = @_;
+    my ($header, $deflate)
+        = AnyEvent::WebSocket::Deflate::accept($request->{HTTP_SEC_WEBSOCKET_EXTENSIONS}, server_no_context_takeover => 1);
+    return $response if !$header;
+    $response =~ s/\r\n\z/Sec-WebSocket-Extensions: $header\r\n\r\n/;
+    return ($response, deflate => $deflate);
 }
 
 # Any page can open a WebSocket to any host, with that host's cookies; the Origin says which page it was.
