@@ -6,6 +6,8 @@ use lib "$FindBin::Bin/../lib", "$FindBin::Bin/../../xt/lib";
 use Test::More;
 use WebSocketTest;
 
+needs_plain_loop();
+
 plan skip_all => 'the original would fail in ways that are described elsewhere' if is_original();
 require ApiFuzz::Leaks;
 

@@ -51,7 +51,7 @@ use WebSocketTest::Peer;
 use WebSocketTest::Recorder;
 
 our @EXPORT = (
-    qw(backend is_original is_044 differs after_044 loop),
+    qw(backend is_original is_044 differs after_044 loop needs_plain_loop),
     qw(socket_pair tcp_pair connection_on connection_and_peer connection_pair recorder),
     qw(patience wait_until poke turn settle after next_event),
     qw(refused_ok croaks_here run_perl spawn_perl fork_child reap left_ok warnings_of),
@@ -76,6 +76,11 @@ sub is_original { backend() eq 'pp' }
 
 # The event loop: EV, Perl, Event, Glib, ...
 sub loop { AnyEvent::detect() =~ /(\w+)\z/ ? $1 : '' }
+
+# For tests that fork, take descriptors away or end perl, with which other loops have troubles of their own.
+sub needs_plain_loop {
+    Test::More::plan(skip_all => 'on EV and AnyEvent\'s own loop only') if loop() !~ /\A(?:EV|Perl)\z/;
+}
 
 # differs 'row of the contract' => 'what the original does' => sub { tests }
 sub differs {

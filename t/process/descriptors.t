@@ -9,6 +9,8 @@ use File::Temp;
 use Test::More;
 use WebSocketTest;
 
+needs_plain_loop();
+
 my $LARGE = 1_000_000;    # octets, more than a socket takes
 
 sub ready {

@@ -8,6 +8,8 @@ use lib "$FindBin::Bin/../lib";
 use Test::More;
 use WebSocketTest;
 
+needs_plain_loop();
+
 my $LARGE = 1_000_000;    # octets, more than a socket takes
 
 # Each state: how to get there, which calls `fork` when there; and what the peer and the connection then see in the end.

@@ -7,6 +7,8 @@ use Test::More;
 use WebSocketTest;
 use WebSocketTest::TLS;
 
+needs_plain_loop();
+
 my $why_not = WebSocketTest::TLS::unavailable();
 plan skip_all => $why_not if $why_not;
 

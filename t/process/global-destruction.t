@@ -6,6 +6,8 @@ use lib "$FindBin::Bin/../lib";
 use Test::More;
 use WebSocketTest;
 
+needs_plain_loop();
+
 # $ARGV[0] is the state, $ARGV[1] how the program ends. The standard error goes where the standard output does.
 my $program = <<'PROGRAM';
     use strict;

@@ -6,6 +6,8 @@ use lib "$FindBin::Bin/../lib";
 use Test::More;
 use WebSocketTest;
 
+needs_plain_loop();
+
 # $ARGV[0] is how to leave, $ARGV[1] where. The standard error goes where the standard output does.
 my $program = <<'PROGRAM';
     use strict;

@@ -8,6 +8,8 @@ use File::Temp;
 use Test::More;
 use WebSocketTest;
 
+needs_plain_loop();
+
 my $SIZE = 200_000;    # octets of a message: more than a socket takes at once
 my $SIGNALS = 100;
 
