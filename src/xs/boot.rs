@@ -33,7 +33,12 @@ xs_boot! {
     package = "AnyEvent::WebSocket::Native";
     subs = [library_version];
     package = "AnyEvent::WebSocket::Connection";
-    subs = [send, state, _answer_ping, _attach, _broadcast, _can_close, _close, _deliver_rest, _dispatch, _enable_deflate, _flush, _forget_idle_window, _hold, _is_untouched, _resume, _send_frame, _send_fragment, _set_limits, _set_streaming, _start, _take_read_buffer, _traffic, _transport_closed, _use_tls, _watch_backlog];
+    subs = [
+        send, state, _answer_ping, _attach, _broadcast, _can_close, _close, _deliver_rest, _dispatch,
+        _enable_deflate, _flush, _forget_idle_window, _hold, _is_untouched, _resume, _send_frame,
+        _send_fragment, _set_limits, _set_streaming, _start, _take_read_buffer, _traffic, _transport_closed,
+        _use_tls, _watch_backlog
+    ];
 }
 
 /// What XSLoader calls. `xs_boot!` neither checks the perl nor keeps its stack: the C half does, around it.

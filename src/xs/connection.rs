@@ -42,7 +42,8 @@ pub struct Connection {
     pub hook: *mut SV,
     /// The handle's methods are AnyEvent::Handle's own, so its insides may be used.
     pub has_usual_handle: bool,
-    /// Control has been back in the event loop, so the program has had its chance to register callbacks.
+    /// Messages are delivered as they come: the program has had its chance to register callbacks, since nothing had come
+    /// before, or since control has been back in the event loop.
     pub is_started: bool,
     pub inbox: Inbox,
     /// How many dispatches of this connection are on the stack.

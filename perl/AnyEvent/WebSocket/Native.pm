@@ -190,6 +190,7 @@ The same terms as Perl itself.
 
 =head1 SEE ALSO
 
-L<AnyEvent::WebSocket::Connection>, L<AnyEvent::WebSocket::Client>, L<AnyEvent::WebSocket::Server>, RFC 6455
+L<AnyEvent::WebSocket::Connection>, L<AnyEvent::WebSocket::Deflate>, L<AnyEvent::WebSocket::Client>,
+L<AnyEvent::WebSocket::Server>, RFC 6455, RFC 7692
 
 =cut
