@@ -1,8 +1,9 @@
 //! One message to many connections, encoded once.
 
 use super::connection::{self, Connection};
+use super::descriptor;
 use super::ffi::{self, Perl};
-use super::handle::Route;
+use super::handle::{self, Outlet};
 use super::send::Engine;
 use super::sv::{self, Appender};
 use crate::engine::{DeflateConfig, MAX_HEADER_LEN, UsageError, encode_frame};
@@ -10,9 +11,11 @@ use bytes::BufMut;
 use libperl_rs::{AV, HV, SV, thx};
 use std::cell::{Cell, RefCell};
 use std::hint::black_box;
+use std::os::fd::RawFd;
 use std::rc::Rc;
 
-/// How many connections are looked at before any of them is written to.
+/// How many connections are looked at before any of them is written to: what is looked at, and the code that does so, is
+/// not in the processor's caches any more after each write(2).
 const GROUP: usize = 32;
 
 /// What is sent, and to whom it is not.
@@ -25,6 +28,7 @@ pub struct Broadcast<'a> {
     except: Option<*mut SV>,
     /// Connections for which more waits already are left out, bytes.
     max_backlog: Option<u64>,
+    now: f64,
     last_class: Cell<Option<(*mut HV, bool)>>,
 }
 
@@ -34,6 +38,14 @@ struct Frame {
     octets: Vec<u8>,
     /// By how many bytes it is shorter than uncompressed.
     saved: usize,
+}
+
+/// A connection that the frame can be written to, for as long as no Perl code runs.
+struct Recipient {
+    element: *mut SV,
+    frame: Rc<Frame>,
+    outlet: Outlet,
+    fd: RawFd,
 }
 
 /// What came of it.
@@ -64,7 +76,7 @@ impl<'a> Broadcast<'a> {
         let mut octets = Vec::with_capacity(MAX_HEADER_LEN + payload.len());
         encode_frame(opcode, payload, None, &mut octets);
         let frames = RefCell::new(vec![Rc::new(Frame { compression: None, octets, saved: 0 })]);
-        Self { opcode, payload, frames, except, max_backlog, last_class: Cell::new(None) }
+        Self { opcode, payload, frames, except, max_backlog, now: handle::now(), last_class: Cell::new(None) }
     }
 
     /// Sends it to those in the list.
@@ -80,33 +92,61 @@ impl<'a> Broadcast<'a> {
             .collect();
         for group in elements.chunks(GROUP) {
             look_ahead(perl, group);
+            let mut recipients = Vec::with_capacity(group.len());
             for &element in group {
-                self.send_to(perl, element, &mut outcome)?;
+                recipients.extend(self.admit(perl, element, &mut outcome)?);
             }
+            outcome.cut_off.extend(recipients.iter().filter(|r| !self.write_to(perl, r)).map(|r| r.element));
         }
         Ok(outcome)
     }
 
-    fn send_to(&self, perl: Perl, element: *mut SV, outcome: &mut Outcome) -> Result<(), UsageError> {
+    /// Counts the message for one of the list, if it gets it; says where to write it, if that will do.
+    fn admit(&self, perl: Perl, element: *mut SV, outcome: &mut Outcome) -> Result<Option<Recipient>, UsageError> {
         let object = sv::referent(element);
         if object.is_some() && object == self.except {
-            return Ok(());
+            return Ok(None);
         }
         // SAFETY: the list keeps the object, and no Perl code runs.
         let shared = object.and_then(|object| unsafe { connection::of_object(perl, object) });
         let Some(mut connection) = shared.map(|shared| shared.borrow_mut()) else {
             outcome.count += u64::from(object.is_some());
             outcome.rest.push(element);
-            return Ok(());
+            return Ok(None);
         };
         if !connection.engine.can_send(self.opcode) || self.is_too_far_behind(perl, &connection) {
-            return Ok(());
+            return Ok(None);
         }
         outcome.count += 1;
-        match self.write_to(perl, &mut connection)? {
-            Written::All => {}
-            Written::InPart => outcome.cut_off.push(element),
-            Written::NotThisWay => outcome.rest.push(element),
+        let recipient = self.recipient(perl, element, &mut connection);
+        match &recipient {
+            Some(recipient) => self.count(&mut connection.engine, &recipient.frame)?,
+            None => outcome.rest.push(element),
+        }
+        Ok(recipient)
+    }
+
+    /// Where the frame can be written past the handle's buffer, which gets what the kernel does not take.
+    fn recipient(&self, perl: Perl, element: *mut SV, connection: &mut Connection) -> Option<Recipient> {
+        let engine = &mut connection.engine;
+        if engine.is_sending_fragments() || engine.is_masked() || engine.is_traced() {
+            return None;
+        }
+        let frame = self.frame_for(engine)?;
+        if !connection.has_usual_handle || self.sends_its_own_way(perl, connection.object) {
+            return None;
+        }
+        let outlet = connection.handle(perl).outlet()?;
+        // Made ready first, as what is cut off must have a place to wait in.
+        Appender::new(perl, outlet.buffer, 0)?;
+        let fd = outlet.fd(perl)?;
+        Some(Recipient { element, frame, outlet, fd })
+    }
+
+    fn count(&self, engine: &mut Engine, frame: &Frame) -> Result<(), UsageError> {
+        engine.admit(self.opcode, self.payload)?;
+        if frame.compression.is_some() {
+            engine.note_saved(self.payload.len(), frame.saved);
         }
         Ok(())
     }
@@ -115,33 +155,22 @@ impl<'a> Broadcast<'a> {
         self.max_backlog.is_some_and(|max| connection.handle(perl).backlog() as u64 > max)
     }
 
-    /// Writes the frame past the handle's buffer, which gets what the kernel does not take.
-    fn write_to(&self, perl: Perl, connection: &mut Connection) -> Result<Written, UsageError> {
-        let engine = &mut connection.engine;
-        let is_plain = !engine.is_sending_fragments() && !engine.is_masked() && !engine.is_traced();
-        let frame = if is_plain { self.frame_for(engine) } else { None };
-        let (Some(frame), Route::Native { buffer }) = (frame, connection.route(perl)) else {
-            return Ok(Written::NotThisWay);
-        };
-        if !connection.handle(perl).is_idle(buffer) || self.sends_its_own_way(perl, connection.object) {
-            return Ok(Written::NotThisWay);
+    /// Writes the frame; says whether the kernel took all of it.
+    fn write_to(&self, perl: Perl, recipient: &Recipient) -> bool {
+        let Recipient { frame, outlet: Outlet { buffer, activity, .. }, fd, .. } = recipient;
+        // Something waits if the list has it twice.
+        let is_first = sv::length(*buffer) == 0;
+        let written = if is_first { descriptor::write(*fd, &frame.octets) } else { 0 };
+        if written > 0 {
+            activity.note(perl, self.now);
         }
-        // Made ready first, as what is cut off must have a place to wait in.
-        if Appender::new(perl, buffer, 0).is_none() {
-            return Ok(Written::NotThisWay);
+        let rest = &frame.octets[written..];
+        if !rest.is_empty() {
+            let mut out = Appender::new(perl, *buffer, rest.len()).expect("it was a string of octets");
+            out.put_slice(rest);
+            out.finish();
         }
-        connection.engine.admit(self.opcode, self.payload)?;
-        if frame.compression.is_some() {
-            connection.engine.note_saved(self.payload.len(), frame.saved);
-        }
-        let rest = &frame.octets[connection.handle(perl).write(&frame.octets)..];
-        if rest.is_empty() {
-            return Ok(Written::All);
-        }
-        let mut out = Appender::new(perl, buffer, rest.len()).expect("it was a string of octets");
-        out.put_slice(rest);
-        out.finish();
-        Ok(Written::InPart)
+        rest.is_empty()
     }
 
     /// The frame for a connection; `None` if it takes one of its own.
@@ -181,21 +210,18 @@ impl<'a> Broadcast<'a> {
 fn look_ahead(perl: Perl, elements: &[*mut SV]) {
     // SAFETY: the list keeps the objects, and no Perl code runs.
     let of = |&element: &*mut SV| unsafe { connection::of_object(perl, sv::referent(element)?) };
-    for shared in elements.iter().filter_map(of) {
-        black_box(shared.borrow().engine.is_traced());
+    let found: Vec<_> = elements.iter().filter_map(of).collect();
+    let connections: Vec<_> = found.iter().map(|shared| shared.borrow()).collect();
+    let usual = connections.iter().filter(|connection| connection.has_usual_handle);
+    let handles: Vec<_> = usual.map(|connection| connection.handle(perl)).collect();
+    for handle in &handles {
+        black_box(handle.is_tls());
     }
-    for shared in elements.iter().filter_map(of) {
-        black_box(shared.borrow().handle(perl).fd());
+    let outlets: Vec<_> = handles.iter().filter_map(|handle| handle.outlet()).collect();
+    for outlet in &outlets {
+        black_box(outlet.io(perl));
     }
-    for shared in elements.iter().filter_map(of) {
-        black_box(shared.borrow().handle(perl).is_tls());
+    for outlet in &outlets {
+        black_box(outlet.fd(perl));
     }
-}
-
-/// How much of a frame has left.
-enum Written {
-    All,
-    InPart,
-    /// None, and it is not to leave like this.
-    NotThisWay,
 }

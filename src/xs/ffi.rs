@@ -10,7 +10,8 @@ pub type Perl = *mut PerlInterpreter;
 
 unsafe extern "C" {
     pub fn ws_send_is_overridden(perl: Perl, object: *mut HV) -> c_int;
-    pub fn ws_fileno(perl: Perl, fh: *mut SV) -> c_int;
+    pub fn ws_io(perl: Perl, fh: *mut SV) -> *mut SV;
+    pub fn ws_fileno(perl: Perl, io: *mut SV) -> c_int;
     pub fn ws_reserve(perl: Perl, sv: *mut SV, extra: usize) -> *mut c_char;
     pub fn ws_set_length(sv: *mut SV, len: usize);
     pub fn ws_empty(perl: Perl, sv: *mut SV, keep: usize);

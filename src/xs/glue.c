@@ -294,18 +294,23 @@ int ws_has_destructor(void *thx, HV *class)
     return gv_fetchmeth_pvn(class, "DESTROY", 7, 0, 0) != NULL;
 }
 
-/* The descriptor of a handle's fh; -1 if it has none that read(2) could use. */
-int ws_fileno(void *thx, SV *fh)
+/* What a handle's fh stands for; NULL if it is no file handle. */
+IO *ws_io(void *thx, SV *fh)
 {
     TAKE_THX(thx);
-    IO *io = NULL;
 
     if (SvROK(fh))
         fh = SvRV(fh);
     if (isGV_with_GP(fh))
-        io = GvIO((GV *)fh);
-    else if (SvTYPE(fh) == SVt_PVIO)
-        io = (IO *)fh;
+        return GvIO((GV *)fh);
+    return SvTYPE(fh) == SVt_PVIO ? (IO *)fh : NULL;
+}
+
+/* Its descriptor; -1 if it has none that read(2) could use. */
+int ws_fileno(void *thx, IO *io)
+{
+    TAKE_THX(thx);
+
     if (!io || !IoIFP(io) || SvRMAGICAL((SV *)io))
         return -1;
     return PerlIO_fileno(IoIFP(io));

@@ -1,11 +1,11 @@
 //! The AnyEvent::Handle as the binding sees it: a hash that is asked each time, since the program may do with it what it
 //! likes. Nothing about it is remembered, above all no descriptor number.
 
+use super::descriptor;
 use super::ffi::{self, Perl};
 use super::keys::{Key, KeyTable};
 use super::sv;
 use libperl_rs::{AV, HV, SV, thx};
-use std::io::{self, IoSlice};
 use std::os::fd::RawFd;
 
 /// A write buffer that has been emptied keeps at most this much memory, bytes.
@@ -67,10 +67,7 @@ impl<'k> Handle<'k> {
 
     /// The descriptor, if there is one that read(2) and write(2) can use.
     pub fn fd(self) -> Option<RawFd> {
-        let fh = self.keys.fetch(self.perl, self.hv, Key::Fh)?;
-        // SAFETY: `fh` is live.
-        let fd = unsafe { ffi::ws_fileno(self.perl, fh) };
-        (fd >= 0).then_some(fd)
+        fileno(self.perl, self.keys.fetch(self.perl, self.hv, Key::Fh)?)
     }
 
     /// Whether the bytes on the descriptor are encrypted.
@@ -88,6 +85,14 @@ impl<'k> Handle<'k> {
             false => self.write_buffer().map(|buffer| Route::Native { buffer }),
         };
         route.unwrap_or_else(|| self.push_write_route())
+    }
+
+    /// Where octets can be written as they are, past an empty buffer.
+    pub fn outlet(self) -> Option<Outlet> {
+        let fh = self.keys.fetch(self.perl, self.hv, Key::Fh)?;
+        let buffer = self.write_buffer()?;
+        let is_open = !self.is_tls() && self.is_idle(buffer);
+        is_open.then(|| Outlet { fh, buffer, activity: self.activity(Key::WriteActivity) })
     }
 
     /// How outgoing bytes leave if this handle's methods are its own.
@@ -138,49 +143,29 @@ impl<'k> Handle<'k> {
 
     /// Notes that bytes came, for the handle's timeouts.
     pub fn note_read(self) {
-        self.note_activity(Key::ReadActivity);
+        self.activity(Key::ReadActivity).note(self.perl, now());
     }
 
-    fn note_activity(self, key: Key) {
-        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: a struct of ours, for a clock that every system has.
-        unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut now) };
-        let now = now.tv_sec as f64 + now.tv_nsec as f64 * 1e-9;
-        for key in [Key::Activity, key] {
-            if let Some(slot) = self.keys.fetch_lvalue(self.perl, self.hv, key) {
-                // SAFETY: a slot of a plain hash.
-                unsafe { thx::Perl_sv_setnv(self.perl, slot, now) };
-            }
+    fn note_written(self, count: usize) {
+        if count > 0 {
+            self.activity(Key::WriteActivity).note(self.perl, now());
         }
+    }
+
+    fn activity(self, key: Key) -> Activity {
+        Activity([Key::Activity, key].map(|key| self.keys.fetch_lvalue(self.perl, self.hv, key)))
     }
 
     /// Whether nothing is queued, and nobody wants to know of what is.
     pub fn is_idle(self, buffer: *mut SV) -> bool {
-        sv::length(buffer) == 0
-            && ![Key::WriteWatcher, Key::OnDrain, Key::Autocork].into_iter().any(|key| self.is_slot_set(key))
-    }
-
-    /// Writes octets; how many of them the kernel took, 0 if it failed.
-    pub fn write(self, octets: &[u8]) -> usize {
-        let Some(fd) = self.fd() else { return 0 };
-        // SAFETY: a slice's own memory.
-        let written = unsafe { libc::write(fd, octets.as_ptr().cast(), octets.len()) };
-        if written > 0 {
-            self.note_activity(Key::WriteActivity);
-        }
-        written.max(0) as usize
+        sv::length(buffer) == 0 && ![Key::OnDrain, Key::Autocork].into_iter().any(|key| self.is_slot_set(key))
     }
 
     /// Writes a header and a payload; how many bytes of both the kernel took, 0 if it failed.
     pub fn write_vectored(self, header: &[u8], payload: &[u8]) -> usize {
-        let Some(fd) = self.fd() else { return 0 };
-        let slices = [IoSlice::new(header), IoSlice::new(payload)];
-        // SAFETY: an IoSlice is an iovec.
-        let written = unsafe { libc::writev(fd, slices.as_ptr().cast(), slices.len() as i32) };
-        if written > 0 {
-            self.note_activity(Key::WriteActivity);
-        }
-        written.max(0) as usize
+        let written = self.fd().map_or(0, |fd| descriptor::write_vectored(fd, header, payload));
+        self.note_written(written);
+        written
     }
 
     /// Writes what is queued, if nothing else is to be done about it. `false`: the handle's own machinery must go on,
@@ -193,7 +178,8 @@ impl<'k> Handle<'k> {
         if self.is_slot_set(Key::OnDrain) || self.is_slot_set(Key::Autocork) {
             return false;
         }
-        let written = self.write(octets);
+        let written = self.fd().map_or(0, |fd| descriptor::write(fd, octets));
+        self.note_written(written);
         let is_all = written == octets.len();
         self.consume(buffer, written);
         is_all
@@ -217,32 +203,49 @@ impl<'k> Handle<'k> {
     }
 }
 
-/// What came of a read(2).
-pub enum Read {
-    /// So many bytes.
-    Bytes(usize),
-    /// Nothing now.
-    Nothing,
-    /// The peer will send no more.
-    Eof,
-    /// Bytes, behind which the TLS session ends, or has something other than data to say.
-    TlsEnd,
-    /// It failed, with this errno.
-    Failed(i32),
+/// What it takes to write, for as long as no Perl code runs.
+pub struct Outlet {
+    fh: *mut SV,
+    pub buffer: *mut SV,
+    pub activity: Activity,
 }
 
-/// Reads into uninitialised memory.
-///
-/// # Safety
-/// `start` has room for `len` bytes.
-pub unsafe fn read(fd: RawFd, start: *mut u8, len: usize) -> Read {
-    // SAFETY: promised by the caller.
-    match unsafe { libc::read(fd, start.cast(), len) } {
-        0 => Read::Eof,
-        count @ 1.. => Read::Bytes(count as usize),
-        _ => match io::Error::last_os_error().raw_os_error() {
-            Some(libc::EAGAIN | libc::EINTR) => Read::Nothing,
-            errno => Read::Failed(errno.unwrap_or_default()),
-        },
+impl Outlet {
+    /// What the file handle stands for; null if it is none.
+    pub fn io(&self, perl: Perl) -> *mut SV {
+        // SAFETY: `fh` is live.
+        unsafe { ffi::ws_io(perl, self.fh) }
     }
+
+    /// The descriptor, if there is one that write(2) can use.
+    pub fn fd(&self, perl: Perl) -> Option<RawFd> {
+        fileno(perl, self.fh)
+    }
+}
+
+fn fileno(perl: Perl, fh: *mut SV) -> Option<RawFd> {
+    // SAFETY: `fh` is live.
+    let fd = unsafe { ffi::ws_fileno(perl, ffi::ws_io(perl, fh)) };
+    (fd >= 0).then_some(fd)
+}
+
+/// The slots that say when bytes last came or went, for as long as no Perl code runs.
+pub struct Activity([Option<*mut SV>; 2]);
+
+impl Activity {
+    /// It was at a time of [`now`].
+    pub fn note(&self, perl: Perl, now: f64) {
+        for slot in self.0.into_iter().flatten() {
+            // SAFETY: slots of a plain hash.
+            unsafe { thx::Perl_sv_setnv(perl, slot, now) };
+        }
+    }
+}
+
+/// The time as AnyEvent has it, seconds since the epoch.
+pub fn now() -> f64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a struct of ours, for a clock that every system has.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut now) };
+    now.tv_sec as f64 + now.tv_nsec as f64 * 1e-9
 }

@@ -2,9 +2,10 @@
 
 use super::after::{After, shim};
 use super::connection::{Connection, Shared};
+use super::descriptor::{self, Read};
 use super::dispatch;
 use super::ffi::{self, Perl};
-use super::handle::{self, Handle, Read};
+use super::handle::Handle;
 use super::sv;
 use super::tls::Session;
 use libperl_rs::thx;
@@ -82,7 +83,7 @@ impl Inbox {
         let spare = self.bytes.spare_capacity_mut();
         let (start, room) = (spare.as_mut_ptr().cast(), spare.len().min(READ_SIZE));
         // SAFETY: `room` bytes at `start` are ours.
-        let read = unsafe { handle::read(fd, start, room) };
+        let read = unsafe { descriptor::read(fd, start, room) };
         if let Read::Bytes(count) = read {
             // SAFETY: read(2) has initialised them.
             unsafe { self.bytes.set_len(self.bytes.len() + count) };
@@ -156,7 +157,7 @@ fn read(perl: Perl, shared: &Shared, fd: RawFd) -> Read {
     let at_once = (buffer.len().max(READ_SIZE) as u64).min(missing) as usize;
     let (start, room) = buffer.spare();
     // SAFETY: the buffer's own spare memory.
-    let read = unsafe { handle::read(fd, start, room.min(at_once)) };
+    let read = unsafe { descriptor::read(fd, start, room.min(at_once)) };
     let Read::Bytes(count) = read else { return read };
     // SAFETY: read(2) has initialised them.
     unsafe { buffer.add_len(count) };

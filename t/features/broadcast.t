@@ -73,6 +73,19 @@ subtest 'a peer that takes only a part gets the rest later, in order' => sub {
     is_deeply [map { length $_->[1]->next_frame->{payload} } $fast, $fast], [length $much, 3], 'also at the other';
 };
 
+subtest 'one that is in the list twice' => sub {
+    my ($pair) = pairs(1);
+    my ($connection, $peer) = @$pair;
+    $peer->stall;
+    is $class->broadcast([$connection, $connection], $much), 2, 'is counted twice';
+    $peer->resume;
+    is_deeply [map { length $peer->next_frame->{payload} } 1, 2], [(length $much) x 2], 'and gets one after the other';
+    my $close = AnyEvent::WebSocket::Message->new(opcode => 8, body => pack 'n', 1000);
+    is $class->broadcast([$connection, $connection], $close), 1, 'but one Close';
+    $connection->handle->push_shutdown;
+    is_deeply [map { $_->{opcode} } $peer->frames_to_eof], [8], 'and nothing behind it';
+};
+
 subtest 'max_buffered_amount of the connection holds' => sub {
     my ($pair) = pairs(1, max_buffered_amount => 100_000);
     $pair->[1]->stall;
