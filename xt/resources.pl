@@ -18,16 +18,24 @@ for my $attack (grep { $_->{name} =~ /$pattern/ } attacks()) {
     my $cost = besiege($attack, $size);
     my @problems = problems($attack, $size, $cost);
     $over ||= @problems;
-    printf $row, $attack->{name}, $size, $attack->{unit}, $cost->{grown}, $attack->{grown}->($size), $cost->{again},
-        map({ sprintf '%.2f', $_ } $cost->{cpu}, @{ $cost->{latency} }), join ', ', @problems;
+    printf $row, $attack->{name}, $size, $attack->{unit}, $cost->{grown}, $attack->{grown}->($size, $cost),
+        $cost->{again}, map({ sprintf '%.2f', $_ } $cost->{cpu}, @{ $cost->{latency} }),
+        join ', ', pace($cost), @problems;
 }
 exit($over ? 1 : 0);
+
+sub pace {
+    my ($cost) = @_;
+    return $cost->{rate} ? sprintf('%.0f a second, %d alive at once', @$cost{qw(rate alive)}) : ();
+}
 
 sub problems {
     my ($attack, $size, $cost) = @_;
     return (
         ($cost->{outcome} ne $attack->{outcome} ? "reported: $cost->{outcome}" : ()),
-        ($cost->{grown} >= $attack->{grown}->($size) ? 'too much memory' : ()),
+        ($cost->{grown} >= $attack->{grown}->($size, $cost) ? 'too much memory' : ()),
+        ($attack->{cpu} && $cost->{cpu} >= $attack->{cpu}->($size) ? 'too much CPU time' : ()),
+        ($cost->{latency}[1] >= slowest() ? 'others had to wait' : ()),
         ($cost->{again} >= most_again($cost) ? 'something is left of it' : ()),
         ($cost->{files} ? "$cost->{files} descriptors are left open" : ()),
     );
