@@ -3,12 +3,13 @@
 mod support;
 
 use anyevent_websocket::engine::{
-    Config, FrameHeader, MAX_HEADER_LEN, MaskKey, Opcode, Utf8Validator, apply_mask, encode_frame,
+    Config, DeflateConfig, FrameHeader, MAX_HEADER_LEN, MaskKey, Opcode, Utf8Validator, apply_mask, encode_frame,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use support::{Endpoint, KEY, Seen};
+use std::rc::Rc;
+use support::{Endpoint, KEY, Seen, peer_of};
 
 /// Failures are printed, not kept in files: Miri has none. It also takes a thousand times as long.
 fn cases(count: u32) -> ProptestConfig {
@@ -70,6 +71,21 @@ fn config() -> impl Strategy<Value = Config> {
         strict,
         max_payload_size,
         max_fragments,
+    })
+}
+
+/// All that a handshake may agree on.
+fn deflate() -> impl Strategy<Value = DeflateConfig> {
+    let direction = || (8..=15_u8, any::<bool>());
+    let effort = (1..=9_u8, 1..=9_u8, select(vec![0, 100]));
+    (direction(), direction(), effort).prop_map(|(ours, theirs, (level, mem_level, threshold))| DeflateConfig {
+        window_bits: ours.0,
+        no_context_takeover: ours.1,
+        peer_window_bits: theirs.0,
+        peer_no_context_takeover: theirs.1,
+        level,
+        mem_level,
+        threshold,
     })
 }
 
@@ -219,5 +235,33 @@ proptest! {
         split(&wire, &sizes).for_each(|piece| direct.receive_directly(piece));
         prop_assert_eq!((&pieces.seen, &pieces.sent), (&whole.seen, &whole.sent));
         prop_assert_eq!((direct.seen, direct.sent), (whole.seen, whole.sent));
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(64))]
+
+    #[test]
+    fn what_is_compressed_arrives_in_any_pieces_and_so_does_the_answer(
+        messages in vec((any::<bool>(), prop_oneof![payload(), short_payload()]), 0..6),
+        from_client in any::<bool>(),
+        deflate in deflate(),
+        sizes in vec(1..2000_usize, 1..8),
+    ) {
+        let end = |masked, deflate| {
+            let config = Config { masked, strict: false, max_payload_size: None, max_fragments: 1 };
+            Endpoint::compressing(config, deflate, &Rc::default())
+        };
+        let [mut here, mut there] = [end(from_client, deflate), end(!from_client, peer_of(deflate))];
+        let mut expected = Vec::new();
+        for (is_text, payload) in messages {
+            let opcode = if is_text { Opcode::Text } else { Opcode::Binary };
+            here.send(opcode, &payload);
+            expected.push(Seen::Message(opcode, payload));
+        }
+        split(&here.sent, &sizes).for_each(|piece| there.receive(piece));
+        prop_assert_eq!(&there.seen, &expected);
+        split(&there.sent, &sizes).for_each(|piece| here.receive(piece));
+        prop_assert_eq!(here.seen, expected);
     }
 }

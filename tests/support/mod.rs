@@ -1,9 +1,11 @@
 //! An endpoint whose every observable effect can be compared: for the property tests and the fuzz targets.
 
 use anyevent_websocket::engine::{
-    CloseCode, CloseFrame, Config, Connection, Event, MaskKey, MessageBuffer, Opcode, Payload, ProtocolError,
+    CloseCode, CloseFrame, Config, Connection, DeflateConfig, DeflatePool, Event, MaskKey, MessageBuffer, Opcode,
+    Payload, ProtocolError,
 };
 use bytes::BytesMut;
+use std::rc::Rc;
 
 pub const KEY: MaskKey = [0x37, 0xfa, 0x21, 0x3d];
 
@@ -38,10 +40,21 @@ impl From<CloseFrame> for Seen {
     }
 }
 
+/// What the other end has agreed on, which for itself compresses alike.
+pub fn peer_of(deflate: DeflateConfig) -> DeflateConfig {
+    DeflateConfig {
+        window_bits: deflate.peer_window_bits,
+        no_context_takeover: deflate.peer_no_context_takeover,
+        peer_window_bits: deflate.window_bits,
+        peer_no_context_takeover: deflate.no_context_takeover,
+        ..deflate
+    }
+}
+
 /// A connection and a program that echoes, pongs and closes as it should.
 pub struct Endpoint {
-    connection: Connection<BytesMut>,
-    mask: Option<MaskKey>,
+    pub connection: Connection<BytesMut>,
+    pub mask: Option<MaskKey>,
     /// The program closes by itself after so many events.
     closes_after: Option<usize>,
     pub seen: Vec<Seen>,
@@ -52,6 +65,12 @@ impl Endpoint {
     pub fn new(config: Config, closes_after: Option<usize>) -> Self {
         let mask = config.masked.then_some(KEY);
         Self { connection: Connection::new(config), mask, closes_after, seen: Vec::new(), sent: Vec::new() }
+    }
+
+    pub fn compressing(config: Config, deflate: DeflateConfig, pool: &Rc<DeflatePool>) -> Self {
+        let mut endpoint = Self::new(config, None);
+        assert!(endpoint.connection.enable_deflate(deflate, pool));
+        endpoint
     }
 
     /// Takes bytes by way of the input alone.
@@ -99,7 +118,7 @@ impl Endpoint {
         }
     }
 
-    fn send(&mut self, opcode: Opcode, payload: &[u8]) {
+    pub fn send(&mut self, opcode: Opcode, payload: &[u8]) {
         self.connection.send(opcode as u8, payload, self.mask, &mut self.sent).expect("such a frame may exist");
     }
 
