@@ -48,7 +48,7 @@ pub struct Masking {
 }
 
 impl Masking {
-    fn key(self, to: Config) -> Option<MaskKey> {
+    pub fn key(self, to: Config) -> Option<MaskKey> {
         let is_odd = self.oddity == u8::MAX;
         (to.masked == is_odd).then_some(self.key)
     }
@@ -92,19 +92,24 @@ impl Octets {
 }
 
 /// Longer streams say nothing new, only later.
-const LONGEST: usize = 128 * 1024;
+pub const LONGEST: usize = 128 * 1024;
 
 impl Piece {
-    fn append_to(self, config: Config, wire: &mut Vec<u8>) {
+    pub fn append_to(self, config: Config, wire: &mut Vec<u8>) {
         match self {
             Self::Raw(octets) => wire.extend(octets),
             Self::Frame { fin, kind, masking, payload } => {
-                let start = wire.len();
-                encode_frame(kind as u8, &payload.into_vec(), masking.key(config), wire);
-                wire[start] = u8::from(fin) << 7 | kind as u8;
+                append_frame(u8::from(fin) << 7 | kind as u8, &payload.into_vec(), masking.key(config), wire);
             }
         }
     }
+}
+
+/// Also one that nobody may send.
+pub fn append_frame(first_byte: u8, payload: &[u8], mask: Option<MaskKey>, wire: &mut Vec<u8>) {
+    let start = wire.len();
+    encode_frame(0, payload, mask, wire);
+    wire[start] = first_byte;
 }
 
 /// What a peer sends to an endpoint of this kind.
@@ -116,4 +121,17 @@ pub fn wire(config: Config, stream: Vec<Piece>) -> Vec<u8> {
         }
     }
     wire
+}
+
+/// A stream in pieces that have at least these lengths, over and over.
+pub fn pieces(mut wire: &[u8], lengths: impl Iterator<Item = Few> + Clone) -> impl Iterator<Item = &[u8]> {
+    // Long streams in long pieces, so that an input takes no longer than it is worth.
+    let least = 1 + wire.len() / 1024;
+    let mut lengths = lengths.map(usize::from).cycle();
+    std::iter::from_fn(move || {
+        let length = least + lengths.next().unwrap_or(0);
+        let (piece, rest) = wire.split_at(wire.len().min(length));
+        wire = rest;
+        (!piece.is_empty()).then_some(piece)
+    })
 }

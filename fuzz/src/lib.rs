@@ -1,5 +1,7 @@
 //! What the fuzz targets share.
 
+pub mod compressed;
+pub mod inflater;
 pub mod input;
 pub mod reference;
 pub mod session;

@@ -1,7 +1,24 @@
 //! RFC 6455 once more, from the whole stream, one octet at a time, and with no thought of speed.
 
+use crate::inflater::{Inflater, Outcome};
 use crate::support::Seen;
-use anyevent_websocket::engine::{CloseCode, Config, FrameHeader, MAX_HEADER_LEN, MaskKey, Opcode, ProtocolError};
+use anyevent_websocket::engine::{
+    CloseCode, Config, DeflateConfig, FrameHeader, MAX_HEADER_LEN, MaskKey, Opcode, ProtocolError,
+};
+
+/// What a connection is told before the first octet arrives.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    pub config: Config,
+    pub max_message_size: Option<u64>,
+    pub deflate: Option<DeflateConfig>,
+}
+
+impl From<Config> for Terms {
+    fn from(config: Config) -> Self {
+        Self { config, max_message_size: None, deflate: None }
+    }
+}
 
 /// A header as its octets have it, lawful or not.
 #[derive(Debug)]
@@ -38,11 +55,17 @@ impl RawHeader {
 
 /// What [`FrameHeader::parse`] should say.
 pub fn header(bytes: &[u8]) -> Result<Option<(FrameHeader, usize)>, ProtocolError> {
+    header_with(bytes, false)
+}
+
+/// What a connection should say that has negotiated to compress, or not to.
+pub fn header_with(bytes: &[u8], compresses: bool) -> Result<Option<(FrameHeader, usize)>, ProtocolError> {
     let &[first, second, ..] = bytes else { return Ok(None) };
-    let (fin, opcode) = (first >= 0x80, first % 16);
+    let (fin, is_compressed, opcode) = (first >= 0x80, first & 0x40 > 0, first % 16);
     match first {
-        _ if first & 0x70 > 0 => return Err(ProtocolError::ReservedBits),
+        _ if first & 0x30 > 0 || is_compressed && !compresses => return Err(ProtocolError::ReservedBits),
         _ if ![0, 1, 2, 8, 9, 10].contains(&opcode) => return Err(ProtocolError::ReservedOpcode(opcode)),
+        _ if is_compressed && ![1, 2].contains(&opcode) => return Err(ProtocolError::MisplacedRsv1),
         _ if opcode >= 8 && !fin => return Err(ProtocolError::FragmentedControl),
         _ if opcode >= 8 && second & 127 > 125 => return Err(ProtocolError::OversizedControl),
         _ => {}
@@ -53,9 +76,8 @@ pub fn header(bytes: &[u8]) -> Result<Option<(FrameHeader, usize)>, ProtocolErro
         return Err(error);
     }
     let opcode = Opcode::try_from(opcode)?;
-    Ok(RawHeader::read(bytes).map(|raw| {
-        (FrameHeader { fin, opcode, is_compressed: false, mask: raw.mask, payload_len: raw.payload_len }, raw.len)
-    }))
+    Ok(RawHeader::read(bytes)
+        .map(|raw| (FrameHeader { fin, opcode, is_compressed, mask: raw.mask, payload_len: raw.payload_len }, raw.len)))
 }
 
 /// The first octets of a payload, unmasked.
@@ -64,31 +86,52 @@ pub fn unmasked(octets: &[u8], mask: Option<MaskKey>) -> Vec<u8> {
     octets.iter().enumerate().map(|(i, octet)| octet ^ key[i % 4]).collect()
 }
 
-/// A message that is not at its end.
-struct Message {
-    opcode: Opcode,
-    payload: Vec<u8>,
-    parts: u64,
+/// What a connection should report.
+pub struct Events {
+    seen: Vec<Seen>,
+    /// What should end the stream: one of these.
+    violations: Vec<ProtocolError>,
+}
+
+impl Events {
+    pub fn check(&self, seen: &[Seen]) {
+        match seen {
+            [before @ .., Seen::Violation(error)] => {
+                assert_eq!(before, self.seen);
+                assert!(self.violations.iter().any(|violation| is_same(*violation, *error)), "{error}");
+            }
+            _ => assert_eq!((seen, &[][..]), (&self.seen[..], &self.violations[..])),
+        }
+    }
+}
+
+/// What a message inflates to comes in pieces of any size.
+fn is_same(ours: ProtocolError, theirs: ProtocolError) -> bool {
+    use ProtocolError::MessageTooBig;
+    match (ours, theirs) {
+        (MessageTooBig { size: most, limit: ours }, MessageTooBig { size, limit: theirs }) => {
+            ours == theirs && (ours + 1..=most).contains(&size)
+        }
+        _ => ours == theirs,
+    }
 }
 
 /// All that a connection should report of `wire`, up to what ends it.
-pub fn events(config: Config, mut wire: &[u8]) -> Vec<Seen> {
+pub fn events(terms: &Terms, wire: &[u8]) -> Events {
+    let mut reader = Reader::new(terms, wire);
     let mut seen = Vec::new();
-    let mut message = None;
-    loop {
-        match frame(config, &mut wire, &mut message) {
+    let violations = loop {
+        match reader.frame() {
             Ok(Step::Event(event)) => seen.push(event),
             Ok(Step::NoEvent) => {}
-            Ok(Step::End) => return seen,
-            Err(error) => {
-                seen.push(Seen::Violation(error));
-                return seen;
-            }
+            Ok(Step::End) => break vec![],
+            Err(violations) => break violations,
         }
         if matches!(seen.last(), Some(Seen::Close(..))) {
-            return seen;
+            break vec![];
         }
-    }
+    };
+    Events { seen, violations }
 }
 
 enum Step {
@@ -97,20 +140,91 @@ enum Step {
     End,
 }
 
-/// Takes one frame, or what there is of it.
-fn frame(config: Config, wire: &mut &[u8], message: &mut Option<Message>) -> Result<Step, ProtocolError> {
-    let Some((header, at)) = header(wire)? else { return Ok(Step::End) };
-    check(config, &header)?;
-    let arrived = &wire[at..];
-    let is_whole = arrived.len() as u64 >= header.payload_len;
-    let len = if is_whole { header.payload_len as usize } else { arrived.len() };
-    let payload = unmasked(&arrived[..len], header.mask);
-    *wire = &arrived[len..];
-    if !header.opcode.is_control() {
-        let event = data(config, &header, payload, is_whole, message)?;
-        return Ok(if is_whole { event } else { Step::End });
+/// A message that is not at its end.
+struct Message {
+    opcode: Opcode,
+    is_compressed: bool,
+    payload: Vec<u8>,
+    /// As its frames have it.
+    wire_len: u64,
+    parts: u64,
+}
+
+struct Reader<'a> {
+    terms: &'a Terms,
+    wire: &'a [u8],
+    message: Option<Message>,
+    inflater: Inflater,
+}
+
+impl<'a> Reader<'a> {
+    fn new(terms: &'a Terms, wire: &'a [u8]) -> Self {
+        let no_context_takeover = terms.deflate.is_some_and(|deflate| deflate.peer_no_context_takeover);
+        Self { terms, wire, message: None, inflater: Inflater::new(no_context_takeover) }
     }
-    Ok(if is_whole { Step::Event(control(header.opcode, payload)) } else { Step::End })
+
+    /// Takes one frame, or what there is of it.
+    fn frame(&mut self) -> Result<Step, Vec<ProtocolError>> {
+        let header = header_with(self.wire, self.terms.deflate.is_some()).map_err(|error| vec![error])?;
+        let Some((header, at)) = header else { return Ok(Step::End) };
+        check(self.terms.config, &header).map_err(|error| vec![error])?;
+        let arrived = &self.wire[at..];
+        let is_whole = arrived.len() as u64 >= header.payload_len;
+        let len = if is_whole { header.payload_len as usize } else { arrived.len() };
+        let payload = unmasked(&arrived[..len], header.mask);
+        self.wire = &arrived[len..];
+        if !header.opcode.is_control() {
+            let event = self.data(&header, payload, is_whole)?;
+            return Ok(if is_whole { event } else { Step::End });
+        }
+        Ok(if is_whole { Step::Event(control(header.opcode, payload)) } else { Step::End })
+    }
+
+    fn data(&mut self, header: &FrameHeader, payload: Vec<u8>, is_whole: bool) -> Result<Step, Vec<ProtocolError>> {
+        let ends = header.fin && is_whole;
+        let message = begin(self.terms, header, &mut self.message).map_err(|error| vec![error])?;
+        let mut violations = vec![];
+        if message.is_compressed {
+            violations = inflate(self.terms, &mut self.inflater, message, &payload, ends);
+        } else {
+            message.payload.extend(payload);
+        }
+        violations.extend(text_error(self.terms.config, message, ends));
+        if !violations.is_empty() {
+            return Err(violations);
+        }
+        let ended = self.message.take_if(|_| ends);
+        Ok(ended.map_or(Step::NoEvent, |message| Step::Event(Seen::Message(message.opcode, message.payload))))
+    }
+}
+
+/// So much may be inflated before anybody looks at how much it is, octets.
+const UNSEEN: u64 = 16 * 1024;
+
+/// What is wrong with the message so far; which of it is found first depends on how its octets arrive.
+fn inflate(
+    terms: &Terms,
+    inflater: &mut Inflater,
+    message: &mut Message,
+    octets: &[u8],
+    ends: bool,
+) -> Vec<ProtocolError> {
+    let frames_limit = terms.config.max_payload_size.map(|size| size * message.parts);
+    let limit = frames_limit.into_iter().chain(terms.max_message_size).min().expect("some bound");
+    let at_most = (limit + UNSEEN) as usize + 1;
+    let mut outcome = inflater.inflate(octets, at_most, &mut message.payload);
+    if outcome == Outcome::Done && ends && message.wire_len > 0 {
+        outcome = inflater.end(at_most, &mut message.payload);
+    }
+    let size = message.payload.len() as u64;
+    let inflated_too_big = frames_limit.filter(|&limit| size > limit);
+    let message_too_big = terms.max_message_size.filter(|&limit| size > limit);
+    (outcome == Outcome::Corrupt)
+        .then_some(ProtocolError::CorruptDeflate)
+        .into_iter()
+        .chain(inflated_too_big.map(|limit| ProtocolError::InflatedTooBig { limit }))
+        .chain(message_too_big.map(|limit| ProtocolError::MessageTooBig { size, limit }))
+        .collect()
 }
 
 fn check(config: Config, header: &FrameHeader) -> Result<(), ProtocolError> {
@@ -151,24 +265,9 @@ fn close(body: &[u8]) -> Seen {
     Seen::Close(Some(code), reason, error)
 }
 
-fn data(
-    config: Config,
-    header: &FrameHeader,
-    payload: Vec<u8>,
-    is_whole: bool,
-    message: &mut Option<Message>,
-) -> Result<Step, ProtocolError> {
-    let ends = header.fin && is_whole;
-    let current = begin(config, header, message)?;
-    current.payload.extend(payload);
-    text_error(config, current, ends).map_or(Ok(()), Err)?;
-    let ended = message.take_if(|_| ends);
-    Ok(ended.map_or(Step::NoEvent, |message| Step::Event(Seen::Message(message.opcode, message.payload))))
-}
-
 /// The message that the frame belongs to, which it may begin.
 fn begin<'a>(
-    config: Config,
+    terms: &Terms,
     header: &FrameHeader,
     message: &'a mut Option<Message>,
 ) -> Result<&'a mut Message, ProtocolError> {
@@ -177,12 +276,15 @@ fn begin<'a>(
         (Opcode::Text | Opcode::Binary, Some(_)) => return Err(ProtocolError::InterleavedMessage),
         _ => {}
     }
-    let message = message.get_or_insert(Message { opcode: header.opcode, payload: vec![], parts: 0 });
+    let FrameHeader { opcode, is_compressed, payload_len, .. } = *header;
+    let message = message.get_or_insert(Message { opcode, is_compressed, payload: vec![], wire_len: 0, parts: 0 });
     message.parts += 1;
-    if !header.fin && message.parts >= config.max_fragments {
-        return Err(ProtocolError::TooManyFragments { limit: config.max_fragments });
+    message.wire_len = message.wire_len.saturating_add(payload_len);
+    if let Some(limit) = terms.max_message_size.filter(|&limit| message.wire_len > limit) {
+        return Err(ProtocolError::MessageTooBig { size: message.wire_len, limit });
     }
-    Ok(message)
+    let limit = terms.config.max_fragments;
+    if !header.fin && message.parts >= limit { Err(ProtocolError::TooManyFragments { limit }) } else { Ok(message) }
 }
 
 fn text_error(config: Config, message: &Message, ends: bool) -> Option<ProtocolError> {

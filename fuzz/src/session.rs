@@ -1,13 +1,15 @@
 //! A connection beside a model of it, which knows only who has said what.
 
+use crate::inflater::{Inflater, Outcome};
 use crate::input::{Few, Octets};
-use crate::reference::{self, RawHeader};
+use crate::reference::{self, RawHeader, Terms};
 use crate::support::Seen;
 use anyevent_websocket::engine::{
-    CloseCode, Config, Connection, MAX_CONTROL_PAYLOAD, MaskKey, MessageBuffer, ProtocolError, UsageError,
+    CloseCode, Connection, MAX_CONTROL_PAYLOAD, MaskKey, MessageBuffer, ProtocolError, UsageError,
 };
 use arbitrary::Arbitrary;
 use std::cell::Cell;
+use std::rc::Rc;
 
 /// No payload of a header sent alone is longer, octets: it has to be there to be sent.
 const LONGEST: usize = 100_000;
@@ -77,8 +79,10 @@ impl Drop for Counted {
 }
 
 pub struct Session {
-    config: Config,
+    terms: Terms,
     connection: Connection<Counted>,
+    /// What the peer inflates with.
+    inflater: Inflater,
     /// What the peer sends.
     wire: Vec<u8>,
     /// How much of it has been taken.
@@ -94,10 +98,17 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn new(config: Config, wire: Vec<u8>) -> Self {
+    pub fn new(terms: Terms, wire: Vec<u8>) -> Self {
+        let mut connection = Connection::new(terms.config);
+        connection.set_max_message_size(terms.max_message_size);
+        if let Some(deflate) = terms.deflate {
+            assert!(connection.enable_deflate(deflate, &Rc::default()));
+        }
+        let no_context_takeover = terms.deflate.is_some_and(|deflate| deflate.no_context_takeover);
         Self {
-            config,
-            connection: Connection::new(config),
+            terms,
+            connection,
+            inflater: Inflater::new(no_context_takeover),
             wire,
             at: 0,
             looked_at: 0,
@@ -132,7 +143,7 @@ impl Session {
             self.receive(READ_SIZE);
         }
         self.check_state();
-        assert_eq!(self.seen, reference::events(self.config, &self.wire[..self.looked_at]));
+        reference::events(&self.terms, &self.wire[..self.looked_at]).check(&self.seen);
         drop(self.connection);
         assert_eq!(HELD.get(), 0, "a connection takes its memory along");
     }
@@ -157,15 +168,17 @@ impl Session {
     fn check_state(&self) {
         assert_eq!(self.connection.can_receive(), self.can_receive());
         assert!((0..=15).all(|opcode| self.connection.can_send(opcode) == self.can_send(opcode)));
-        assert_eq!(self.connection.is_masked(), self.config.masked);
+        assert_eq!(self.connection.is_masked(), self.terms.config.masked);
     }
 
     /// A length in a header is only a claim.
     fn check_memory(&self) {
+        let Terms { config, max_message_size, deflate } = self.terms;
         let held = HELD.get() as u64;
-        assert!(held <= self.looked_at as u64, "{held} octets held of {}", self.looked_at);
-        let frames = self.config.max_fragments.max(1);
-        assert!(self.config.max_payload_size.is_none_or(|limit| held <= limit * frames), "more held than a message");
+        assert!(deflate.is_some() || held <= self.looked_at as u64, "{held} octets held of {}", self.looked_at);
+        let frames = config.max_fragments.max(1);
+        assert!(config.max_payload_size.is_none_or(|limit| held <= limit * frames), "more held than a message");
+        assert!(max_message_size.is_none_or(|limit| held <= limit), "more held than max_message_size");
     }
 
     fn receive(&mut self, at_most: usize) {
@@ -191,7 +204,7 @@ impl Session {
 
     fn receive_directly(&mut self, at_most: usize) {
         let Some((buffer, missing)) = self.connection.payload_space() else { return self.receive(at_most) };
-        assert!(missing > 0 && self.config.max_payload_size.is_none_or(|limit| missing <= limit));
+        assert!(missing > 0 && self.terms.config.max_payload_size.is_none_or(|limit| missing <= limit));
         let rest = &self.wire[self.at..];
         let len = at_most.min(rest.len()).min(usize::try_from(missing).unwrap_or(usize::MAX));
         buffer.extend_from_slice(&rest[..len]);
@@ -215,7 +228,7 @@ impl Session {
     }
 
     fn check_next_frame(&self) {
-        let is_whole = match reference::header(self.rest()) {
+        let is_whole = match reference::header_with(self.rest(), self.terms.deflate.is_some()) {
             Ok(Some((header, at))) => (self.rest().len() - at) as u64 >= header.payload_len,
             _ => false,
         };
@@ -231,6 +244,9 @@ impl Session {
     }
 
     fn send_header(&mut self, opcode: u8, payload_len: usize) {
+        if self.connection.compresses(opcode, payload_len) {
+            return self.send(opcode, &vec![0; payload_len], None);
+        }
         let before = self.out.len();
         let result = self.connection.send_header(opcode, &vec![0; payload_len], &mut self.out);
         self.check_admission(opcode, payload_len, result);
@@ -278,9 +294,29 @@ impl Session {
         let frame = self.out.split_off(before);
         let Some(payload) = payload else { return assert!(frame.is_empty(), "nothing may be sent") };
         let header = RawHeader::read(&frame).expect("a whole header");
-        let expected = (0x80 | opcode, payload.len() as u64, mask);
-        assert_eq!((header.first_byte, header.payload_len, header.mask), expected);
-        assert_eq!(reference::unmasked(&frame[header.len..], mask), payload);
+        let octets = reference::unmasked(&frame[header.len..], mask);
+        assert_eq!((header.payload_len, header.mask), (octets.len() as u64, mask));
+        if header.first_byte == 0xc0 | opcode {
+            return self.check_compressed(opcode, &octets, payload);
+        }
+        assert_eq!(header.first_byte, 0x80 | opcode);
+        assert_eq!(octets, payload);
+    }
+
+    fn check_compressed(&mut self, opcode: u8, octets: &[u8], payload: &[u8]) {
+        let deflate = self.terms.deflate.expect("compression was negotiated");
+        assert!(matches!(opcode, 1 | 2) && payload.len() >= deflate.threshold);
+        assert!(octets.len() < payload.len(), "{} octets for {}", octets.len(), payload.len());
+        let (mut inflated, at_most) = (Vec::new(), payload.len() + 1);
+        assert_eq!(self.inflater.inflate(octets, at_most, &mut inflated), Outcome::Done);
+        assert_eq!(self.inflater.end(at_most, &mut inflated), Outcome::Done);
+        assert_eq!(inflated, payload);
+    }
+
+    pub fn forget_idle_window(&mut self) {
+        let had_window = self.connection.has_window();
+        let has_window = self.connection.forget_idle_window();
+        assert!(has_window == self.connection.has_window() && has_window <= had_window);
     }
 
     fn abandon(&mut self) {

@@ -16,7 +16,7 @@ struct Input {
 
 fuzz_target!(|input: Input| {
     let config = Config::from(input.limits);
-    let mut session = Session::new(config, input::wire(config, input.stream));
+    let mut session = Session::new(config.into(), input::wire(config, input.stream));
     input.calls.into_iter().for_each(|call| session.call(call));
     session.finish();
 });

@@ -1,0 +1,58 @@
+//! RFC 7692 once more: each frame is inflated at once, with no thought of memory.
+
+use zlib_rs::{Inflate, InflateFlush, Status};
+
+/// What a message ends with, and a sender leaves out (7.2.1).
+const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
+
+/// What one direction of a connection inflates with.
+pub struct Inflater {
+    zlib: Inflate,
+    no_context_takeover: bool,
+}
+
+/// How inflating a frame ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Done,
+    Corrupt,
+    /// It is not known what would have come.
+    Full,
+}
+
+impl Inflater {
+    /// With the largest window: no less does zlib-rs inflate with, whatever it is told.
+    pub fn new(no_context_takeover: bool) -> Self {
+        Self { zlib: Inflate::new(false, 15), no_context_takeover }
+    }
+
+    /// Appends what the octets inflate to until `out` has `at_most` octets.
+    pub fn inflate(&mut self, octets: &[u8], at_most: usize, out: &mut Vec<u8>) -> Outcome {
+        let mut rest = octets;
+        while out.len() < at_most {
+            let (len, start_in, start_out) = (out.len(), self.zlib.total_in(), self.zlib.total_out());
+            out.resize(at_most, 0);
+            let status = self.zlib.decompress(rest, &mut out[len..], InflateFlush::SyncFlush);
+            out.truncate(len + (self.zlib.total_out() - start_out) as usize);
+            rest = &rest[(self.zlib.total_in() - start_in) as usize..];
+            match status {
+                Err(_) => return Outcome::Corrupt,
+                Ok(Status::StreamEnd) => self.zlib.reset(false),
+                Ok(_) => {}
+            }
+            if rest.is_empty() && out.len() < at_most {
+                return Outcome::Done;
+            }
+        }
+        Outcome::Full
+    }
+
+    /// As [`Self::inflate`], with what a sender has left out at the end.
+    pub fn end(&mut self, at_most: usize, out: &mut Vec<u8>) -> Outcome {
+        let outcome = self.inflate(&TAIL, at_most, out);
+        if self.no_context_takeover {
+            self.zlib.reset(false);
+        }
+        outcome
+    }
+}
