@@ -36,6 +36,8 @@ pub(super) struct Assembler<B> {
     /// Payload of this message's frames so far, as they announce it, bytes.
     size: u64,
     max_size: u64,
+    /// What compressed payload of this message has become so far, bytes.
+    inflated: u64,
     /// Messages that begin now are handed on in parts.
     streams: bool,
     /// As is the one that is being received.
@@ -53,6 +55,7 @@ impl<B: MessageBuffer> Assembler<B> {
             max_fragments: config.max_fragments,
             size: 0,
             max_size: u64::MAX,
+            inflated: 0,
             streams: false,
             is_streamed: false,
             validator: config.strict.then(Utf8Validator::default),
@@ -102,8 +105,8 @@ impl<B: MessageBuffer> Assembler<B> {
 
     /// Takes payload that was compressed.
     pub(super) fn append_inflated(&mut self, payload: &[u8]) -> Result<(), ProtocolError> {
-        let before = self.buffer.as_mut_slice().len();
-        self.check_size((before + payload.len()) as u64)?;
+        self.inflated = self.inflated.saturating_add(payload.len() as u64);
+        self.check_size(self.inflated)?;
         self.append(payload)
     }
 
@@ -166,6 +169,7 @@ impl<B: MessageBuffer> Assembler<B> {
         }
         self.fragments = 0;
         self.size = 0;
+        self.inflated = 0;
         Ok(self.opcode.take().expect("a message ends only after its first frame began it"))
     }
 

@@ -165,6 +165,8 @@ struct Incoming {
     frames: u64,
     /// So far, bytes.
     inflated: u64,
+    /// Before the frame that is being received.
+    inflated_before: u64,
     is_empty: bool,
 }
 
@@ -277,8 +279,14 @@ impl Deflate {
     /// A data frame begins.
     pub(super) fn begin_frame(&mut self, opcode: Opcode, is_compressed: bool) {
         match &mut self.incoming {
-            Some(incoming) if opcode == Opcode::Continuation => incoming.frames += 1,
-            incoming => *incoming = is_compressed.then_some(Incoming { frames: 1, inflated: 0, is_empty: true }),
+            Some(incoming) if opcode == Opcode::Continuation => {
+                incoming.frames += 1;
+                incoming.inflated_before = incoming.inflated;
+            }
+            incoming => {
+                let new = Incoming { frames: 1, inflated: 0, inflated_before: 0, is_empty: true };
+                *incoming = is_compressed.then_some(new);
+            }
         }
     }
 
@@ -288,18 +296,23 @@ impl Deflate {
     }
 
     /// Inflates the next octets of a message, and hands them to `take` piece by piece. A message may have as much as
-    /// its frames could have brought uncompressed: `max_payload_size` for each of them.
+    /// its frames could have brought uncompressed: `max_payload_size` for each of them. One that is handed on in parts
+    /// may have that in each frame, however little the frames before it had.
     pub(super) fn inflate(
         &mut self,
         octets: &[u8],
         ends_message: bool,
         max_payload_size: Option<u64>,
+        is_streamed: bool,
         take: impl FnMut(&[u8]) -> Result<(), ProtocolError>,
     ) -> Result<(), ProtocolError> {
         let Some(mut incoming) = self.incoming.take() else { return Ok(()) };
         let inflater = self.inflater.take().unwrap_or_else(|| self.new_inflater());
         let inflated_before = incoming.inflated;
-        let limit = max_payload_size.map(|size| size.saturating_mul(incoming.frames));
+        let limit = max_payload_size.map(|size| match is_streamed {
+            true => incoming.inflated_before.saturating_add(size),
+            false => size.saturating_mul(incoming.frames),
+        });
         let mut inflating = Inflating { inflater, scratch: self.pool.scratch(), limit, incoming: &mut incoming, take };
         let result = inflating.message_part(octets, ends_message);
         let Inflating { inflater, scratch, .. } = inflating;
@@ -373,10 +386,13 @@ impl<F: FnMut(&[u8]) -> Result<(), ProtocolError>> Inflating<'_, F> {
     }
 
     fn hand_on(&mut self, written: usize) -> Result<(), ProtocolError> {
+        let inflated_before = self.incoming.inflated;
         self.incoming.inflated += written as u64;
-        if let Some(limit) = self.limit.filter(|&limit| self.incoming.inflated > limit) {
-            return Err(ProtocolError::InflatedTooBig { limit });
-        }
-        (self.take)(&self.scratch[..written])
+        let Some(limit) = self.limit.filter(|&limit| self.incoming.inflated > limit) else {
+            return (self.take)(&self.scratch[..written]);
+        };
+        // What is within the limit is looked at first, as it is if the octets come one by one.
+        (self.take)(&self.scratch[..(limit - inflated_before) as usize])?;
+        Err(ProtocolError::InflatedTooBig { limit })
     }
 }

@@ -85,7 +85,8 @@ impl<B: MessageBuffer> Connection<B> {
     ) -> Result<Option<Event<'a, B>>, ProtocolError> {
         let Self { deflate, message, config, .. } = self;
         if let Some(deflate) = deflate {
-            deflate.inflate(octets, ends_message, config.max_payload_size, |piece| message.append_inflated(piece))?;
+            let (limit, is_streamed) = (config.max_payload_size, message.is_streamed());
+            deflate.inflate(octets, ends_message, limit, is_streamed, |piece| message.append_inflated(piece))?;
         }
         if self.message.is_streamed() {
             let (opcode, mut buffer) = self.message.take_chunk(ends_message)?;

@@ -223,6 +223,52 @@ fn inflated_messages_may_have_what_their_frames_could_have_brought_uncompressed(
 }
 
 #[test]
+fn a_streamed_message_may_have_in_each_frame_what_that_could_have_brought_uncompressed() {
+    let config = Config { max_payload_size: Some(1000), ..LENIENT };
+    let run = |frames: &[Vec<u8>]| {
+        let mut connection = compressing(config, TAKEOVER);
+        connection.set_streaming(true);
+        let mut events = Vec::new();
+        feed(&mut connection, frames.concat(), &mut events);
+        events
+    };
+    let (first, empty) = (vec![0x42, 0], vec![0x00, 0]);
+    let last = |count: usize| [&[0x80][..], &bomb(count)[1..]].concat();
+    let whole = [Seen::Chunk(2, vec![0; 1000], true)];
+    assert_eq!(run(&[first.clone(), empty.clone(), last(1000)]), whole, "at the limit");
+    let too_big = [Seen::Violation(ProtocolError::InflatedTooBig { limit: 1000 })];
+    assert_eq!(run(&[first, empty, last(1001)]), too_big, "frames of nothing make no room");
+}
+
+#[test]
+fn max_message_size_bounds_what_a_streamed_message_is_inflated_to() {
+    let whole = bomb(2000);
+    let halves = [&[0x42, 1, whole[2], 0x80, whole[1] - 1][..], &whole[3..]].concat();
+    let connection = |limit| {
+        let mut connection = compressing(LENIENT, TAKEOVER);
+        connection.set_streaming(true);
+        connection.set_max_message_size(Some(limit));
+        connection
+    };
+    let too_big = Seen::Violation(ProtocolError::MessageTooBig { size: 2000, limit: 1999 });
+    let mut events = Vec::new();
+    feed(&mut connection(2000), [&halves[..], &halves].concat(), &mut events);
+    assert_eq!(events.iter().filter(|event| matches!(event, Seen::Chunk(_, _, true))).count(), 2, "each from nought");
+    events.clear();
+    feed(&mut connection(1999), halves, &mut events);
+    assert_eq!(events.last(), Some(&too_big));
+}
+
+#[test]
+fn text_that_is_invalid_within_the_limit_and_goes_on_beyond_it_is_invalid() {
+    let config = Config { max_payload_size: Some(1000), strict: true, ..LENIENT };
+    let wire = sent(&mut compressing(LENIENT, TAKEOVER), 1, &[b"\xff", &[b'a'; 1000][..]].concat());
+    let masked = || [&[wire[0], wire[1] | 0x80, 0, 0, 0, 0][..], &wire[2..]].concat();
+    let seen = run_each(|| compressing(config, TAKEOVER), &masked());
+    assert_eq!(seen, [Seen::Violation(ProtocolError::InvalidUtf8)]);
+}
+
+#[test]
 fn a_bomb_is_refused_before_its_memory_is_spent() {
     let wire = bomb(4_000_000);
     assert!(wire.len() < 65536, "fits a frame of {}", wire.len());
