@@ -82,6 +82,9 @@ my $server = tcp_server $option{host}, $option{port}, \&accept_client, sub {
     return;
 };
 
+# By exit, files that are not finished go away.
+my @signals = map { AE::signal $_ => sub { exit } } qw(INT TERM);
+
 $| = 1;
 print "listening on ws://$address/\n";
 AnyEvent->condvar->recv;

@@ -13,21 +13,21 @@ pub mod shim {
     /// `(connection)`: control is back in the event loop.
     pub const BEGIN: &CStr = c"AnyEvent::WebSocket::Connection::_begin";
     /// `(handle)`: forget what it has read.
-    pub const DISCARD: &CStr = c"AnyEvent::WebSocket::Connection::_discard";
+    pub const DISCARD: &CStr = c"AnyEvent::WebSocket::Native::Handle::discard";
     /// `(handle)`: write what is queued, the handle's own way.
-    pub const DRAIN: &CStr = c"AnyEvent::WebSocket::Connection::_drain";
+    pub const DRAIN: &CStr = c"AnyEvent::WebSocket::Native::Handle::drain";
     /// `(handle)`: encrypt and write what is queued.
-    pub const DRAIN_TLS: &CStr = c"AnyEvent::WebSocket::Connection::_drain_tls";
+    pub const DRAIN_TLS: &CStr = c"AnyEvent::WebSocket::Native::Handle::drain_tls";
     /// `(handle, octets)`: queue and write.
-    pub const PUSH_WRITE: &CStr = c"AnyEvent::WebSocket::Connection::_push_write";
+    pub const PUSH_WRITE: &CStr = c"AnyEvent::WebSocket::Native::Handle::push_write";
     /// `(handle)`: the peer's end of file was read.
-    pub const READ_EOF: &CStr = c"AnyEvent::WebSocket::Connection::_read_eof";
+    pub const READ_EOF: &CStr = c"AnyEvent::WebSocket::Native::Handle::read_eof";
     /// `(handle, errno)`: read(2) failed.
-    pub const READ_ERROR: &CStr = c"AnyEvent::WebSocket::Connection::_read_error";
+    pub const READ_ERROR: &CStr = c"AnyEvent::WebSocket::Native::Handle::read_error";
     /// `(handle)`: let the handle read for itself.
-    pub const READ_BY_HANDLE: &CStr = c"AnyEvent::WebSocket::Connection::_read_by_handle";
+    pub const READ_BY_HANDLE: &CStr = c"AnyEvent::WebSocket::Native::Handle::read_by_handle";
     /// `(handle, callback)`: read natively, unless reading is stopped.
-    pub const READ_NATIVELY: &CStr = c"AnyEvent::WebSocket::Connection::_read_natively";
+    pub const READ_NATIVELY: &CStr = c"AnyEvent::WebSocket::Native::Handle::read_natively";
     /// `(connection)`: a dispatch with more than one frame is over.
     pub const FORGET_RECURSION: &CStr = c"AnyEvent::WebSocket::Connection::_forget_recursion";
     /// `(connection)`: memory is kept for what was sent.

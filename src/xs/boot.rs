@@ -189,7 +189,8 @@ entries! {
     ws_rust_start = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         shared.borrow_mut().is_started = true;
-        receive::on_read(call.perl, shared, after);
+        let handle = shared.borrow().handle;
+        receive::on_read(call.perl, shared, handle, after);
     };
     /// `_is_untouched($connection)`: whether nothing has arrived yet, and what does may be read natively from now on.
     ws_rust_is_untouched = |call, after| {
@@ -201,7 +202,8 @@ entries! {
     /// `_take_read_buffer($connection)`: takes over what the handle has read, to be delivered later.
     ws_rust_take_read_buffer = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        receive::take_over(call.perl, shared);
+        let handle = shared.borrow().handle;
+        receive::take_over(call.perl, shared, handle);
     };
     /// `_deliver_rest($connection)`: delivers what a dispatch has left to the loop's next turn, which will not come.
     ws_rust_deliver_rest = |call, after| {
@@ -230,7 +232,9 @@ entries! {
     /// `$connection->state`.
     ws_rust_state = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        after.returning(sv::new_string(call.perl, shared.borrow().engine.state_name().as_bytes()));
+        let connection = shared.borrow();
+        let name = if connection.has_destroyed_handle(call.perl) { "closed" } else { connection.engine.state_name() };
+        after.returning(sv::new_string(call.perl, name.as_bytes()));
     };
     /// `_traffic($connection)`: a reference to an array of what was received: messages, frames, bytes, pings, pongs; and
     /// of what was sent, the same; with compression, bytes before and after it, of both.
@@ -351,7 +355,7 @@ entries! {
     ws_rust_library_version = |call, after| {
         after.returning(sv::new_string(call.perl, env!("CARGO_PKG_VERSION").as_bytes()));
     };
-    /// The hook. Called with the handle it is `on_error` if there are more arguments, `on_eof` if nothing is left to be
+    /// The hook. Called with the handle, or with one that this passes calls on to, it is `on_error` if there are more arguments, `on_eof` if nothing is left to be
     /// read, and else `on_read`; called with whatever an event loop passes, a timer has had it start, or the descriptor is
     /// readable. Without a connection, what the handle has read is discarded.
     ws_rust_hook = |call, after| {
@@ -361,12 +365,14 @@ entries! {
             return handle.into_iter().for_each(|handle| after.calling(shim::DISCARD, [handle]));
         };
         let connection = || sv::new_reference(call.perl, shared.borrow().object.cast());
-        let is_handle = hash.is_some_and(|hash| hash.cast() == shared.borrow().handle);
+        let handle = hash.map(<*mut SV>::cast).filter(|&hash| shared.borrow().is_read_through(call.perl, hash));
         let is_started = shared.borrow().is_started;
         match call.arg(2) {
-            Some(message) if is_handle => after.calling(shim::FINISH, [connection(), sv::retain(message)]),
-            None if is_handle && receive::is_at_eof(call.perl, shared) => after.calling(shim::FINISH, [connection()]),
-            _ if is_handle => receive::on_read(call.perl, shared, after),
+            Some(message) if handle.is_some() => after.calling(shim::FINISH, [connection(), sv::retain(message)]),
+            None if handle.is_some_and(|handle| receive::is_at_eof(call.perl, shared, handle)) => {
+                after.calling(shim::FINISH, [connection()]);
+            }
+            _ if let Some(handle) = handle => receive::on_read(call.perl, shared, handle, after),
             _ if is_started => receive::readable(call.perl, shared, after),
             _ => after.calling(shim::BEGIN, [connection()]),
         }

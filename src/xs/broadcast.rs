@@ -117,12 +117,13 @@ impl<'a> Broadcast<'a> {
         if !connection.engine.can_send(self.opcode) || self.is_too_far_behind(perl, &connection) {
             return Ok(None);
         }
-        outcome.count += 1;
         let recipient = self.recipient(perl, element, &mut connection);
         match &recipient {
             Some(recipient) => self.count(&mut connection.engine, &recipient.frame)?,
+            None if connection.has_destroyed_handle(perl) => return Ok(None),
             None => outcome.rest.push(element),
         }
+        outcome.count += 1;
         Ok(recipient)
     }
 

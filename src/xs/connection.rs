@@ -204,6 +204,17 @@ impl Connection {
         Handle::new(perl, &self.messages.keys, self.handle)
     }
 
+    /// Whether this is the handle, or one with our hook that the handle passes calls on to.
+    pub fn is_read_through(&self, perl: Perl, handle: *mut HV) -> bool {
+        let is_hooked = || Handle::new(perl, &self.messages.keys, handle).has_on_read(self.hook);
+        handle == self.handle || !self.has_usual_handle && is_hooked()
+    }
+
+    /// Whether the program has destroyed the handle.
+    pub fn has_destroyed_handle(&self, perl: Perl) -> bool {
+        self.has_usual_handle && self.handle(perl).is_destroyed()
+    }
+
     /// How outgoing bytes leave just now.
     pub fn route(&self, perl: Perl) -> Route {
         let handle = self.handle(perl);

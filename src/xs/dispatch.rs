@@ -211,6 +211,8 @@ impl Connection {
     pub fn next_call(&mut self, perl: Perl, previous: &Call) -> Option<Call> {
         if !previous.message.is_null() {
             self.messages.keep(previous.message);
+        }
+        if !previous.message.is_null() || !previous.method.is_null() {
             self.look_at_clock(perl);
         }
         loop {

@@ -5,7 +5,7 @@ use super::descriptor;
 use super::ffi::{self, Perl};
 use super::keys::{Key, KeyTable};
 use super::sv;
-use libperl_rs::{AV, HV, SV, thx};
+use libperl_rs::{AV, HV, SV, thx, xpvhv};
 use std::os::fd::RawFd;
 
 /// A write buffer that has been emptied keeps at most this much memory, bytes.
@@ -102,8 +102,18 @@ impl<'k> Handle<'k> {
 
     /// Whether all that arrives goes to `on_read` and to nobody else.
     pub fn reads_for(self, on_read: *mut SV) -> bool {
-        let reader = self.keys.fetch(self.perl, self.hv, Key::OnRead).and_then(sv::referent);
-        reader == Some(on_read) && self.has_empty_queue()
+        self.has_on_read(on_read) && self.has_empty_queue()
+    }
+
+    /// Whether this is its `on_read`.
+    pub fn has_on_read(self, on_read: *mut SV) -> bool {
+        self.keys.fetch(self.perl, self.hv, Key::OnRead).and_then(sv::referent) == Some(on_read)
+    }
+
+    /// Whether it was destroyed, which empties it.
+    pub fn is_destroyed(self) -> bool {
+        // SAFETY: a live hash.
+        unsafe { (*(*self.hv).sv_any.cast::<xpvhv>()).xhv_keys == 0 }
     }
 
     /// Whether its descriptor carries octets as they are, and none of them has been read that nobody has looked at.

@@ -8,7 +8,7 @@ use super::ffi::{self, Perl};
 use super::handle::Handle;
 use super::sv;
 use super::tls::Session;
-use libperl_rs::thx;
+use libperl_rs::{HV, thx};
 use std::os::fd::RawFd;
 
 /// At most this much is read per readiness, bytes, so that one fast peer cannot starve the loop.
@@ -105,7 +105,8 @@ pub fn readable(perl: Perl, shared: &Shared, after: &mut After) {
         fd
     };
     // Read by the handle while a callback of this connection ran the event loop.
-    take_over(perl, shared);
+    let handle = shared.borrow().handle;
+    take_over(perl, shared, handle);
     // Left over if a callback of this connection runs the event loop: they come before what is still in the kernel.
     if !shared.borrow().inbox.rest().is_empty() {
         return dispatch::pump(shared, after);
@@ -135,9 +136,9 @@ pub fn readable(perl: Perl, shared: &Shared, after: &mut After) {
 }
 
 /// Whether the handle has nothing more to offer: then it calls `on_eof`, and never `on_read`.
-pub fn is_at_eof(perl: Perl, shared: &Shared) -> bool {
+pub fn is_at_eof(perl: Perl, shared: &Shared, handle: *mut HV) -> bool {
     let connection = shared.borrow();
-    let handle = connection.handle(perl);
+    let handle = Handle::new(perl, &connection.messages.keys, handle);
     handle.is_eof() && handle.read_buffer().is_none_or(|buffer| sv::length(buffer) == 0)
 }
 
@@ -182,18 +183,18 @@ fn read_tls(connection: &mut Connection, session: &Session, fd: RawFd) -> Read {
 }
 
 /// The handle has read: the `on_read` callback.
-pub fn on_read(perl: Perl, shared: &Shared, after: &mut After) {
-    take_over(perl, shared);
+pub fn on_read(perl: Perl, shared: &Shared, handle: *mut HV, after: &mut After) {
+    take_over(perl, shared, handle);
     if shared.borrow().is_started {
         dispatch::pump(shared, after);
         read_natively(perl, shared, after);
     }
 }
 
-/// Takes all that the handle has read.
-pub fn take_over(perl: Perl, shared: &Shared) {
-    let Connection { messages, handle, inbox, .. } = &mut *shared.borrow_mut();
-    for buffer in Handle::new(perl, &messages.keys, *handle).read_buffers() {
+/// Takes all that a handle has read.
+pub fn take_over(perl: Perl, shared: &Shared, handle: *mut HV) {
+    let Connection { messages, inbox, .. } = &mut *shared.borrow_mut();
+    for buffer in Handle::new(perl, &messages.keys, handle).read_buffers() {
         // SAFETY: `buffer` is live; reserving makes it a string of octets.
         unsafe {
             if !ffi::ws_reserve(perl, buffer, 0).is_null() {

@@ -127,4 +127,33 @@ subtest 'a subclass with methods that a newer class of ours may have' => sub {
     is_deeply $seen->order, ['message', 'finish'], 'and works';
 };
 
+subtest 'a subclass with attributes that a newer class of ours may have' => sub {
+    {
+        package WithItsOwnAttributes;
+        use Moo;
+        extends 'AnyEvent::WebSocket::Connection';
+        has ping_interval => (is => 'ro', default => sub { 0.01 });
+        has idle_timeout => (is => 'ro', default => sub { '5 minutes' });
+        has close_timeout => (is => 'ro', default => sub { 'none' });
+        has max_message_size => (is => 'rw', default => sub { 1 });
+        has max_buffered_amount => (is => 'ro', default => sub { 1 });
+        has strict => (is => 'ro', default => sub { 'very' });
+        has deflate => (is => 'ro', default => sub { 'no' });
+    }
+    my ($connection, $peer) = connection_and_peer(class => 'WithItsOwnAttributes');
+    my $seen = recorder($connection);
+    $peer->stall;
+    $connection->send('x' x 1_000_000);
+    $peer->resume->write(text("\xff is no UTF-8"));
+    $seen->wait_messages(1);
+    after(0.05);
+    is length $peer->next_frame->{payload}, 1_000_000, 'nothing waits too much';
+    is_deeply [$peer->sync], [], 'no pings are sent';
+    is $connection->idle_timeout, '5 minutes', 'has them';
+    $connection->close;
+    $peer->write(close_frame(1000))->half_close;
+    $seen->wait_finish;
+    is_deeply $seen->order, ['message', 'finish'], 'and works';
+};
+
 done_testing;

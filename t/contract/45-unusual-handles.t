@@ -27,6 +27,27 @@ use IO::Socket;
     our @ISA = 'AnyEvent::Handle';
 }
 
+{
+    package Delegating;     # no subclass: it has a handle, to which it passes what it is asked
+    our $AUTOLOAD;
+    sub new { my ($class, $handle) = @_; return bless { inner => $handle }, $class }
+    sub DESTROY { }
+    sub AUTOLOAD { my $self = shift; my ($name) = $AUTOLOAD =~ /(\w+)\z/; return $self->{inner}->$name(@_) }
+}
+
+subtest 'an object that passes everything on to a handle' => sub {
+    my ($ours, $theirs) = socket_pair();
+    my $connection = AnyEvent::WebSocket::Connection->new(handle => Delegating->new(AnyEvent::Handle->new(fh => $ours)));
+    my $peer = WebSocketTest::Peer->new($theirs);
+    my $seen = recorder($connection);
+    $connection->on(each_message => sub { $_[0]->send('re: ' . $_[1]->body) });
+    $peer->write(text('1') . text('2'), ping('p'));
+    is_deeply [map { $_->{payload} } $peer->next_frames(3)], ['re: 1', 're: 2', 'p'], 'messages arrive, and answers';
+    $peer->write(text('last'))->half_close;
+    $seen->wait_finish;
+    is_deeply $seen->order, [('message') x 3, 'finish'], 'and the end';
+};
+
 subtest 'the reading end of a pipe' => sub {
     pipe my $out, my $in or die "pipe: $!";
     my $connection = connection_on($out);

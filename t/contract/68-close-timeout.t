@@ -46,6 +46,16 @@ differs 'the peer does not read' => $never => sub {
     ok length $connection->close_error, 'finish with a message';
 };
 
+differs 'the peer reads late' => $never => sub {
+    my ($connection, $peer, $seen) = closing(0.05);
+    $peer->stall;
+    $connection->send('x' x 5_000_000)->close;
+    $seen->wait_finish;
+    undef $connection;
+    $peer->resume;
+    is_deeply [map { length $_->{payload} } $peer->frames_to_eof], [5_000_000, 0], 'all that was sent arrives';
+};
+
 differs 'the peer answers with a Close frame and keeps the socket open' => $never => sub {
     my ($connection, $peer, $seen) = closing(0.05);
     $connection->close;

@@ -82,4 +82,13 @@ subtest 'a file that is not there, a server that is not' => sub {
     }
 };
 
+subtest 'the end of the server' => sub {
+    my $before = uploads();
+    my $client = client_at($url);
+    $client->send_fragment('the first half', binary => 1);
+    wait_until('the file', sub { uploads() == $before + 1 || do { after(0.01); poke(); 0 } });
+    is $server->stop, 0, 'comes with a signal';
+    is uploads() + 0, $before, 'and leaves nothing that is cut off';
+};
+
 done_testing;

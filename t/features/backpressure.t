@@ -3,6 +3,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
+use Scalar::Util ();
 use Socket;
 use Test::More;
 use WebSocketTest;
@@ -67,6 +68,54 @@ for my $case (
     };
 }
 
+for my $case (
+    ['with a message behind', text('go') . text('other')],
+    ['after a ping', ping('') . text('go')],
+    ['after a message that was answered', text('answer') . text('go')],
+) {
+    my ($name, $octets) = @$case;
+    subtest "a program that sends while nothing waits, from a message callback, $name" => sub {
+        my ($connection, $peer) = connection_and_peer();
+        my @left = 1 .. 5;
+        my $go_on = sub { $_[0]->send(shift @left) while @left && !$_[0]->buffered_amount };
+        $connection->on(drain => $go_on);
+        $connection->on(each_message => sub {
+            my ($connection, $message) = @_;
+            $connection->send('answer') if $message->body eq 'answer';
+            $go_on->($connection) if $message->body eq 'go';
+        });
+        $peer->write($octets);
+        settle();
+        is_deeply \@left, [], 'goes on to the end';
+    };
+}
+
+subtest 'a drain callback that runs the event loop' => sub {
+    my ($connection, $peer) = stalled();
+    my $calls = 0;
+    $connection->on(drain => sub { settle() if ++$calls < 20; WebSocketTest::poke() });
+    $connection->send($much);
+    $peer->resume;
+    wait_until('drain', sub { $calls });
+    settle();
+    is $calls, 1, 'is called once';
+};
+
+subtest 'no drain without a transport' => sub {
+    for my $case (
+        ['the peer goes', sub { $_[1]->close }],
+        ['the handle is destroyed', sub { $_[0]->handle->destroy; $_[1]->resume }],
+    ) {
+        my ($name, $end) = @$case;
+        my ($connection, $peer) = stalled();
+        my $drained = count_of($connection, 'drain');
+        $connection->send($much);
+        $end->($connection, $peer);
+        settle();
+        is $$drained, 0, $name;
+    }
+};
+
 subtest 'drain leaves the handle\'s on_drain alone' => sub {
     my ($connection, $peer) = stalled();
     my $handle_drained = 0;
@@ -116,6 +165,17 @@ for my $case (['ws'], ['wss', 1]) {
         is $connection->buffered_amount, 0, 'the memory is free';
     };
 }
+
+subtest 'what a peer did not read is not kept once it is given up' => sub {
+    my ($connection, $peer) = stalled(max_buffered_amount => 100_000);
+    Scalar::Util::weaken(my $fh = $connection->handle->fh);
+    my $seen = recorder($connection);
+    $connection->send($much);
+    is_deeply $seen->order, ['finish'], 'it is given up';
+    undef $connection;
+    settle();
+    is $fh, undef, 'the descriptor is closed';
+};
 
 subtest 'the kernel\'s part does not count' => sub {
     my ($connection, $peer) = stalled(max_buffered_amount => 1);

@@ -103,6 +103,31 @@ subtest 'a peer that has gone without notice' => sub {
     is_deeply payloads($pairs[1]), [[1, 'x']], 'does not keep others from theirs';
 };
 
+subtest 'a handle that the program has destroyed' => sub {
+    my @pairs = pairs(2);
+    $pairs[0][0]->handle->destroy;
+    is $class->broadcast(lefts(@pairs), 'x'), 1, 'does not count';
+};
+
+subtest 'a finish callback that dies' => sub {
+    my ($gone, $slow, $fast) = pairs(3);
+    my ($masked) = pairs(1, masked => 1);
+    $slow->[1]->stall;
+    $gone->[0]->on(finish => sub { die "finish\n" });
+    $gone->[1]->close;
+    ok !eval { $class->broadcast(lefts($gone, $slow, $fast, $masked), $much); 1 }, 'is an exception';
+    is $@, "finish\n", 'the one it died with';
+    is $masked->[0]->stats->{messages_sent}, 1, 'does not keep others from theirs';
+    $slow->[1]->resume;
+    ok eval { $slow->[1]->next_frame(3) }, 'nor from the rest of what they have got in part';
+};
+
+subtest 'prepare, in a program that has loaded no connection' => sub {
+    my $program = 'use AnyEvent::WebSocket::Message; print AnyEvent::WebSocket::Message->prepare("\x{263a}")->body';
+    my ($printed) = run_perl({}, $program);
+    is $printed, "\xe2\x98\xba", 'works';
+};
+
 subtest 'over TLS' => sub {
     plan skip_all => WebSocketTest::TLS::unavailable() if WebSocketTest::TLS::unavailable();
     my ($server, $client) = map { $class->new(handle => $_->[0], masked => $_->[1]) } do { my ($s, $c) = tls_handles(); ([$s, 0], [$c, 1]) };

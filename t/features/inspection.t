@@ -17,6 +17,9 @@ subtest 'state' => sub {
     $peer->write(close_frame(1000))->half_close;
     $seen->wait_finish;
     is $connection->state, 'closed', 'closed when the transport is gone';
+    ($connection) = connection_and_peer();
+    $connection->handle->destroy;
+    is $connection->state, 'closed', 'closed when the handle is destroyed';
     for my $case (['the peer\'s Close', close_frame(1000)], ['a violation', frame(rsv => 4)]) {
         my ($name, $bytes) = @$case;
         ($connection, $peer) = connection_and_peer();
@@ -47,6 +50,15 @@ subtest 'stats' => sub {
         cmp_ok $stats->{$name}, '>', -1, "$name is a time";
         cmp_ok $stats->{$name}, '<', 10, 'and not long';
     }
+};
+
+subtest 'seconds since something was read' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my $seconds;
+    $connection->on(each_message => sub { $seconds = $_[0]->stats->{seconds_since_read}; WebSocketTest::poke() });
+    $peer->write(text('x'));
+    wait_until('a message', sub { defined $seconds });
+    cmp_ok $seconds, '>=', 0, 'in a callback';
 };
 
 subtest 'stats after the end' => sub {

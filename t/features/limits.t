@@ -65,6 +65,20 @@ subtest 'max_control_rate counts by the second' => sub {
     is_deeply $seen->order, [], 'six pings in three seconds are not too many';
 };
 
+subtest 'max_control_rate gives room for the time in which nothing was read' => sub {
+    my ($connection, $peer) = connection_and_peer(max_control_rate => 3);
+    my $seen = recorder($connection);
+    $connection->pause;
+    after(2.1);
+    $peer->write(ping('') x 6);
+    $connection->resume;
+    $peer->sync;
+    is_deeply $seen->order, [], 'three a second';
+    $peer->write(ping('') x 6);
+    $seen->wait_parse_error;
+    is_deeply $seen->order, ['parse_error'], 'but no more';
+};
+
 subtest 'idle_timeout' => sub {
     my ($connection, $peer) = connection_and_peer(idle_timeout => 0.15);
     my $seen = recorder($connection);

@@ -127,6 +127,43 @@ subtest 'any pong shows that the peer is there' => sub {
     is_deeply $seen->order, [], 'not given up';
 };
 
+subtest 'a peer that has answered while the program had paused' => sub {
+    for my $given ([ping_interval => 0.02, ping_timeout => 0.1], [idle_timeout => 0.1]) {
+        my ($connection, $peer) = connection_and_peer(@$given);
+        my $seen = recorder($connection);
+        $peer->answer(sub { pong($_[0]{payload}) });
+        my $timer = AE::timer 0, 0.02, sub { $peer->write(pong('')) };
+        $connection->pause;
+        after(0.5 * patience());
+        is_deeply $seen->order, [], "is not given up by $given->[0]";
+    }
+};
+
+subtest 'a peer in the middle of a long frame, which is sending all the time' => sub {
+    my ($connection, $peer) = connection_and_peer(ping_interval => 0.05, ping_timeout => 0.3 * patience());
+    my $seen = recorder($connection);
+    my $frame = text('x' x 40_000);
+    my $timer = AE::timer 0, 0.02 * patience(), sub { $peer->write(substr $frame, 0, 1000, '') if length $frame };
+    wait_until('the message or the end', sub { @{ $seen->order } });
+    is_deeply $seen->order, ['message'], 'is not given up';
+};
+
+subtest 'a peer whose pong nobody could read in time' => sub {
+    for my $given ([ping_interval => 0.05, ping_timeout => 0.1], [idle_timeout => 0.1]) {
+        my ($connection, $peer) = connection_and_peer(@$given);
+        my $seen = recorder($connection);
+        $peer->answer(sub { pong($_[0]{payload}) });
+        my $timer = AE::timer 0.02, 0, sub {
+            syswrite $peer->fh, pong('');
+            select undef, undef, undef, 0.3;
+            WebSocketTest::poke();
+        };
+        after(0.35);
+        undef $timer;
+        is_deeply $seen->order, [], "is not given up by $given->[0]";
+    }
+};
+
 subtest 'ping_timeout 0 waits for ever' => sub {
     my ($connection, $peer) = connection_and_peer(ping_interval => 0.01, ping_timeout => 0);
     my $seen = recorder($connection);

@@ -6,6 +6,7 @@ use lib "$FindBin::Bin/../lib";
 use Scalar::Util qw(weaken);
 use Test::More;
 use WebSocketTest;
+use WebSocketTest::Deflate;
 
 plan skip_all => 'the original does not stream' if is_original();
 
@@ -79,6 +80,32 @@ subtest 'send_stream' => sub {
     is_deeply next_shapes($peer, 1), [[1, 1, '']], 'of nothing';
 };
 
+subtest 'a stream that begins in a message callback, with a message behind' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my @parts = ('a' .. 'e');
+    $connection->on(next_message => sub { $_[0]->send_stream(sub { shift @parts }) });
+    $peer->write(text('go') . text('other'));
+    settle();
+    is_deeply \@parts, [], 'is sent';
+};
+
+subtest 'a fragment while a stream is being sent' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my @parts = ('a', 'b');
+    $connection->send_stream(sub { eval { $_[0]->send_fragment('intruder') }; shift @parts });
+    is_deeply [map { $_->[2] } @{ next_shapes($peer, 3) }], ['a', 'b', ''], 'is not sent as a part of it';
+};
+
+subtest 'a stream while a message is being sent in fragments' => sub {
+    for my $kind (0, 1) {
+        my ($connection, $peer) = connection_and_peer();
+        $connection->send_fragment('part');
+        ok !eval { $connection->send_stream(sub { undef }, binary => $kind); 1 }, 'is a mistake';
+        $connection->send_fragment('end', final => 1);
+        ok eval { $connection->send_stream(sub { undef }, binary => $kind); 1 }, 'but not later' or diag $@;
+    }
+};
+
 subtest 'a stream waits for a peer that does not read' => sub {
     my ($connection, $peer) = connection_and_peer();
     $peer->stall;
@@ -136,7 +163,13 @@ subtest 'a stream whose connection ends' => sub {
     $connection->send_stream(sub { 'x' x 1_000_000 }, done => sub { push @done, $_[1]; WebSocketTest::poke() });
     $peer->close;
     wait_until('done', sub { @done });
-    is_deeply \@done, ['the connection was closed'], 'is done with an error';
+    is $done[0], $connection->close_error, 'is done with the transport\'s error';
+    ($connection, $peer) = connection_and_peer();
+    $peer->stall;
+    $connection->send_stream(sub { 'x' x 1_000_000 }, done => sub { push @done, $_[1]; WebSocketTest::poke() });
+    $peer->write(close_frame(4001, 'quota exceeded'))->resume;
+    wait_until('done', sub { @done > 1 });
+    is $done[1], 'quota exceeded', 'or the peer\'s reason';
     ($connection, $peer) = connection_and_peer();
     $peer->stall;
     $connection->send_stream(sub { 'x' x 1_000_000 });
@@ -238,6 +271,35 @@ subtest 'compressed' => sub {
     $right->send_fragment('plain ')->send_fragment('parts', final => 1);
     wait_until('the end', sub { @{ joined($chunks) } == 2 });
     is_deeply joined($chunks)->[1], [1, 'plain parts'], 'as do fragments, which are not compressed';
+};
+
+subtest 'compressed, and longer than max_message_size' => sub {
+    my ($server) = agreed();
+    my ($connection, $peer) = connection_and_peer(deflate => $server, max_message_size => 100_000);
+    my $octets = 0;
+    $connection->on(message_chunk => sub { $octets += length $_[1]->body });
+    my $seen = recorder($connection);
+    my @parts = sender(12)->('x' x 1_000_000) =~ /(.{1,60})/gs;
+    my $first = compressed(shift @parts, fin => 0);
+    my $last = frame(opcode => 0, payload => pop @parts);
+    $peer->write(join '', $first, (map { frame(opcode => 0, fin => 0, payload => $_) } @parts), $last);
+    eval { $seen->wait_parse_error(5) };
+    cmp_ok $octets, '<=', 100_000, 'no more than that is handed on';
+    like join('', @{ $seen->errors }), qr/max_message_size/, 'and it is refused';
+};
+
+subtest 'many chunks that take their time' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my ($count, $at_first_turn) = (0);
+    my $timer;
+    $connection->on(message_chunk => sub {
+        $timer ||= AE::timer 0, 0, sub { $at_first_turn = $count };
+        select undef, undef, undef, 0.005;
+        WebSocketTest::poke() if ++$count == 200;
+    });
+    $peer->write(text('x') x 200);
+    wait_until('all', sub { $count == 200 });
+    cmp_ok $at_first_turn, '<', 100, 'leave the event loop its turns';
 };
 
 subtest 'mistakes' => sub {

@@ -78,9 +78,9 @@ callbacks that are registered before that miss none.
 
 =head1 ATTRIBUTES
 
-L</handle>, L</masked>, L</subprotocol>, L</max_payload_size>, L</max_fragments> and L</strict> are read-only. The others can
-also be set later, which takes effect at once: that is the way for a connection that L<AnyEvent::WebSocket::Client> or
-L<AnyEvent::WebSocket::Server> has made.
+L</handle>, L</masked>, L</subprotocol>, L</max_payload_size>, L</max_fragments>, L</strict> and L</deflate> are read-only.
+The others can also be set later, which takes effect at once, but for L</close_timeout> once the connection is being closed:
+that is the way for a connection that L<AnyEvent::WebSocket::Client> or L<AnyEvent::WebSocket::Server> has made.
 
   my $connection = AnyEvent::WebSocket::Client->new->connect($url)->recv;
   $connection->ping_interval(20);
@@ -92,8 +92,8 @@ C<on_drain> and C<destroy> keep their meaning, but its C<on_read>, C<on_eof> and
 
 =head2 idle_timeout
 
-After how many seconds without a byte from the peer L</finish> is called with a message, and the handle destroyed. 0 or
-undef, the default, is never. With L</ping_interval>, pongs count.
+After how many seconds without a byte from the peer L</finish> is called with a message, and the handle destroyed with what
+the peer has not read. 0 or undef, the default, is never. With L</ping_interval>, pongs count. During L</pause> no time goes.
 
 =head2 masked
 
@@ -106,13 +106,14 @@ What the handshake agreed on; not looked at. Default undef.
 =head2 max_buffered_amount
 
 How many bytes may wait for the peer to read, beyond what the kernel takes. If a L</send> leaves more than that, L</finish>
-is called with a message, and the handle is destroyed. It should be more than the largest message. 0 or undef, the
-default, is no bound.
+is called with a message, and the handle is destroyed with what waits. It should be more than the largest message. 0 or
+undef, the default, is no bound.
 
 =head2 max_control_rate
 
-How many pings and pongs the peer may send within a second. One more is answered with Close 1008, and then
-L</parse_error>. 0 or undef, the default, is no bound.
+How many pings and pongs the peer may send a second. They are counted by the second, or, if none came or nothing was read
+for longer than that, over that time. One too many is answered with Close 1008, and then L</parse_error>. 0 or undef, the
+default, is no bound.
 
 =head2 max_payload_size
 
@@ -129,7 +130,8 @@ default, is C<$Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT> if that variabl
 =head2 close_timeout
 
 How long to wait, in seconds, for the peer to close its side after we have closed ours. When the time is up, L</finish>
-is called with a message, and the handle is destroyed. 0 waits forever. Default 30.
+is called with a message, and the handle is destroyed; as long as its C<linger> says, the peer can still read what was sent.
+0 waits forever. Default 30.
 
 =head2 max_message_size
 
@@ -144,8 +146,9 @@ L</latency> when it is answered. Pings end with L</close>, the peer's Close fram
 
 =head2 ping_timeout
 
-How long to wait, in seconds, for a pong after such a ping; any pong will do. When the time is up, L</finish> is called
-with a message, and the handle is destroyed. 0 waits forever. Default 20.
+How long to wait, in seconds, for a pong after such a ping. Any pong will do, and so will anything else that the peer has
+sent meanwhile, or read of what had to wait: the wait begins again. When the time is up, L</finish> is called with a message,
+and the handle is destroyed with what the peer has not read. 0 waits forever. Default 20. During L</pause> no time goes.
 
 =head2 strict
 
@@ -198,8 +201,9 @@ A connection with more bytes than that waiting for its peer gets nothing. Defaul
 
 =back
 
-Objects of other classes, and of subclasses that have their own C<send>, have that called. If it dies, so does C<broadcast>,
-when all others have theirs. An unknown option, and an element that is no object, is an exception at the caller's line.
+Objects of other classes, and of subclasses that have their own C<send>, have that called. If it dies, or a L</finish>
+callback does, so does C<broadcast>, when all others have theirs. An unknown option, and an element that is no object, such
+as undef, is an exception at the caller's line; what is not there at all is passed over.
 
   $connection->on(each_message => sub {
     my($connection, $message) = @_;
@@ -210,7 +214,8 @@ when all others have theirs. An unknown option, and an element that is no object
 
   my $bytes = $connection->buffered_amount;
 
-How much of what was sent the kernel has not taken yet, with headers, masked and encrypted.
+How much of what was sent the kernel has not taken yet, with headers, masked and encrypted. What is sent by a message
+callback may wait for the next message's, up to a millisecond, so as to leave together. If this is not 0, L</drain> comes.
 
 =head2 close
 
@@ -322,7 +327,8 @@ option is an exception at the caller's line, as is another message before this o
   $connection->send_json($data);
 
 Sends data as JSON text, made by L<Cpanel::JSON::XS> if that is installed, and by L<JSON::PP> if not. What JSON has no form
-for is an exception at the caller's line. Returns the connection. See L<AnyEvent::WebSocket::Message/decoded_json>.
+for, such as a code reference, is an exception at the caller's line; but infinity and NaN become what the module makes of
+them, C<null> or words that are no JSON. Returns the connection. See L<AnyEvent::WebSocket::Message/decoded_json>.
 
 =head2 send_stream
 
@@ -339,7 +345,8 @@ The message is binary, not text.
 
 =item done
 
-Is called when the message is sent, as C<($connection)>, or when it cannot be, as C<($connection, $error)>.
+Is called when the message is sent, as C<($connection)>, or when it cannot be, as C<($connection, $error)>: that is
+L</close_error>, or the reason that the peer has closed the connection with, if there is one.
 
 =back
 
@@ -361,7 +368,7 @@ connection.
   my $state = $connection->state;
 
 C<open>; C<closing> from the first Close frame, or a broken rule, in either direction; C<closed> when the transport is
-gone.
+gone, or the program has destroyed the handle.
 
 =head2 stats
 
@@ -379,12 +386,16 @@ and C<compression_ratio_sent> say how many times longer they are.
 
   $connection->on(drain => sub { my($connection) = @_; ... });
 
-What had to wait for the peer to read has been written: L</buffered_amount> is 0 again. An exception goes to the event
-loop.
+What had to wait has been written: L</buffered_amount> is 0 again. Not called when the transport is gone. An exception goes
+to the event loop.
 
   sub copy_from {
     my($connection, $fh) = @_;
-    while(!$connection->buffered_amount && read $fh, my $data, 65536) { $connection->send($data) }
+    while($connection->state eq 'open' && !$connection->buffered_amount)
+    {
+      read($fh, my $data, 65536) or return;
+      $connection->send($data);
+    }
   }
   $connection->on(drain => sub { copy_from($_[0], $fh) });
   copy_from($connection, $fh);
@@ -410,9 +421,9 @@ goes to the event loop.
 A part of a message has arrived. C<$message> has the opcode of the message, and the part as its body, of which the last may
 be empty. As long as a callback is registered for this, messages that begin are handed on in this way, and those for
 L</each_message> and L</next_message> are not called. Memory is taken for no more than what was read at a time; of a
-compressed message, for what that inflates to. L</max_fragments> does not hold, but L</max_payload_size>, for each frame, and
-L</max_message_size> do. With L</strict>, text is checked across parts, which may end within a character. If the callback
-dies, that is as in L</each_message>.
+compressed message, for what that inflates to. L</max_fragments> does not hold, but L</max_payload_size>, for each frame and
+what that inflates to, and L</max_message_size> do. With L</strict>, text is checked across parts, which may end within a
+character. If the callback dies, that is as in L</each_message>.
 
   $connection->on(message_chunk => sub {
     my($connection, $message, $is_final) = @_;
@@ -473,6 +484,9 @@ See L</strict> and L</$DEFAULT_CLOSE_CODE>.
 See L<AnyEvent::WebSocket::Native>.
 
 =head1 SUBCLASSES
+
+A subclass's own attribute or method is its own also if L</ATTRIBUTES> has one of that name that the original has not, such
+as C<idle_timeout>: then it has no effect here. A subclass that wants another default sets it in its C<BUILD>.
 
 The class is made with L<Moo>, and can be extended with it or with plain C<@ISA>. Pongs and the answer to the peer's
 Close frame go through C<send> and C<close> of the subclass, if it has its own.

@@ -28,7 +28,7 @@ my %RANGE = (level => [1, 9], mem_level => [1, 9], map { $_ => [SMALLEST_WINDOW,
 
 # RFC 7230, 3.2.6
 my $TOKEN = qr/[!#\$%&'*+.^_`|~0-9A-Za-z-]+/;
-my $QUOTED = qr/"(?:[^"\\]|\\.)*"/;
+my $QUOTED = qr/"(?:[^"\\]++|\\.)*+"/;
 
 sub available { AnyEvent::WebSocket::Connection->can('backend') && AnyEvent::WebSocket::Connection->backend eq 'rust' ? 1 : 0 }
 
@@ -342,19 +342,19 @@ Messages of less than so many bytes go out as they are. Default 128.
 
 =head1 MEMORY
 
-While it is in use, a connection has, by default, 160 KiB for sending, of which 128 KiB do not depend on any option, and 20
-to 40 KiB for receiving. That for sending is made by the first message that is compressed, and freed as L</idle_timeout>
-says. That for receiving is made by the first compressed message that arrives, and has to be kept as long as the
-connection. With no_context_takeover for an end, all connections share what that takes. A connection for which nothing was
-agreed needs a pointer.
+While it is in use, a connection has, by default, 160 KiB for sending, of which 128 KiB do not depend on any option, and
+up to 48 KiB for receiving, whatever the peer's window. That for sending is made by the first message that is
+compressed, and freed as L</idle_timeout> says. That for receiving is made by the first compressed message that arrives,
+and has to be kept as long as the connection. With no_context_takeover for an end, all connections share what that
+takes. A connection for which nothing was agreed needs a pointer.
 
 =head1 LIMITS
 
 C<max_payload_size> of L<AnyEvent::WebSocket::Connection> is applied to the frames as they come, and then once more: a
 message may inflate to no more than its frames could have brought uncompressed, which is C<max_payload_size> for each of
-them. So whether a message is taken does not depend on how well it was compressed. Inflating stops at that limit, and the
-peer gets Close 1009. With a C<max_payload_size> of 0 there is no limit, and a kilobyte from the peer may become a
-megabyte.
+them. So whether a message is taken does not depend on how well it was compressed. Inflating stops at that limit, and
+the peer gets Close 1009. Of a message that is received in chunks, each frame may inflate to C<max_payload_size>. With a
+C<max_payload_size> of 0 there is no limit, and a kilobyte from the peer may become a megabyte.
 
 Data that cannot be inflated is answered with Close 1007; RSV1 where it may not be, with 1002. After a block that says it
 is the last (BFINAL), the peer's window is taken to be empty, as it is in zlib.

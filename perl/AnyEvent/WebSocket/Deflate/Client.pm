@@ -44,7 +44,7 @@ around connect => sub {
     my $connection = eval { $self->_compressing($_[0]->recv, $handshake) };
     return $done->send($connection) if $connection;
     # It gets the place where it is looked at.
-    (my $error = $@) =~ s/ at \S+ line [0-9]+\.?\n\z//;
+    (my $error = $@) =~ s/ at (?:(?! at ).)+ line [0-9]+\.?\n\z//s;
     $done->croak($error);
   });
   return $done;

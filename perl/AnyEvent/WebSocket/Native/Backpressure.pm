@@ -19,6 +19,8 @@ sub buffered_amount
   my $handle = $self->handle;
   my $amount = 0;
   $amount += length $_ for grep { defined } @$handle{qw( wbuf _tls_wbuf )};
+  # Who is told that something waits is told when it does no more, also if that was for the end of this dispatch alone.
+  $self->_await_drain if $amount && $self->{_drain_cb} && !$self->{_drain_wait};
   return $amount;
 }
 
@@ -27,9 +29,8 @@ sub _backlogged
 {
   my($self) = @_;
   my $amount = buffered_amount($self) or return;
-  my $max = $self->max_buffered_amount;
-  return $self->_give_up(Errno::ENOBUFS, "more than $max bytes wait for the peer to read") if $max && $amount > $max;
-  $self->_await_drain if $self->{_drain_cb} && !$self->{_drain_wait};
+  my $max = AnyEvent::WebSocket::Connection::_option($self, 'max_buffered_amount');
+  $self->_give_up(Errno::ENOBUFS, "more than $max bytes wait for the peer to read") if $max && $amount > $max;
 }
 
 # A watcher of our own, since the handle's on_drain is the program's.
@@ -40,16 +41,24 @@ sub _await_drain
   Scalar::Util::weaken $self;
   $self->{_drain_wait} = AE::io $fh, 1, sub {
     return if !$self || buffered_amount($self);
-    delete $self->{_drain_wait};
-    my $connection = $self;
-    $_->($connection) for my @callbacks = $connection->_callbacks('drain');
+    # EV keeps a watcher for as long as its callback runs, and the program's may run the loop.
+    $self->{_drain_wait} = AnyEvent::WebSocket::Connection::_soon(sub { $self->_drained if $self });
   };
+}
+
+sub _drained
+{
+  my($self) = @_;
+  delete $self->{_drain_wait};
+  return if buffered_amount($self) || !$self->handle->fh;
+  $_->($self) for my @callbacks = $self->_callbacks('drain');
 }
 
 sub pause
 {
   my($self) = @_;
   $self->_hold(1);
+  $self->_hold_keepalive;
   $self->handle->stop_read;
   return $self;
 }
@@ -58,6 +67,7 @@ sub resume
 {
   my($self) = @_;
   $self->_hold(0);
+  $self->_resume_keepalive;
   $self->handle->start_read;
   # From the event loop, what had arrived before pause is delivered.
   $self->_expect_recursion;

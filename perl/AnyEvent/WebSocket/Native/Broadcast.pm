@@ -21,8 +21,9 @@ sub broadcast
   my $outcome = AnyEvent::WebSocket::Connection::_broadcast($list, $opcode, $octets, $except, defined $max ? 0 + $max : undef);
   Carp::croak("broadcast: $outcome") unless ref $outcome;
   my($count, $rest, $cut_off) = @$outcome;
-  $_->_finish_broadcast for @$cut_off;
-  _send_each($rest, $message) if @$rest;
+  my @connections = grep { Scalar::Util::blessed $_ } @$rest;
+  _for_each(sub { $_[0]->_finish_broadcast }, $cut_off, sub { $_[0]->send($message) }, \@connections);
+  Carp::croak('broadcast: the list holds something that is no connection') if @connections < @$rest;
   return $count;
 }
 
@@ -34,18 +35,19 @@ sub _finish_broadcast
   $self->_backlogged;
 }
 
-# One that dies must not keep the others from getting theirs.
-sub _send_each
+# A callback or a send that dies must not keep the other connections from getting theirs.
+sub _for_each
 {
-  my($connections, $message) = @_;
   my @errors;
-  for my $connection (grep { Scalar::Util::blessed $_ } @$connections)
+  while(my($call, $connections) = splice @_, 0, 2)
   {
-    local $@;
-    eval { $connection->send($message); 1 } or push @errors, $@;
+    for my $connection (@$connections)
+    {
+      local $@;
+      eval { $call->($connection); 1 } or push @errors, $@;
+    }
   }
   die $errors[0] if @errors;
-  Carp::croak('broadcast: the list holds something that is no connection') if grep { !Scalar::Util::blessed $_ } @$connections;
 }
 
 1;

@@ -11,6 +11,7 @@ use AnyEvent::WebSocket::Native::Backpressure ();
 use AnyEvent::WebSocket::Native::Broadcast ();
 use AnyEvent::WebSocket::Native::Compression ();
 use AnyEvent::WebSocket::Native::Formats ();
+use AnyEvent::WebSocket::Native::Handle ();
 use AnyEvent::WebSocket::Native::Inspection ();
 use AnyEvent::WebSocket::Native::Keepalive ();
 use AnyEvent::WebSocket::Native::Streaming ();
@@ -48,8 +49,10 @@ has handle => ( is => 'ro', required => 1 );
 has subprotocol => ( is => 'ro' );
 has [qw( max_payload_size max_fragments )] => ( is => 'ro' );
 has [qw( max_message_size max_control_rate )] => ( is => 'rw' );
-has close_timeout => ( is => 'rw', lazy => 1, default => sub { 30 } );
+has close_timeout => ( is => 'rw', lazy => 1, default => \&_default_close_timeout );
 has [qw( close_code close_reason close_error )] => ( is => 'rw' );
+
+sub _default_close_timeout { 30 }
 
 # Their defaults take no memory in each connection.
 my %DEFAULT = ( masked => sub { 0 }, strict => sub { $ENV{ANYEVENT_WEBSOCKET_STRICT} ? 1 : 0 } );
@@ -73,9 +76,6 @@ my %SLOT = map { $_ => "_${_}_cb" } qw( each_message next_message finish parse_e
 my @TLS_FUNCTIONS = qw( SSL_read SSL_write BIO_read BIO_write BIO_ctrl_pending SSL_get_error ERR_clear_error );
 my $has_looked_for_tls;
 
-# The insides of a handle are used only if these are AnyEvent::Handle's own; else it is just called.
-my @HANDLE_METHODS = qw( on_read push_write start_read stop_read _drain_rbuf _drain_wbuf _error );
-
 # What an attribute must be, if it is there.
 my @COUNT = ('a whole number, or undef', sub { $_[0] =~ /\A[0-9]{1,18}\z/ });
 my @SECONDS = ('a number of seconds', sub { Scalar::Util::looks_like_number($_[0]) && $_[0] >= 0 && $_[0] < 9**9**9 });
@@ -90,7 +90,7 @@ sub _check_attributes
   my $handle = $self->handle;
   Carp::croak('handle must be an AnyEvent::Handle')
     unless Scalar::Util::blessed $handle && ($handle->can('on_read') || $handle->can('AUTOLOAD'));
-  _check_attribute($_, $self->$_) for grep { $VALID{$_} } keys %$self;
+  _check_attribute($_, $self->$_) for grep { $VALID{$_} && _is_ours($self, $_) } keys %$self;
 }
 
 sub _check_attribute
@@ -105,8 +105,7 @@ my %TAKES_EFFECT = (
   close_timeout => sub { },
   idle_timeout => sub { $_[0]->_start_idle_timer },
   max_buffered_amount => sub { _watch_backlog($_[0]) },
-  (map { $_ => sub { _set_limits($_[0], map { $_ ? 0 + $_ : undef } $_[0]->max_message_size, $_[0]->max_control_rate) } }
-    qw( max_message_size max_control_rate )),
+  (map { $_ => \&_set_message_limits } qw( max_message_size max_control_rate )),
   (map { $_ => sub { $_[0]->_start_keepalive } } qw( ping_interval ping_timeout )),
 );
 for my $name (keys %TAKES_EFFECT)
@@ -121,6 +120,27 @@ for my $name (keys %TAKES_EFFECT)
   };
 }
 
+sub _set_message_limits
+{
+  my($self) = @_;
+  _set_limits($self, map { $_ ? 0 + $_ : undef } map { _option($self, $_) } qw( max_message_size max_control_rate ));
+}
+
+# What the original does not have may be a name that a program's subclass gives to something of its own.
+my %ACCESSOR = map { $_ => __PACKAGE__->can($_) } qw( strict deflate ), keys %TAKES_EFFECT;
+
+sub _is_ours
+{
+  my($self, $name) = @_;
+  return ref $self eq __PACKAGE__ || !$ACCESSOR{$name} || $self->can($name) == $ACCESSOR{$name};
+}
+
+sub _option
+{
+  my($self, $name) = @_;
+  return _is_ours($self, $name) ? $self->{$name} : undef;
+}
+
 sub BUILD
 {
   my($self) = @_;
@@ -128,24 +148,31 @@ sub BUILD
   my $handle = $self->handle;
   _look_for_tls() if !$has_looked_for_tls && $handle->{tls};
   my $hook = _attach(
-    $self, $handle, _is_usual($handle), $self->masked ? 1 : 0, $self->strict ? 1 : 0,
+    $self, $handle, AnyEvent::WebSocket::Native::Handle::is_usual($handle), $self->masked ? 1 : 0, _is_strict($self),
     $self->_payload_limit, $self->_fragment_limit, IS_TRACED,
   );
   for my $name (qw( idle_timeout max_buffered_amount max_control_rate max_message_size ping_interval ))
   {
-    $TAKES_EFFECT{$name}->($self) if $self->{$name};
+    $TAKES_EFFECT{$name}->($self) if _option($self, $name);
   }
-  AnyEvent::WebSocket::Native::Compression::enable_deflate($self, $self->{deflate}) if $self->{deflate};
+  my $deflate = _option($self, 'deflate');
+  AnyEvent::WebSocket::Native::Compression::enable_deflate($self, $deflate) if $deflate;
   $handle->on_error($hook);
   $handle->on_eof($hook);
   if(_is_untouched($self))
   {
-    _watch($handle, $hook);
+    AnyEvent::WebSocket::Native::Handle::watch($handle, $hook);
     $handle->on_read($hook);
     return;
   }
   $handle->on_read($hook);
   $self->{_starter} = _soon($hook);
+}
+
+sub _is_strict
+{
+  my($self) = @_;
+  return (_is_ours($self, 'strict') ? $self->strict : $DEFAULT{strict}->()) ? 1 : 0;
 }
 
 # The program registers its callbacks before control is back in the event loop, or when a `recv` in it has returned. On
@@ -169,13 +196,6 @@ sub _look_for_tls
   my $library = defined $index && $DynaLoader::dl_librefs[$index] or return;
   my @addresses = grep { $_ } map { DynaLoader::dl_find_symbol($library, $_) } @TLS_FUNCTIONS;
   _use_tls(@addresses) if @addresses == @TLS_FUNCTIONS;
-}
-
-sub _is_usual
-{
-  my($handle) = @_;
-  return 1 if ref $handle eq 'AnyEvent::Handle';
-  return !grep { ($handle->can($_) || 0) != AnyEvent::Handle->can($_) } @HANDLE_METHODS;
 }
 
 # Apps set these package variables without loading anything else of that distribution.
@@ -322,18 +342,24 @@ sub _half_close
   $self->_stop_keepalive;
   $self->handle->push_shutdown;
   # POE's timers would keep the descriptor of a handle that is destroyed, and at perl's end EV's loop may be gone.
-  my $timeout = $self->handle->{fh} && ${^GLOBAL_PHASE} ne 'DESTRUCT' && $self->close_timeout or return;
+  return if !$self->handle->{fh} || ${^GLOBAL_PHASE} eq 'DESTRUCT';
+  my $timeout = _option($self, 'close_timeout');
+  $timeout = _default_close_timeout() unless defined $timeout;
+  return unless $timeout;
   Scalar::Util::weaken $self;
   $self->{_close_timer} = AE::timer $timeout, 0, sub {
-    $self->_give_up(Errno::ETIMEDOUT, "the peer did not close the connection within $timeout seconds") if $self;
+    # It may still read what was sent before, for as long as the handle lingers.
+    $self->handle->_error(Errno::ETIMEDOUT, 1, "the peer did not close the connection within $timeout seconds") if $self;
   };
 }
 
-# The handle is destroyed; `finish` gets the message.
+# The handle is destroyed, which would keep what the peer has not read for an hour; `finish` gets the message.
 sub _give_up
 {
   my($self, $errno, $message) = @_;
-  $self->handle->_error($errno, 1, $message);
+  my $handle = $self->handle;
+  $handle->{linger} = 0 if $handle->{fh};
+  $handle->_error($errno, 1, $message);
 }
 
 sub _close_received
@@ -412,14 +438,20 @@ sub _expect_recursion
   };
 }
 
-# What a dispatch has left comes after what other connections have. AnyEvent's own loop looks for that only when no timer
-# is due, by a clock that has stood still meanwhile.
+# What a dispatch has left comes after what other connections have.
 sub _go_on_later
 {
   my($self) = @_;
-  return $self->_expect_recursion if $AnyEvent::MODEL eq 'AnyEvent::Impl::EV';
+  $self->_expect_recursion(_turn());
+}
+
+# For a timer that is not called before the loop has looked for what can be read. AnyEvent's own does so only when no timer
+# is due, by a clock that has stood still meanwhile.
+sub _turn
+{
+  return 0 if $AnyEvent::MODEL eq 'AnyEvent::Impl::EV';
   AE::now_update();
-  $self->_expect_recursion(1e-4);
+  return 1e-4;
 }
 
 sub _forget_recursion
@@ -437,54 +469,6 @@ sub _expect_drain
   $self->{_drain_watcher} = AE::io $fh, 1, sub {
     delete $self->{_drain_watcher} if $self && !_answer_ping($self);
   };
-}
-
-# What follows is called with the handle by the library, once none of its frames is on the stack.
-
-sub _discard { $_[0]{rbuf} = '' }
-sub _drain { $_[0]->_drain_wbuf }
-
-# What is encrypted already waits in wbuf, of which _dotls takes notice only when it adds to it.
-sub _drain_tls
-{
-  my($handle) = @_;
-  AnyEvent::Handle::_dotls($handle) if $handle->{fh} && $handle->{tls};
-  $handle->_drain_wbuf if $handle->{fh};
-}
-
-sub _push_write { $_[0]->push_write($_[1]) }
-
-sub _read_eof
-{
-  my($handle) = @_;
-  delete $handle->{_rw};
-  $handle->{_eof} = 1;
-  $handle->_drain_rbuf;
-}
-
-sub _read_error { $_[0]->_error($_[1], 1) }
-
-sub _read_by_handle
-{
-  my($handle) = @_;
-  delete $handle->{_rw};
-  $handle->start_read;
-}
-
-sub _watch
-{
-  my($handle, $on_read) = @_;
-  local $@;
-  $handle->{_rw} = AE::io $handle->{fh}, 0, $on_read;
-}
-
-sub _read_natively
-{
-  my($handle, $on_read) = @_;
-  return unless $handle->{_rw};    # a callback has destroyed the handle
-  _watch($handle, $on_read);
-  # A callback has run the event loop, and the handle read these, which it takes for what was there before.
-  $on_read->($handle) if length $handle->{rbuf};
 }
 
 1;

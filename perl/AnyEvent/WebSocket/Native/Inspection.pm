@@ -23,8 +23,15 @@ sub stats
     $stats{"compression_ratio_$direction"} = $plain / $wire if $wire;
   }
   my $handle = $self->handle;
-  my($read, $written) = map { $_ ? AE::now - $_ : undef } @$handle{qw( _ractivity _wactivity )};
+  my($read, $written) = map { $_ ? _seconds_since($_) : undef } @$handle{qw( _ractivity _wactivity )};
   return { %stats, seconds_since_read => $read, seconds_since_write => $written };
+}
+
+# The loop's time may be older than what it has just read.
+sub _seconds_since
+{
+  my $seconds = AE::now - $_[0];
+  return $seconds < 0 ? 0 : $seconds;
 }
 
 sub peer { _address(getpeername($_[0]->handle->fh || return)) }

@@ -29,7 +29,7 @@ sub _try
   local $@;
   my $result;
   return $result if eval { $result = $code->(); 1 };
-  Carp::croak("$method: " . $@ =~ s/ at \S+ line [0-9]+\.?\n\z//r);
+  Carp::croak("$method: " . $@ =~ s/ at (?:(?! at ).)+ line [0-9]+\.?\n\z//sr);
 }
 
 1;

@@ -5,12 +5,12 @@ package AnyEvent::WebSocket::Native::Keepalive;
 use strict;
 use warnings;
 use AE ();
+use AnyEvent::WebSocket::Native::Backpressure ();
 use Carp ();
 use Errno ();
+use constant { MAX_PAYLOAD => 125, DEFAULT_TIMEOUT => 20 };
 use Moo::Role;
 use Scalar::Util ();
-
-use constant { MAX_PAYLOAD => 125, DEFAULT_TIMEOUT => 20 };
 
 has [qw( idle_timeout ping_interval ping_timeout )] => ( is => 'rw' );
 
@@ -26,6 +26,7 @@ sub ping
 }
 
 sub _octets_of { AnyEvent::WebSocket::Connection::_octets(@_) }
+sub _seconds { AnyEvent::WebSocket::Connection::_option(@_) }
 
 sub latency { $_[0]{_latency} }
 
@@ -33,7 +34,7 @@ sub _start_keepalive
 {
   my($self) = @_;
   delete @$self{qw( _keepalive _pong_timer )};
-  my $interval = $self->ping_interval;
+  my $interval = _seconds($self, 'ping_interval');
   return unless $interval && AnyEvent::WebSocket::Connection::state($self) eq 'open';
   Scalar::Util::weaken $self;
   $self->{_keepalive} = AE::timer $interval, $interval, sub { $self->_keep_alive if $self };
@@ -44,13 +45,56 @@ sub _keep_alive
 {
   my($self) = @_;
   ping($self, pack 'N', ++$self->{_pings});
-  my $timeout = $self->ping_timeout;
+  my $timeout = _seconds($self, 'ping_timeout');
   $timeout = DEFAULT_TIMEOUT unless defined $timeout;
-  return if !$timeout || $self->{_pong_timer};
+  $self->_await_pong($timeout) if $timeout && !$self->{_pong_timer} && !$self->{_ignores_silence};
+}
+
+sub _await_pong
+{
+  my($self, $timeout) = @_;
+  my $since = AE::time;
+  $self->_after_silence(_pong_timer => $timeout, sub {
+    my($self) = @_;
+    return $self->_await_pong($timeout) if $self->_was_alive($since);
+    $self->_give_up(Errno::ETIMEDOUT, "the peer did not answer a ping within $timeout seconds");
+  });
+}
+
+# A pong comes behind what the peer is sending, and a ping goes behind what it is reading.
+sub _was_alive
+{
+  my($self, $since) = @_;
+  my($read, $written) = map { $_ || 0 } @{ $self->handle }{qw( _ractivity _wactivity )};
+  return $read > $since || $written > $since && AnyEvent::WebSocket::Native::Backpressure::buffered_amount($self);
+}
+
+# Calls back when the time is over and what has come has been read: a callback that took long may have kept the loop from it.
+sub _after_silence
+{
+  my($self, $timer, $seconds, $cb) = @_;
   Scalar::Util::weaken $self;
-  $self->{_pong_timer} = AE::timer $timeout, 0, sub {
-    $self->_give_up(Errno::ETIMEDOUT, "the peer did not answer a ping within $timeout seconds") if $self;
+  $self->{$timer} = AE::timer $seconds, 0, sub {
+    $self->{$timer} = AE::timer AnyEvent::WebSocket::Connection::_turn(), 0, sub {
+      my($connection, $then) = ($self, $cb);
+      delete $connection->{$timer};
+      $then->($connection);
+    };
   };
+}
+
+# A program that does not read cannot tell who is silent.
+sub _hold_keepalive
+{
+  my($self) = @_;
+  $self->{_ignores_silence} = 1;
+  delete @$self{qw( _pong_timer _silence_timer )};
+}
+
+sub _resume_keepalive
+{
+  my($self) = @_;
+  delete $self->{_ignores_silence} and $self->_start_idle_timer;
 }
 
 sub _stop_keepalive
@@ -62,16 +106,22 @@ sub _stop_keepalive
 # One timer, which looks when something was read last; the handle's own rtimeout is the program's.
 sub _start_idle_timer
 {
-  my($self, $after) = @_;
+  my($self) = @_;
   delete $self->{_silence_timer};
-  my $timeout = $self->idle_timeout;
-  return unless $timeout && AnyEvent::WebSocket::Connection::state($self) eq 'open';
-  Scalar::Util::weaken $self;
-  $self->{_silence_timer} = AE::timer defined $after ? $after : $timeout, 0, sub {
-    my $left = $self ? ($self->handle->{_ractivity} || 0) + $timeout - AE::now : return;
-    return $self->_start_idle_timer($left) if $left > 0;
+  my $timeout = _seconds($self, 'idle_timeout');
+  $self->_await_silence($timeout, $timeout)
+    if $timeout && !$self->{_ignores_silence} && AnyEvent::WebSocket::Connection::state($self) eq 'open';
+}
+
+sub _await_silence
+{
+  my($self, $timeout, $after) = @_;
+  $self->_after_silence(_silence_timer => $after, sub {
+    my($self) = @_;
+    my $left = ($self->handle->{_ractivity} || 0) + $timeout - AE::time;
+    return $self->_await_silence($timeout, $left) if $left > 0;
     $self->_give_up(Errno::ETIMEDOUT, "the peer sent nothing within $timeout seconds");
-  };
+  });
 }
 
 sub _ping_received

@@ -6,7 +6,6 @@ use strict;
 use warnings;
 use AnyEvent::WebSocket::Native::Backpressure ();
 use Carp ();
-use Moo::Role;
 use Scalar::Util ();
 
 use constant {
@@ -17,6 +16,8 @@ use constant {
   CHUNKS_A_TURN => 16,
 };
 
+use Moo::Role;
+
 my @WAITS_FOR = qw( drain finish );
 
 sub send_fragment
@@ -24,10 +25,18 @@ sub send_fragment
   my($self, $data, %options) = @_;
   my($binary, $final) = delete @options{qw( binary final )};
   Carp::croak("send_fragment: there is no option $_") for sort keys %options;
+  Carp::croak('send_fragment: a stream is being sent') if $self->{_stream};
+  _send_part($self, 'send_fragment', $data, $binary, $final);
+  return $self;
+}
+
+sub _send_part
+{
+  my($self, $method, $data, $binary, $final) = @_;
   my $octets = AnyEvent::WebSocket::Connection::_octets($data);
   my $error = $self->_send_fragment($binary ? BINARY : TEXT, $octets, $final ? 1 : 0);
-  Carp::croak("send_fragment: $error") if defined $error;
-  return $self;
+  Carp::croak("$method: $error") if defined $error;
+  $self->{_in_message} = !$final;
 }
 
 sub send_stream
@@ -38,6 +47,7 @@ sub send_stream
   Carp::croak('send_stream: the chunks must come from a code reference') unless ref $next eq 'CODE';
   Carp::croak('send_stream: done must be a code reference') if defined $stream{done} && ref $stream{done} ne 'CODE';
   Carp::croak('send_stream: another stream is being sent') if $self->{_stream};
+  Carp::croak('send_stream: a message is being sent in fragments, and has to be ended first') if $self->{_in_message};
   $self->{_stream} = \%stream;
   $self->on($_ => \&_send_chunks) for @WAITS_FOR;
   $self->_send_chunks;
@@ -55,7 +65,7 @@ sub _send_chunks
     return $self->_end_stream if !_is_open($self);
     return if AnyEvent::WebSocket::Native::Backpressure::buffered_amount($self);
     my $chunk = $self->_next_chunk($stream);
-    send_fragment($self, $chunk, binary => $stream->{binary}, final => !defined $chunk);
+    _send_part($self, 'send_stream', $chunk, $stream->{binary}, !defined $chunk);
     return $self->_end_stream if !defined $chunk;
   }
   Scalar::Util::weaken $self;
@@ -83,7 +93,14 @@ sub _end_stream
   my $stream = delete $self->{_stream};
   my $is_sent = _is_open($self);
   $self->_off($_ => \&_send_chunks) for @WAITS_FOR;
-  $stream->{done}->($self, $is_sent ? () : 'the connection was closed') if $stream->{done};
+  $stream->{done}->($self, $is_sent ? () : _why_closed($self)) if $stream->{done};
+}
+
+sub _why_closed
+{
+  my($self) = @_;
+  my($reason) = grep { defined && length } @$self{qw( close_error close_reason )};
+  return defined $reason ? $reason : 'the connection was closed';
 }
 
 sub _chunk_received

@@ -1,0 +1,67 @@
+package AnyEvent::WebSocket::Native::Handle;
+
+# What is done to a connection's AnyEvent::Handle in its own name: mostly called by the library, once none of its frames is
+# on the stack.
+
+use strict;
+use warnings;
+use AE ();
+use AnyEvent::Handle ();
+
+# The insides of a handle are used only if these are AnyEvent::Handle's own; else it is just called.
+my @HANDLE_METHODS = qw( on_read push_write start_read stop_read _drain_rbuf _drain_wbuf _error );
+
+sub is_usual
+{
+  my($handle) = @_;
+  return 1 if ref $handle eq 'AnyEvent::Handle';
+  return !grep { ($handle->can($_) || 0) != AnyEvent::Handle->can($_) } @HANDLE_METHODS;
+}
+
+sub discard { $_[0]{rbuf} = '' }
+sub drain { $_[0]->_drain_wbuf }
+
+# What is encrypted already waits in wbuf, of which _dotls takes notice only when it adds to it.
+sub drain_tls
+{
+  my($handle) = @_;
+  AnyEvent::Handle::_dotls($handle) if $handle->{fh} && $handle->{tls};
+  $handle->_drain_wbuf if $handle->{fh};
+}
+
+sub push_write { $_[0]->push_write($_[1]) }
+
+sub read_eof
+{
+  my($handle) = @_;
+  delete $handle->{_rw};
+  $handle->{_eof} = 1;
+  $handle->_drain_rbuf;
+}
+
+sub read_error { $_[0]->_error($_[1], 1) }
+
+sub read_by_handle
+{
+  my($handle) = @_;
+  delete $handle->{_rw};
+  $handle->start_read;
+}
+
+sub watch
+{
+  my($handle, $on_read) = @_;
+  local $@;
+  $handle->{_rw} = AE::io $handle->{fh}, 0, $on_read;
+}
+
+sub read_natively
+{
+  my($handle, $on_read) = @_;
+  return unless $handle->{_rw};    # a callback has destroyed the handle
+  watch($handle, $on_read);
+  # A callback has run the event loop, and the handle read these, which it takes for what was there before.
+  $on_read->($handle) if length $handle->{rbuf};
+}
+
+1;
