@@ -233,7 +233,7 @@ entries! {
     ws_rust_state = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let connection = shared.borrow();
-        let name = if connection.has_destroyed_handle(call.perl) { "closed" } else { connection.engine.state_name() };
+        let name = if connection.handle(call.perl).is_destroyed() { "closed" } else { connection.engine.state_name() };
         after.returning(sv::new_string(call.perl, name.as_bytes()));
     };
     /// `_traffic($connection)`: a reference to an array of what was received: messages, frames, bytes, pings, pongs; and
@@ -355,9 +355,9 @@ entries! {
     ws_rust_library_version = |call, after| {
         after.returning(sv::new_string(call.perl, env!("CARGO_PKG_VERSION").as_bytes()));
     };
-    /// The hook. Called with the handle, or with one that this passes calls on to, it is `on_error` if there are more arguments, `on_eof` if nothing is left to be
-    /// read, and else `on_read`; called with whatever an event loop passes, a timer has had it start, or the descriptor is
-    /// readable. Without a connection, what the handle has read is discarded.
+    /// The hook. Called with the handle, or with one that this passes calls on to, it is `on_error` if there are more
+    /// arguments, `on_eof` if nothing is left to be read, and else `on_read`; called with whatever an event loop passes, a
+    /// timer has had it start, or the descriptor is readable. Without a connection, what the handle has read is discarded.
     ws_rust_hook = |call, after| {
         let hash = call.arg(0).and_then(sv::referent).filter(|&sv| sv::is_hash(sv));
         let Some(shared) = call.bound_connection() else {
@@ -367,14 +367,14 @@ entries! {
         let connection = || sv::new_reference(call.perl, shared.borrow().object.cast());
         let handle = hash.map(<*mut SV>::cast).filter(|&hash| shared.borrow().is_read_through(call.perl, hash));
         let is_started = shared.borrow().is_started;
-        match call.arg(2) {
-            Some(message) if handle.is_some() => after.calling(shim::FINISH, [connection(), sv::retain(message)]),
-            None if handle.is_some_and(|handle| receive::is_at_eof(call.perl, shared, handle)) => {
+        match (handle, call.arg(2)) {
+            (Some(_), Some(message)) => after.calling(shim::FINISH, [connection(), sv::retain(message)]),
+            (Some(handle), None) if receive::is_at_eof(call.perl, shared, handle) => {
                 after.calling(shim::FINISH, [connection()]);
             }
-            _ if let Some(handle) = handle => receive::on_read(call.perl, shared, handle, after),
-            _ if is_started => receive::readable(call.perl, shared, after),
-            _ => after.calling(shim::BEGIN, [connection()]),
+            (Some(handle), None) => receive::on_read(call.perl, shared, handle, after),
+            (None, _) if is_started => receive::readable(call.perl, shared, after),
+            (None, _) => after.calling(shim::BEGIN, [connection()]),
         }
     };
 }

@@ -60,12 +60,9 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// A reference to an array of all that, with references to the connections of their own.
+    /// A reference to an array of all that, with the elements themselves: to copy one that is tied takes Perl code.
     pub fn into_array(self, perl: Perl) -> *mut SV {
-        let list = |elements: Vec<*mut SV>| {
-            // SAFETY: copies of live values.
-            sv::new_array(perl, elements.into_iter().map(|element| unsafe { thx::Perl_newSVsv(perl, element) }))
-        };
+        let list = |elements: Vec<*mut SV>| sv::new_array(perl, elements.into_iter().map(sv::retain));
         sv::new_array(perl, [sv::new_number(perl, self.count), list(self.rest), list(self.cut_off)])
     }
 }
@@ -120,7 +117,7 @@ impl<'a> Broadcast<'a> {
         let recipient = self.recipient(perl, element, &mut connection);
         match &recipient {
             Some(recipient) => self.count(&mut connection.engine, &recipient.frame)?,
-            None if connection.has_destroyed_handle(perl) => return Ok(None),
+            None if connection.handle(perl).is_destroyed() => return Ok(None),
             None => outcome.rest.push(element),
         }
         outcome.count += 1;

@@ -210,11 +210,6 @@ impl Connection {
         handle == self.handle || !self.has_usual_handle && is_hooked()
     }
 
-    /// Whether the program has destroyed the handle.
-    pub fn has_destroyed_handle(&self, perl: Perl) -> bool {
-        self.has_usual_handle && self.handle(perl).is_destroyed()
-    }
-
     /// How outgoing bytes leave just now.
     pub fn route(&self, perl: Perl) -> Route {
         let handle = self.handle(perl);

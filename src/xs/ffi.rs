@@ -3,7 +3,8 @@
 use super::after::After;
 use super::connection::State;
 use libperl_rs::{CV, HV, PerlInterpreter, SV};
-use std::ffi::{c_char, c_int};
+use std::ffi::{c_char, c_int, c_void};
+use std::os::fd::RawFd;
 
 /// The interpreter, passed explicitly everywhere; ignored by a perl that has only one.
 pub type Perl = *mut PerlInterpreter;
@@ -12,6 +13,9 @@ unsafe extern "C" {
     pub fn ws_send_is_overridden(perl: Perl, object: *mut HV) -> c_int;
     pub fn ws_io(perl: Perl, fh: *mut SV) -> *mut SV;
     pub fn ws_fileno(perl: Perl, io: *mut SV) -> c_int;
+    pub fn ws_is_destroyed(perl: Perl, handle: *mut HV) -> c_int;
+    pub fn ws_read(fd: RawFd, start: *mut c_void, len: usize) -> isize;
+    pub fn ws_write(fd: RawFd, start: *const c_void, len: usize) -> isize;
     pub fn ws_reserve(perl: Perl, sv: *mut SV, extra: usize) -> *mut c_char;
     pub fn ws_set_length(sv: *mut SV, len: usize);
     pub fn ws_empty(perl: Perl, sv: *mut SV, keep: usize);

@@ -9,6 +9,8 @@
 #include "EXTERN.h"
 #include "perl.h"
 #include "XSUB.h"
+#include <sys/socket.h>
+#include <unistd.h>
 
 /* Rust passes the interpreter as a plain pointer, whether or not this perl has more than one. */
 #ifdef MULTIPLICITY
@@ -314,6 +316,39 @@ int ws_fileno(void *thx, IO *io)
     if (!io || !IoIFP(io) || SvRMAGICAL((SV *)io))
         return -1;
     return PerlIO_fileno(IoIFP(io));
+}
+
+/* A socket takes recv(2) and send(2), which do what read(2) and write(2) do, less what the kernel does for files. What is
+ * none says so, which is nothing that went wrong. */
+ssize_t ws_read(int fd, void *start, size_t len)
+{
+    const int before = errno;
+    ssize_t count = recv(fd, start, len, 0);
+
+    if (count >= 0 || errno != ENOTSOCK)
+        return count;
+    errno = before;
+    return read(fd, start, len);
+}
+
+ssize_t ws_write(int fd, const void *start, size_t len)
+{
+    const int before = errno;
+    ssize_t count = send(fd, start, len, 0);
+
+    if (count >= 0 || errno != ENOTSOCK)
+        return count;
+    errno = before;
+    return write(fd, start, len);
+}
+
+/* Whether AnyEvent::Handle has destroyed a handle. */
+int ws_is_destroyed(void *thx, HV *handle)
+{
+    TAKE_THX(thx);
+    const char *name = SvOBJECT((SV *)handle) ? HvNAME_get(SvSTASH((SV *)handle)) : NULL;
+
+    return name && strEQ(name, "AnyEvent::Handle::destroyed");
 }
 
 /* Makes room to append to a string of octets; NULL if it is no such thing. */

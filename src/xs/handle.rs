@@ -5,7 +5,7 @@ use super::descriptor;
 use super::ffi::{self, Perl};
 use super::keys::{Key, KeyTable};
 use super::sv;
-use libperl_rs::{AV, HV, SV, thx, xpvhv};
+use libperl_rs::{AV, HV, SV, thx};
 use std::os::fd::RawFd;
 
 /// A write buffer that has been emptied keeps at most this much memory, bytes.
@@ -110,10 +110,10 @@ impl<'k> Handle<'k> {
         self.keys.fetch(self.perl, self.hv, Key::OnRead).and_then(sv::referent) == Some(on_read)
     }
 
-    /// Whether it was destroyed, which empties it.
+    /// Whether the program has destroyed it.
     pub fn is_destroyed(self) -> bool {
         // SAFETY: a live hash.
-        unsafe { (*(*self.hv).sv_any.cast::<xpvhv>()).xhv_keys == 0 }
+        unsafe { ffi::ws_is_destroyed(self.perl, self.hv) != 0 }
     }
 
     /// Whether its descriptor carries octets as they are, and none of them has been read that nobody has looked at.

@@ -64,7 +64,10 @@ subtest 'the writing end of a pipe' => sub {
     pipe my $out, my $in or die "pipe: $!";
     my $connection = connection_on($in);
     my $peer = WebSocketTest::Peer->new($out);
-    $connection->send('through')->send('x' x 1_000_000)->send('a pipe');
+    $! = 0;
+    $connection->send('through');
+    is 0 + $!, 0, 'no error is left behind';
+    $connection->send('x' x 1_000_000)->send('a pipe');
     is_deeply [map { length $_->{payload} } $peer->next_frames(3)], [7, 1_000_000, 6], 'frames arrive';
     undef $connection;
     close $in;

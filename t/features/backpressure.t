@@ -177,6 +177,20 @@ subtest 'what a peer did not read is not kept once it is given up' => sub {
     is $fh, undef, 'the descriptor is closed';
 };
 
+subtest 'a finish callback that asks what waited' => sub {
+    my ($connection, $peer) = stalled(max_buffered_amount => 100_000);
+    Scalar::Util::weaken(my $fh = $connection->handle->fh);
+    my ($drained, $waited) = count_of($connection, 'drain');
+    $connection->on(finish => sub { $waited = $_[0]->buffered_amount });
+    $connection->send($much);
+    cmp_ok $waited, '>', 100_000, 'is told';
+    settle();
+    is $fh, undef, 'keeps nothing open';
+    $peer->resume;
+    settle();
+    is $$drained, 0, 'and no drain follows';
+};
+
 subtest 'the kernel\'s part does not count' => sub {
     my ($connection, $peer) = stalled(max_buffered_amount => 1);
     my $seen = recorder($connection);

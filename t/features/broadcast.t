@@ -105,7 +105,14 @@ subtest 'a peer that has gone without notice' => sub {
 
 subtest 'a handle that the program has destroyed' => sub {
     my @pairs = pairs(2);
-    $pairs[0][0]->handle->destroy;
+    {
+        package Plain::Handle;
+        our @ISA = 'AnyEvent::Handle';
+        sub push_write { my $self = shift; $self->SUPER::push_write(@_) }
+    }
+    my ($ours, $theirs) = socket_pair();
+    push @pairs, [$class->new(handle => Plain::Handle->new(fh => $ours))];
+    $_->[0]->handle->destroy for @pairs[0, 2];
     is $class->broadcast(lefts(@pairs), 'x'), 1, 'does not count';
 };
 
@@ -173,6 +180,19 @@ subtest 'send wrapped in the class itself' => sub {
     local *AnyEvent::WebSocket::Connection::send = sub { push @seen, $_[1]; goto $original };
     $class->broadcast([$pair->[0]], 'x');
     is_deeply \@seen, ['x'], 'is called';
+};
+
+subtest 'a list with an element that empties it when it is read' => sub {
+    {
+        package Emptying;
+        sub TIESCALAR { bless [@_[1, 2]] }
+        sub FETCH { my ($self) = @_; @{ $self->[0] } = (); $self->[1] }
+    }
+    my @pairs = pairs(3, masked => 1);
+    my @list = @{ lefts(@pairs) };
+    tie $list[1], 'Emptying', \@list, $pairs[1][0];
+    $class->broadcast(\@list, 'x');
+    is_deeply [map { payloads($_) } @pairs], [([[1, 'x']]) x 3], 'reaches them all';
 };
 
 subtest 'lists of other kinds' => sub {

@@ -20,6 +20,9 @@ subtest 'state' => sub {
     ($connection) = connection_and_peer();
     $connection->handle->destroy;
     is $connection->state, 'closed', 'closed when the handle is destroyed';
+    $connection->buffered_amount;
+    $connection->stats;
+    is $connection->state, 'closed', 'and stays so';
     for my $case (['the peer\'s Close', close_frame(1000)], ['a violation', frame(rsv => 4)]) {
         my ($name, $bytes) = @$case;
         ($connection, $peer) = connection_and_peer();

@@ -178,6 +178,17 @@ subtest 'a stream whose connection ends' => sub {
     is $weak, undef, 'the stream does not keep the connection';
 };
 
+subtest 'a stream whose handle is destroyed while the peer does not read' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    $peer->stall;
+    my @done;
+    $connection->send_stream(sub { 'x' x 1_000_000 }, done => sub { push @done, $_[1]; WebSocketTest::poke() });
+    $connection->handle->destroy;
+    $peer->resume;
+    wait_until('done', sub { @done });
+    is_deeply \@done, ['the connection was closed'], 'is done with an error';
+};
+
 subtest 'chunks' => sub {
     my ($connection, $peer) = connection_and_peer();
     my $seen = recorder($connection);

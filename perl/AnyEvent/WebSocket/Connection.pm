@@ -486,7 +486,7 @@ See L<AnyEvent::WebSocket::Native>.
 =head1 SUBCLASSES
 
 A subclass's own attribute or method is its own also if L</ATTRIBUTES> has one of that name that the original has not, such
-as C<idle_timeout>: then it has no effect here. A subclass that wants another default sets it in its C<BUILD>.
+as C<idle_timeout>, or a method modifier for it: then it has no effect here. A subclass that wants another default sets it in its C<BUILD>.
 
 The class is made with L<Moo>, and can be extended with it or with plain C<@ISA>. Pongs and the answer to the peer's
 Close frame go through C<send> and C<close> of the subclass, if it has its own.

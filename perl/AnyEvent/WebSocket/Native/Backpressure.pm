@@ -18,9 +18,11 @@ sub buffered_amount
   my($self) = @_;
   my $handle = $self->handle;
   my $amount = 0;
-  $amount += length $_ for grep { defined } @$handle{qw( wbuf _tls_wbuf )};
+  # No slice, which would make the slots here.
+  $amount += length $_ for grep { defined } map { $handle->{$_} } qw( wbuf _tls_wbuf );
   # Who is told that something waits is told when it does no more, also if that was for the end of this dispatch alone.
-  $self->_await_drain if $amount && $self->{_drain_cb} && !$self->{_drain_wait};
+  $self->_await_drain
+    if $amount && $self->{_drain_cb} && !$self->{_drain_wait} && AnyEvent::WebSocket::Connection::state($self) ne 'closed';
   return $amount;
 }
 
@@ -50,7 +52,9 @@ sub _drained
 {
   my($self) = @_;
   delete $self->{_drain_wait};
-  return if buffered_amount($self) || !$self->handle->fh;
+  return if buffered_amount($self);
+  # A program has nothing to send without a transport, but a stream has its end to tell.
+  return $self->_send_chunks if !$self->handle->fh;
   $_->($self) for my @callbacks = $self->_callbacks('drain');
 }
 

@@ -33,8 +33,8 @@ sub _expect_idleness
   my($self) = @_;
   my $seconds = $self->{deflate}{idle_timeout} or return;
   Scalar::Util::weaken $self;
-  $self->{_idle_timer} = AE::timer $seconds, $seconds, sub {
-    delete $self->{_idle_timer} if $self && !$self->_forget_idle_window;
+  $self->{_window_timer} = AE::timer $seconds, $seconds, sub {
+    delete $self->{_window_timer} if $self && !$self->_forget_idle_window;
   };
 }
 

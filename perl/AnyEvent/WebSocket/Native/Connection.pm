@@ -419,7 +419,7 @@ sub _finish_now
   _deliver_rest($self);
   _transport_closed($self) or return;
   $self->_tell_failure;
-  delete @$self{qw( _close_timer _drain_watcher _drain_wait _idle_timer )};
+  delete @$self{qw( _close_timer _drain_watcher _drain_wait _window_timer )};
   $self->_stop_keepalive;
   $self->handle->push_shutdown;
   $self->close_error($message) if defined $message;

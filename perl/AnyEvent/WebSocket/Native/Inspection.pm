@@ -23,7 +23,7 @@ sub stats
     $stats{"compression_ratio_$direction"} = $plain / $wire if $wire;
   }
   my $handle = $self->handle;
-  my($read, $written) = map { $_ ? _seconds_since($_) : undef } @$handle{qw( _ractivity _wactivity )};
+  my($read, $written) = map { $_ ? _seconds_since($_) : undef } map { $handle->{$_} } qw( _ractivity _wactivity );
   return { %stats, seconds_since_read => $read, seconds_since_write => $written };
 }
 

@@ -65,7 +65,7 @@ sub _await_pong
 sub _was_alive
 {
   my($self, $since) = @_;
-  my($read, $written) = map { $_ || 0 } @{ $self->handle }{qw( _ractivity _wactivity )};
+  my($read, $written) = map { $self->handle->{$_} || 0 } qw( _ractivity _wactivity );
   return $read > $since || $written > $since && AnyEvent::WebSocket::Native::Backpressure::buffered_amount($self);
 }
 
@@ -75,8 +75,9 @@ sub _after_silence
   my($self, $timer, $seconds, $cb) = @_;
   Scalar::Util::weaken $self;
   $self->{$timer} = AE::timer $seconds, 0, sub {
+    $self or return;
     $self->{$timer} = AE::timer AnyEvent::WebSocket::Connection::_turn(), 0, sub {
-      my($connection, $then) = ($self, $cb);
+      my($connection, $then) = ($self || return, $cb);
       delete $connection->{$timer};
       $then->($connection);
     };
@@ -118,7 +119,8 @@ sub _await_silence
   my($self, $timeout, $after) = @_;
   $self->_after_silence(_silence_timer => $after, sub {
     my($self) = @_;
-    my $left = ($self->handle->{_ractivity} || 0) + $timeout - AE::time;
+    # A handle that passes calls on to another does not say.
+    my $left = ($self->handle->{_ractivity} || AE::time) + $timeout - AE::time;
     return $self->_await_silence($timeout, $left) if $left > 0;
     $self->_give_up(Errno::ETIMEDOUT, "the peer sent nothing within $timeout seconds");
   });
