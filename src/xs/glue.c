@@ -320,27 +320,19 @@ int ws_fileno(void *thx, IO *io)
 
 /* A socket takes recv(2) and send(2), which do what read(2) and write(2) do, less what the kernel does for files. What is
  * none says so, which is nothing that went wrong. */
-ssize_t ws_read(int fd, void *start, size_t len)
-{
-    const int before = errno;
-    ssize_t count = recv(fd, start, len, 0);
+#define TRANSFER(name, memory, on_socket, on_file)                           \
+    ssize_t name(int fd, memory *start, size_t len)                          \
+    {                                                                        \
+        const int before = errno;                                            \
+        ssize_t count = on_socket(fd, start, len, 0);                        \
+        if (count >= 0 || errno != ENOTSOCK)                                 \
+            return count;                                                    \
+        errno = before;                                                      \
+        return on_file(fd, start, len);                                      \
+    }
 
-    if (count >= 0 || errno != ENOTSOCK)
-        return count;
-    errno = before;
-    return read(fd, start, len);
-}
-
-ssize_t ws_write(int fd, const void *start, size_t len)
-{
-    const int before = errno;
-    ssize_t count = send(fd, start, len, 0);
-
-    if (count >= 0 || errno != ENOTSOCK)
-        return count;
-    errno = before;
-    return write(fd, start, len);
-}
+TRANSFER(ws_read, void, recv, read)
+TRANSFER(ws_write, const void, send, write)
 
 /* Whether AnyEvent::Handle has destroyed a handle. */
 int ws_is_destroyed(void *thx, HV *handle)
