@@ -5,8 +5,8 @@
 //! * [`after`]: what an XSUB asks its trampoline to do once no Rust frame is left.
 //! * [`sv`]: strings. [`buffer`]: the memory of bodies. [`keys`]: hash slots. [`message`]: message objects.
 //!   [`mask_keys`]: random masking keys.
-//! * [`handle`]: the AnyEvent::Handle, which stays the source of truth about the transport. [`descriptor`]: reading and writing
-//!   on its descriptor. [`tls`]: its session.
+//! * [`handle`]: the AnyEvent::Handle, which stays the source of truth about the transport. [`descriptor`]: reading and
+//!   writing on its descriptor. [`tls`]: its session.
 //! * [`connection`]: one connection's state and where it hangs. [`receive`]: from the transport to the engine;
 //!   [`dispatch`]: from the engine to callbacks; [`send`]: from the program to the transport.
 //!
