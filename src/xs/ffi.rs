@@ -17,7 +17,7 @@ unsafe extern "C" {
     pub fn ws_read(fd: RawFd, start: *mut c_void, len: usize) -> isize;
     pub fn ws_write(fd: RawFd, start: *const c_void, len: usize) -> isize;
     pub fn ws_reserve(perl: Perl, sv: *mut SV, extra: usize) -> *mut c_char;
-    pub fn ws_set_length(sv: *mut SV, len: usize);
+    pub fn ws_set_length(perl: Perl, sv: *mut SV, len: usize);
     pub fn ws_empty(perl: Perl, sv: *mut SV, keep: usize);
     pub fn ws_take_buffer(sv: *mut SV, capacity: *mut usize) -> *mut c_char;
     pub fn ws_state_attach(perl: Perl, sv: *mut SV, state: State, keeps: *mut SV);

@@ -343,42 +343,76 @@ int ws_is_destroyed(void *thx, HV *handle)
     return name && strEQ(name, "AnyEvent::Handle::destroyed");
 }
 
-/* Makes room to append to a string of octets; NULL if it is no such thing. */
+/* Returns true if native code may change this scalar where it is: a string, a number or undef that is not read-only, and
+ * has no magic but such as perl itself hangs on strings. */
+static bool is_changeable(const SV *sv)
+{
+    const MAGIC *mg;
+
+    if (SvTYPE(sv) > SVt_PVMG || SvROK(sv) || SvREADONLY(sv))
+        return FALSE;
+    if (!SvMAGICAL(sv))
+        return TRUE;
+    for (mg = SvMAGIC(sv); mg; mg = mg->mg_moremagic)
+        if (mg->mg_type != PERL_MAGIC_taint && mg->mg_type != PERL_MAGIC_regex_global && mg->mg_type != PERL_MAGIC_utf8)
+            return FALSE;
+    return TRUE;
+}
+
+/* Makes room to append to a string of octets, which afterwards shares its memory with no copy. Returns NULL if the scalar
+ * is not a string of octets, or may not be changed. */
 char *ws_reserve(void *thx, SV *sv, STRLEN extra)
 {
     TAKE_THX(thx);
 
-    if (SvMAGICAL(sv) || SvROK(sv))
+    if (!is_changeable(sv))
         return NULL;
-    if (SvTHINKFIRST(sv))
-        sv_force_normal(sv);
-    if (!SvPOK(sv))
+    if (SvIsCOW(sv))
+        sv_force_normal_flags(sv, 0);
+    if (!SvOK(sv))
         sv_setpvs(sv, "");
-    if (SvUTF8(sv) && !sv_utf8_downgrade(sv, TRUE))
-        return NULL;
+    else if (!SvPOK(sv))
+        (void)sv_pvn_force_flags(sv, NULL, 0);
+    if (SvUTF8(sv)) {
+        const bool was_tainted = cBOOL(TAINT_get);
+        const bool is_octets = sv_utf8_downgrade(sv, TRUE);
+
+        TAINT_set(was_tainted); /* looking at a tainted string taints the rest of perl's statement */
+        if (!is_octets)
+            return NULL;
+    }
     (void)SvPOK_only(sv);
     return SvGROW(sv, SvCUR(sv) + extra + 1);
 }
 
-void ws_set_length(SV *sv, STRLEN len)
+/* Sets the length of a string from ws_reserve; set magic only makes perl forget what it has noted about the string. */
+void ws_set_length(void *thx, SV *sv, STRLEN len)
 {
+    TAKE_THX(thx);
+
     SvCUR_set(sv, len);
     *SvEND(sv) = '\0';
+    SvSETMAGIC(sv);
 }
 
-/* Empties a string; memory beyond `keep` bytes is given back. */
+/* Empties a string. Memory beyond `keep` bytes is given back, and memory shared with a copy is left to the copy. */
 void ws_empty(void *thx, SV *sv, STRLEN keep)
 {
     TAKE_THX(thx);
 
-    if (SvLEN(sv) > keep) {
+    if (!is_changeable(sv))
+        return;
+    if (SvIsCOW(sv)) {
+        sv_force_normal_flags(sv, SV_COW_DROP_PV);
+        sv_setpvs(sv, "");
+    } else if (SvLEN(sv) > keep) {
         SvOOK_off(sv);
         SvPV_free(sv);
         SvPV_set(sv, NULL);
         SvLEN_set(sv, 0);
         (void)SvGROW(sv, 16);
     }
-    ws_set_length(sv, 0);
+    ws_set_length(thx, sv, 0);
 }
 
 /* Takes the memory of a plain string that nobody else has, and leaves it without a value. */

@@ -181,13 +181,14 @@ impl<'k> Handle<'k> {
     /// Writes what is queued, if nothing else is to be done about it. `false`: the handle's own machinery must go on,
     /// because the kernel did not take everything, or because someone wants to know what is queued.
     pub fn write_queued(self, buffer: *mut SV) -> bool {
-        let octets = sv::plain_octets(self.perl, buffer);
-        if octets.is_empty() || self.is_slot_set(Key::WriteWatcher) {
+        if sv::length(buffer) == 0 || self.is_slot_set(Key::WriteWatcher) {
             return true;
         }
-        if self.is_slot_set(Key::OnDrain) || self.is_slot_set(Key::Autocork) {
+        let is_watched = self.is_slot_set(Key::OnDrain) || self.is_slot_set(Key::Autocork);
+        if is_watched || !sv::make_changeable(self.perl, buffer) {
             return false;
         }
+        let octets = sv::plain_octets(self.perl, buffer);
         let written = self.fd().map_or(0, |fd| descriptor::write(fd, octets));
         self.note_written(written);
         let is_all = written == octets.len();
@@ -195,10 +196,10 @@ impl<'k> Handle<'k> {
         is_all
     }
 
-    /// Takes bytes off the start of a buffer.
+    /// Takes bytes off the start of a buffer that is changeable.
     pub fn consume(self, buffer: *mut SV, count: usize) {
         let octets = sv::plain_octets(self.perl, buffer);
-        // SAFETY: `buffer` is a plain string, and `count` lies in it.
+        // SAFETY: `buffer` is a changeable string, and `count` lies in it.
         unsafe {
             match count {
                 0 => {}

@@ -268,10 +268,9 @@ fn forget_inherited(perl: Perl, connection: &mut Connection, route: &Route) {
     let Some(cork) = connection.cork.take_if(|cork| cork.forks != mask_keys::fork_generation()) else { return };
     let buffer = connection.handle(perl).write_buffer();
     if let Some(buffer) = buffer.filter(|&buffer| cork.mark < sv::length(buffer)) {
-        // SAFETY: a plain string, made shorter.
-        unsafe {
-            ffi::ws_reserve(perl, buffer, 0);
-            ffi::ws_set_length(buffer, cork.mark);
+        if sv::make_changeable(perl, buffer) {
+            // SAFETY: a changeable string, made shorter.
+            unsafe { ffi::ws_set_length(perl, buffer, cork.mark) };
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use super::ffi::{self, Perl};
 use bytes::buf::UninitSlice;
-use libperl_rs::{SV, SVf_IOK, SVf_POK, SVf_ROK, SVf_UTF8, SVs_GMG, SVs_OBJECT, svtype, thx};
+use libperl_rs::{
+    SV, SVf_FAKE, SVf_IOK, SVf_IsCOW, SVf_POK, SVf_PROTECT, SVf_READONLY, SVf_ROK, SVf_UTF8, SVs_GMG, SVs_OBJECT, SVs_RMG,
+    SVs_SMG, svtype, thx,
+};
 use std::slice;
 
 /// Whether a value may be read as it stands: no get magic.
@@ -86,6 +89,14 @@ pub fn plain_octets<'a>(perl: Perl, sv: *mut SV) -> &'a [u8] {
     unsafe { if (*sv).sv_flags & SVf_POK == 0 { b"" } else { octets(perl, sv) } }
 }
 
+/// Makes a string that native code may change in place: it shares its memory with no copy. Returns `false` if it cannot be
+/// one, as when it is read-only.
+pub fn make_changeable(perl: Perl, sv: *mut SV) -> bool {
+    const SPECIAL: u32 = SVf_READONLY | SVf_PROTECT | SVf_ROK | SVf_FAKE | SVf_IsCOW | SVs_GMG | SVs_SMG | SVs_RMG;
+    // SAFETY: callers pass live SVs.
+    unsafe { (*sv).sv_flags & (SPECIAL | SVf_POK) == SVf_POK || !ffi::ws_reserve(perl, sv, 0).is_null() }
+}
+
 /// A new string of octets.
 pub fn new_string(perl: Perl, octets: &[u8]) -> *mut SV {
     // SAFETY: copies `octets`.
@@ -132,6 +143,7 @@ pub fn retain(sv: *mut SV) -> *mut SV {
 
 /// Appends octets to a Perl string; they count once [`Self::finish`] is called.
 pub struct Appender {
+    perl: Perl,
     sv: *mut SV,
     start: *mut u8,
     len: usize,
@@ -144,13 +156,13 @@ impl Appender {
         // SAFETY: `sv` is live.
         let start = unsafe { ffi::ws_reserve(perl, sv, extra) };
         let len = length(sv);
-        (!start.is_null()).then(|| Self { sv, start: start.cast(), len, capacity: len + extra })
+        (!start.is_null()).then(|| Self { perl, sv, start: start.cast(), len, capacity: len + extra })
     }
 
     /// Makes what was appended part of the string.
     pub fn finish(self) {
         // SAFETY: up to `len` everything is initialised, and there is room for the NUL behind it.
-        unsafe { ffi::ws_set_length(self.sv, self.len) };
+        unsafe { ffi::ws_set_length(self.perl, self.sv, self.len) };
     }
 }
 

@@ -130,6 +130,9 @@ impl Session {
 
 /// Encrypts what is in `plain`, a string of the handle's, into its write buffer; says whether that was all of it.
 pub fn encrypt_queued(handle: Handle<'_>, plain: *mut SV) -> bool {
+    if !sv::make_changeable(handle.perl(), plain) {
+        return false;
+    }
     let octets = sv::plain_octets(handle.perl(), plain);
     let (Some(session), Some(buffer)) = (Session::of(handle), handle.write_buffer()) else { return octets.is_empty() };
     let done = session.encrypt(octets);

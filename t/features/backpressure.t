@@ -19,6 +19,13 @@ sub stalled {
     return ($connection, $peer);
 }
 
+# This process's memory, bytes.
+sub resident {
+    open my $status, '<', '/proc/self/status' or die "/proc/self/status: $!";
+    my ($kib) = map { /^VmHWM:\s+(\d+) kB/ } <$status>;
+    return $kib * 1024;
+}
+
 sub count_of {
     my ($connection, $event) = @_;
     my $count = 0;
@@ -89,6 +96,45 @@ for my $case (
         is_deeply \@left, [], 'goes on to the end';
     };
 }
+
+# What asks for the amount must not copy the buffer: perl would share its memory with the copy.
+for my $size (1000, 5000, 70_000) {
+    subtest "buffered_amount in a message callback, with a message behind, $size bytes" => sub {
+        my ($connection, $peer) = connection_and_peer();
+        my $reply = 'r' x $size;
+        $connection->on(each_message => sub {
+            my ($self, $message) = @_;
+            return if $message->body ne 'go';
+            $self->send($reply);
+            $self->buffered_amount;
+        });
+        $peer->write(text('go') . text('other') . text('go') . text('other'));
+        is $_->{payload}, $reply, 'the frame arrives' for $peer->next_frames(2);
+        is_deeply [$peer->sync], [], 'and nothing else';
+    };
+
+    subtest "send_stream in a message callback, with a message behind, chunks of $size bytes" => sub {
+        my ($connection, $peer) = connection_and_peer();
+        my @chunks = map { $_ x $size } 'a' .. 'e';
+        my $expected = join '', @chunks;
+        $connection->on(next_message => sub { $_[0]->send_stream(sub { shift @chunks }) });
+        $peer->write(text('go') . text('other'));
+        my $got = join '', map { $_->{payload} } $peer->next_frames(6);
+        ok $got eq $expected, 'the stream arrives';
+    };
+}
+
+subtest 'the amount of much that waits costs no memory' => sub {
+    plan skip_all => 'by design: needs /proc' if !-e '/proc/self/status';
+    my ($connection, $peer) = stalled();
+    $connection->send('x' x 100_000_000);
+    my $before = resident();
+    my $amount = 0;
+    $amount += $connection->buffered_amount for 1 .. 3;
+    cmp_ok $amount, '>', 200_000_000, 'much waits';
+    cmp_ok resident() - $before, '<', 20_000_000, 'the process has not grown by a copy';
+    $connection->handle->{linger} = 0;
+};
 
 subtest 'a drain callback that runs the event loop' => sub {
     my ($connection, $peer) = stalled();

@@ -18,8 +18,8 @@ sub buffered_amount
   my($self) = @_;
   my $handle = $self->handle;
   my $amount = 0;
-  # No slice, which would make the slots here.
-  $amount += length $_ for grep { defined } map { $handle->{$_} } qw( wbuf _tls_wbuf );
+  # Without a copy, for which perl would share the buffer's memory.
+  $amount += length($handle->{$_} // '') for qw( wbuf _tls_wbuf );
   # Who is told that something waits is told when it does no more, also if that was for the end of this dispatch alone.
   $self->_await_drain
     if $amount && $self->{_drain_cb} && !$self->{_drain_wait} && AnyEvent::WebSocket::Connection::state($self) ne 'closed';
