@@ -69,15 +69,12 @@ impl Call {
         Self { sub: callback, args, count: 1, owned: [message, callback, null_mut()], message, ..Self::EMPTY }
     }
 
-    /// `entry` is an element of the list of each_message callbacks.
+    /// `entry` is an element of the list of each_message callbacks; if a program has made it something else than a pair,
+    /// nothing is called.
     fn each_message(perl: Perl, entry: *mut SV, message: *mut SV) -> Self {
-        // SAFETY: the shim has made them references to arrays of two, and nobody else has them.
-        let (callback, unregister) = unsafe {
-            let pair = thx::AvARRAY(perl, sv::referent(entry).expect("a reference").cast::<AV>());
-            (*pair, *pair.add(1))
-        };
-        let args = [message, unregister, null_mut()];
-        Self { sub: callback, args, count: 2, owned: [message, entry, null_mut()], message, ..Self::EMPTY }
+        let owned = [message, entry, null_mut()];
+        let [Some(callback), Some(unregister)] = pair(perl, entry) else { return Self { owned, ..Self::EMPTY } };
+        Self { sub: callback, args: [message, unregister, null_mut()], count: 2, owned, message, ..Self::EMPTY }
     }
 }
 
@@ -433,18 +430,31 @@ fn tell(perl: Perl, method: &'static CStr, payload: &ControlPayload) -> Call {
 
 /// Whether the shim has yet to make pairs of a callback and its unregister sub, which callbacks alone take less memory than.
 fn has_unpaired(perl: Perl, list: *mut AV) -> bool {
-    // SAFETY: an array of ours, without holes.
-    let mut entries = (0..len(perl, list)).map(|index| unsafe { *thx::AvARRAY(perl, list).add(index) });
+    let mut entries = (0..len(perl, list)).filter_map(|index| element(perl, list, index));
     entries.any(|entry| !sv::referent(entry).is_some_and(sv::is_plain_array))
 }
 
 fn len(perl: Perl, list: *mut AV) -> usize {
-    // SAFETY: an array of ours.
+    // SAFETY: a live array.
     unsafe { (thx::AvFILLp(perl, list) + 1) as usize }
 }
 
+/// The element at an index, if it is there.
+fn element(perl: Perl, list: *mut AV, index: usize) -> Option<*mut SV> {
+    if index >= len(perl, list) {
+        return None;
+    }
+    // SAFETY: a live array that reaches to this index; an element that is not there is null.
+    Some(unsafe { *thx::AvARRAY(perl, list).add(index) }).filter(|element| !element.is_null())
+}
+
 /// The elements of an array, each kept alive for the caller as it is taken.
-fn elements(perl: Perl, list: *mut AV) -> impl ExactSizeIterator<Item = *mut SV> {
-    // SAFETY: an array of ours, without holes.
-    (0..len(perl, list)).map(move |index| unsafe { sv::retain(*thx::AvARRAY(perl, list).add(index)) })
+fn elements(perl: Perl, list: *mut AV) -> impl Iterator<Item = *mut SV> {
+    (0..len(perl, list)).filter_map(move |index| element(perl, list, index)).map(sv::retain)
+}
+
+/// What an entry of the list of each_message callbacks refers to: the callback, and the sub that unregisters it.
+fn pair(perl: Perl, entry: *mut SV) -> [Option<*mut SV>; 2] {
+    let array = sv::referent(entry).filter(|&array| sv::is_plain_array(array));
+    [0, 1].map(|index| element(perl, array?.cast(), index))
 }

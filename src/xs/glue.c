@@ -144,11 +144,14 @@ static void call_back(pTHX_ const struct ws_call *call, SV *object, SV *connecti
 XS_EXTERNAL(ws_xs_dispatch)
 {
     dXSARGS;
-    SV *connection = ST(0);
-    SV *object = SvRV(connection);
+    SV *connection;
+    SV *object;
     struct ws_call call;
 
-    PERL_UNUSED_VAR(items);
+    if (items != 1 || !SvROK(ST(0)))
+        croak("not an AnyEvent::WebSocket::Connection");
+    connection = ST(0);
+    object = SvRV(connection);
     Zero(&call, 1, struct ws_call);
     ENTER;
     SAVETMPS;
@@ -413,6 +416,30 @@ void ws_empty(void *thx, SV *sv, STRLEN keep)
         (void)SvGROW(sv, 16);
     }
     ws_set_length(thx, sv, 0);
+}
+
+/* Returns the value in a slot, which is made if need be and `is_lvalue` says so; NULL if there is none. A locked hash has
+ * only the slots it has, and a tied one has none, so that perl neither dies nor calls anything. */
+SV *ws_fetch(void *thx, HV *hash, const char *key, I32 len, U32 hashed, bool is_lvalue)
+{
+    TAKE_THX(thx);
+    SV **slot;
+
+    if (SvRMAGICAL((SV *)hash) && mg_find((SV *)hash, PERL_MAGIC_tied))
+        return NULL;
+    if (SvREADONLY((SV *)hash) && !hv_exists(hash, key, len))
+        return NULL;
+    slot = (SV **)hv_common_key_len(hash, key, len, HV_FETCH_JUST_SV | (is_lvalue ? HV_FETCH_LVALUE : 0), NULL, hashed);
+    return slot ? *slot : NULL;
+}
+
+/* Notes a time in a slot of a handle, unless the program has put something there that is no number. */
+void ws_set_time(void *thx, SV *slot, double seconds)
+{
+    TAKE_THX(thx);
+
+    if (is_changeable(slot))
+        sv_setnv(slot, (NV)seconds);
 }
 
 /* Takes the memory of a plain string that nobody else has, and leaves it without a value. */

@@ -247,8 +247,8 @@ impl Activity {
     /// It was at a time of [`now`].
     pub fn note(&self, perl: Perl, now: f64) {
         for slot in self.0.into_iter().flatten() {
-            // SAFETY: slots of a plain hash.
-            unsafe { thx::Perl_sv_setnv(perl, slot, now) };
+            // SAFETY: live slots.
+            unsafe { ffi::ws_set_time(perl, slot, now) };
         }
     }
 }

@@ -3,10 +3,10 @@
 //! Perl keeps one copy of each key of all hashes, so that a key is found by comparing pointers. That takes a tenth of the
 //! instructions of perl's own lookup, of which an echo needs twenty.
 
-use super::ffi::Perl;
+use super::ffi::{self, Perl};
 use libperl_rs::{
-    HE, HEK, HV, HV_FETCH_ISSTORE, HV_FETCH_JUST_SV, HV_FETCH_LVALUE, SV, SVf_PROTECT, SVf_READONLY, SVphv_SHAREKEYS,
-    SVs_GMG, SVs_RMG, hek, thx, xpvhv,
+    HE, HEK, HV, HV_FETCH_ISSTORE, HV_FETCH_JUST_SV, SV, SVf_PROTECT, SVf_READONLY, SVphv_SHAREKEYS, SVs_GMG, SVs_RMG, hek,
+    thx, xpvhv,
 };
 use std::ffi::{c_char, c_int};
 use std::mem::offset_of;
@@ -108,17 +108,23 @@ impl KeyTable {
             HAS_MAGIC => has_ext_magic_alone(hv),
             _ => false,
         };
-        if is_plain { self.find(hv, key) } else { self.hv_common(perl, hv, key, 0, null_mut()) }
+        if is_plain { self.find(hv, key) } else { self.fetch_slowly(perl, hv, key, false) }
     }
 
-    /// The value in a slot of a hash, made if need be.
+    /// The value in a slot of a hash, made if need be. A hash that the program has locked or tied may have none.
     pub fn fetch_lvalue(&self, perl: Perl, hv: *mut HV, key: Key) -> Option<*mut SV> {
-        self.fetch(perl, hv, key).or_else(|| self.hv_common(perl, hv, key, HV_FETCH_LVALUE, null_mut()))
+        self.fetch(perl, hv, key).or_else(|| self.fetch_slowly(perl, hv, key, true))
     }
 
     /// Puts a value, whose reference count is handed over, into a new hash.
     pub fn store(&self, perl: Perl, hv: *mut HV, key: Key, value: *mut SV) {
-        self.hv_common(perl, hv, key, HV_FETCH_ISSTORE, value);
+        let name = NAMES[key as usize];
+        // SAFETY: a live hash without magic, and a key with its length and hash value.
+        unsafe {
+            let (name, len) = (name.as_ptr().cast(), name.len());
+            let action = (HV_FETCH_ISSTORE | HV_FETCH_JUST_SV) as c_int;
+            thx::Perl_hv_common(perl, hv, null_mut(), name, len, 0, action, value, self.hash(key));
+        }
     }
 
     fn find(&self, hv: *mut HV, key: Key) -> Option<*mut SV> {
@@ -141,15 +147,16 @@ impl KeyTable {
         }
     }
 
-    fn hv_common(&self, perl: Perl, hv: *mut HV, key: Key, action: u32, value: *mut SV) -> Option<*mut SV> {
+    fn fetch_slowly(&self, perl: Perl, hv: *mut HV, key: Key, is_lvalue: bool) -> Option<*mut SV> {
         let name = NAMES[key as usize];
-        let action = (action | HV_FETCH_JUST_SV) as c_int;
-        // SAFETY: a live hash, and a key with its length and hash value. JUST_SV makes the result an SV**.
-        unsafe {
-            let hash = self.0[key as usize].as_ref().hek_hash;
-            let slot =
-                thx::Perl_hv_common(perl, hv, null_mut(), name.as_ptr().cast(), name.len(), 0, action, value, hash);
-            slot.cast::<*mut SV>().as_ref().copied()
-        }
+        // SAFETY: a live hash, and a key with its length and hash value.
+        let slot =
+            unsafe { ffi::ws_fetch(perl, hv, name.as_ptr().cast(), name.len() as i32, self.hash(key), is_lvalue) };
+        (!slot.is_null()).then_some(slot)
+    }
+
+    fn hash(&self, key: Key) -> u32 {
+        // SAFETY: the keys live as long as their table.
+        unsafe { self.0[key as usize].as_ref().hek_hash }
     }
 }

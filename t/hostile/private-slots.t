@@ -1,0 +1,96 @@
+# Programs may do what they like to the hashes of a connection and its handle: that may cost messages, or be an exception,
+# but never crashes perl.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use Hash::Util qw(lock_hash lock_hashref unlock_hashref lock_keys unlock_keys);
+use Test::More;
+use WebSocketTest;
+
+plan skip_all => 'by design: the original keeps other things in its slots' if is_original();
+
+# What a handle dies of in a callback of the loop is its own.
+AnyEvent::detect();
+{ no warnings 'once'; $EV::DIED = sub { } }
+
+sub settle_whatever {
+    for (1 .. 20) { return if eval { settle(); 1 } }
+}
+
+my $class = 'AnyEvent::WebSocket::Connection';
+
+# The sub's damage, messages before and after it, and in the end the connection goes out of scope.
+sub survives {
+    my ($name, $damage, $repair) = @_;
+    subtest $name => sub {
+        my ($connection, $peer) = connection_and_peer();
+        my $seen = recorder($connection);
+        $connection->on(next_message => sub { });
+        $peer->write(text('before'));
+        $seen->wait_messages(1);
+        warnings_of(sub {
+            eval { $damage->($connection) };
+            $peer->write(text('one') . ping('p') . text('two'), close_frame(1000));
+            settle_whatever();
+            eval { $connection->send('reply'); $connection->send('x' x 10_000); $connection->close };
+            settle_whatever();
+            $repair->($connection) if $repair;
+            eval { undef $connection };
+            $peer->close;
+            settle_whatever();
+        });
+        pass 'perl is alive';
+    };
+}
+
+for my $list (qw(_each_message_cb _next_message_cb _finish_cb _ping_cb)) {
+    my @values = (
+        ['an empty pair' => [[]]], ['half a pair' => [[sub { }]]], ['holes' => do { my @holes; $#holes = 3; \@holes }],
+        ['undef' => [undef]], ['a number' => [1]], ['a hash' => {}], ['nothing' => undef], ['a string' => 'x'],
+        ['pairs with holes' => do { my @pair; $#pair = 1; [\@pair] }],
+        ['references to undef' => [[\undef, \undef]]],
+    );
+    for my $value (@values) {
+        my ($name, $content) = @$value;
+        survives("$list: $name", sub { $_[0]{$list} = $content });
+    }
+}
+
+survives('a locked connection', sub { lock_keys(%{ $_[0] }) }, sub { unlock_keys(%{ $_[0] }) });
+survives('a locked connection with read-only values', sub { lock_hash(%{ $_[0] }) }, sub { unlock_hashref($_[0]) });
+survives('a locked handle', sub { lock_keys(%{ $_[0]->handle }) }, sub { unlock_keys(%{ $_[0]->handle }) });
+survives('a locked handle with read-only values', sub { lock_hash(%{ $_[0]->handle }) }, sub { unlock_hashref($_[0]->handle) });
+survives('an emptied connection', sub { %{ $_[0] } = () });
+survives('an emptied handle', sub { %{ $_[0]->handle } = () });
+survives("a handle's $_->[0]", do { my ($slot, $value) = @$_; sub { $_[0]->handle->{$slot} = $value } })
+    for map { my $slot = $_; map { [$slot, $_] } (undef, '', 'x', [], {}, \1, sub { }, *STDOUT, qr/x/, v1.2.3) }
+    qw(fh rbuf wbuf _queue _activity _ractivity _wactivity tls on_read on_drain autocork _ww);
+
+{
+    package Tie::Counting;
+    require Tie::Hash;
+    our @ISA = 'Tie::StdHash';
+    our $calls = 0;
+    sub FETCH { $calls++; $_[0]{ $_[1] } }
+}
+survives('a tied handle', sub { my %copy = %{ $_[0]->handle }; tie %{ $_[0]->handle }, 'Tie::Counting'; %{ $_[0]->handle } = %copy });
+survives('a tied connection', sub { my %copy = %{ $_[0] }; tie %{ $_[0] }, 'Tie::Counting'; %{ $_[0] } = %copy });
+
+subtest 'private subs with arguments that are none' => sub {
+    no strict 'refs';
+    my @subs = grep { defined &{"${class}::$_"} && /^_[a-z]/ } keys %{"${class}::"};
+    cmp_ok scalar @subs, '>', 20, 'there are some';
+    my ($connection) = connection_and_peer();
+    warnings_of(sub {
+        for my $sub (@subs) {
+            for my $first (undef, '', $class, {}, [], \1, sub { }, bless({}, $class), $connection) {
+                eval { &{"${class}::$sub"}(defined $first && $first eq '' ? () : $first, @$_); 1 }
+                    for [], [undef], [[], {}, \1], [('x') x 9], [(1) x 9], [(-1) x 9], [sub { }, sub { }, sub { }];
+            }
+        }
+    });
+    pass 'perl is alive';
+};
+
+done_testing;
