@@ -1,6 +1,7 @@
 //! Memory for message bodies.
 
 use super::ffi::{self, Perl};
+use super::sv;
 use crate::engine::MessageBuffer;
 use libperl_rs::{Perl_safesysfree, Perl_safesysrealloc, SV, SV_HAS_TRAILING_NUL, thx};
 use std::cell::RefCell;
@@ -9,6 +10,10 @@ use std::slice;
 
 /// How much memory of large messages an interpreter keeps for the next ones, bytes.
 const MAX_SPARE_MEMORY: usize = 8 * 1024 * 1024;
+/// In how many pieces at most: each large message looks through them.
+const MAX_SPARES: usize = 64;
+/// A message's memory is at most this many times its length.
+const MAX_SLACK: usize = 2;
 
 /// Memory of large messages that are gone. Without it a stream of large messages would have the kernel hand out and zero
 /// every page anew. It is one interpreter's, as perl may count whose memory is whose.
@@ -24,7 +29,10 @@ impl SpareBuffers {
         let buffer = PerlBuffer { start: start.cast(), len: 0, capacity };
         let mut spares = self.0.borrow_mut();
         spares.push(buffer);
-        while spares.iter().map(|spare| spare.capacity).sum::<usize>() > MAX_SPARE_MEMORY {
+        let is_too_much = |spares: &[PerlBuffer]| {
+            spares.len() > MAX_SPARES || spares.iter().map(|spare| spare.capacity).sum::<usize>() > MAX_SPARE_MEMORY
+        };
+        while is_too_much(&spares) {
             spares.remove(0);
         }
     }
@@ -45,7 +53,7 @@ impl SpareBuffers {
 
     fn take(&self, needed: usize) -> Option<PerlBuffer> {
         let mut spares = self.0.borrow_mut();
-        let fits = |spare: &PerlBuffer| (needed..needed.saturating_mul(4)).contains(&spare.capacity);
+        let fits = |spare: &PerlBuffer| (needed..=needed.saturating_mul(MAX_SLACK)).contains(&spare.capacity);
         let (index, _) = spares.iter().enumerate().filter(|(_, s)| fits(s)).min_by_key(|(_, s)| s.capacity)?;
         Some(spares.swap_remove(index))
     }
@@ -98,16 +106,28 @@ impl PerlBuffer {
         assert!(self.len < self.capacity);
     }
 
-    /// Becomes a Perl string.
+    /// Becomes a Perl string, which knows how much memory it has.
     pub fn into_sv(mut self, perl: Perl) -> *mut SV {
         self.reserve(0);
+        self.trim();
         // SAFETY: `start` has `len` initialised bytes and room for the NUL; its ownership goes to the scalar.
         unsafe {
             *self.start.add(self.len) = 0;
             let sv = thx::Perl_newSV(perl, 0);
             thx::Perl_sv_usepvn_flags(perl, sv, self.start.cast(), self.len, SV_HAS_TRAILING_NUL);
+            sv::set_capacity(sv, self.capacity);
             self.start = null_mut();
             sv
+        }
+    }
+
+    /// Gives back memory that a message as long as this would waste if the program kept it.
+    fn trim(&mut self) {
+        let needed = self.len + 1;
+        if self.capacity > needed.saturating_mul(MAX_SLACK).max(64) {
+            // SAFETY: `start` came from the same allocator, and keeps what is initialised.
+            self.start = unsafe { Perl_safesysrealloc(self.start.cast(), needed).cast() };
+            self.capacity = needed;
         }
     }
 }

@@ -5,13 +5,18 @@ use super::ffi::{self, Perl};
 use super::keys::{Key, KeyTable};
 use super::sv;
 use crate::engine::{DeflatePool, MessageBuffer};
-use libperl_rs::{CV, HV, SV, SVf_IOK, SVf_IsCOW, SVf_POK, SVp_IOK, SVp_POK, svtype, thx, xpv, xpvhv};
+use libperl_rs::{CV, HV, SV, SVf_IOK, SVf_IsCOW, SVf_POK, SVp_IOK, SVp_POK, svtype, thx, xpvhv};
 use std::cell::Cell;
 use std::rc::Rc;
 
 const CLASS: &[u8] = b"AnyEvent::WebSocket::Message";
 /// Of a message whose body has more memory than this, bytes, only that memory is kept.
 const MAX_SPARE_BODY: usize = 4096;
+/// Up to this length, bytes, a body counts as small. Small and large messages are reused separately, so that a small one
+/// that the program keeps does not hold a large one's memory.
+const MAX_SMALL_BODY: usize = 256;
+/// A large body may have at most this many times the memory it needs.
+const MAX_WASTE: usize = 8;
 const TYPE_MASK: u32 = 0xff;
 
 /// Makes one interpreter's messages.
@@ -31,8 +36,8 @@ pub struct Messages {
     pub deflate: Rc<DeflatePool>,
     class: *mut HV,
     pub spares: SpareBuffers,
-    /// A reference to a message that nobody else has.
-    spare: Cell<Option<*mut SV>>,
+    /// References to messages that nobody else has: one with a small body, and one with a large body.
+    unused: [Cell<Option<*mut SV>>; 2],
     /// The flags of a message's hash as we made it: without magic, weak references, iterators or locks.
     pristine: Cell<u32>,
     /// What the class was like when it was last seen not to have a destructor.
@@ -58,7 +63,7 @@ impl Messages {
             deflate: Rc::default(),
             class,
             spares: SpareBuffers::default(),
-            spare: Cell::new(None),
+            unused: Default::default(),
             pristine: Cell::new(0),
             generation: Cell::new(None),
         }
@@ -72,17 +77,32 @@ impl Messages {
             buffer.extend_from_slice(octets);
             return self.message_with_body(opcode, buffer.into_sv(self.perl));
         }
-        let Some(spare) = self.spare.take() else {
+        let Some((message, body, code)) = self.take_unused(octets.len()) else {
             return self.message_with_body(opcode, sv::new_string(self.perl, octets));
         };
-        let hv = sv::referent(spare).expect("a spare message is a reference").cast();
-        let Some((body, code)) = self.slots(hv) else { unreachable!("a spare message has both slots") };
         // SAFETY: plain values that nobody else has.
         unsafe {
             thx::Perl_sv_setpvn(self.perl, body, octets.as_ptr().cast(), octets.len());
             (*code).sv_u.svu_iv = opcode.into();
         }
-        spare
+        message
+    }
+
+    /// Takes the unused message for a body of this length, with its body and opcode.
+    fn take_unused(&self, len: usize) -> Option<(*mut SV, *mut SV, *mut SV)> {
+        let place = self.unused_for(len);
+        let message = place.get()?;
+        let (body, code) = self.slots(sv::referent(message)?.cast())?;
+        if len > MAX_SMALL_BODY && sv::capacity(body) > MAX_WASTE * len {
+            return None;
+        }
+        place.set(None);
+        Some((message, body, code))
+    }
+
+    /// Where an unused message with a body of this length is.
+    fn unused_for(&self, len: usize) -> &Cell<Option<*mut SV>> {
+        &self.unused[usize::from(len > MAX_SMALL_BODY)]
     }
 
     /// A reference to a message that was put together.
@@ -110,14 +130,17 @@ impl Messages {
     /// Keeps a message for the next one, if it is as it was made and nobody but the caller has any part of it.
     pub fn keep(&self, message: *mut SV) {
         let Some(body) = self.unused_body(message).filter(|_| self.has_no_destructor()) else { return };
-        // SAFETY: a plain string.
-        let (body_parts, is_shared) = unsafe { (&*(*body).sv_any.cast::<xpv>(), (*body).sv_flags & SVf_IsCOW != 0) };
-        // SAFETY: the capacity is what this member of the union is in a plain string.
-        let capacity = unsafe { body_parts.xpv_len_u.xpvlenu_len };
-        if !is_shared && (body_parts.xpv_cur > MAX_SPARE_BODY || capacity > 2 * MAX_SPARE_BODY) {
+        // SAFETY: a live value.
+        let is_shared = unsafe { (*body).sv_flags & SVf_IsCOW != 0 };
+        let (len, capacity) = (sv::length(body), sv::capacity(body));
+        // Memory that is not perl's has no capacity.
+        if !is_shared && capacity > len && (len > MAX_SPARE_BODY || capacity > 2 * MAX_SPARE_BODY) {
             self.spares.keep_memory_of(body);
-        } else if self.spare.get().is_none() {
-            self.spare.set(Some(sv::retain(message)));
+        } else if len > MAX_SMALL_BODY || capacity <= 2 * MAX_SMALL_BODY {
+            if let Some(old) = self.unused_for(len).replace(Some(sv::retain(message))) {
+                // SAFETY: a live value; it is freed when no Rust frame is left.
+                unsafe { thx::Perl_sv_2mortal(self.perl, old) };
+            }
         }
     }
 

@@ -83,6 +83,21 @@ pub fn length(sv: *mut SV) -> usize {
     unsafe { if (*sv).sv_flags & SVf_POK == 0 { 0 } else { (*(*sv).sv_any.cast::<libperl_rs::xpv>()).xpv_cur } }
 }
 
+/// How much memory a string has, bytes.
+pub fn capacity(sv: *mut SV) -> usize {
+    // SAFETY: callers pass plain strings, of which this member of the union is the capacity.
+    unsafe { (*(*sv).sv_any.cast::<libperl_rs::xpv>()).xpv_len_u.xpvlenu_len }
+}
+
+/// Tells perl how much memory a new string has, bytes.
+///
+/// # Safety
+/// It has that.
+pub unsafe fn set_capacity(sv: *mut SV, capacity: usize) {
+    // SAFETY: a string has a body that starts like xpv.
+    unsafe { (*(*sv).sv_any.cast::<libperl_rs::xpv>()).xpv_len_u.xpvlenu_len = capacity };
+}
+
 /// The octets of a plain string, empty for anything else.
 pub fn plain_octets<'a>(perl: Perl, sv: *mut SV) -> &'a [u8] {
     // SAFETY: POK, and the caller does nothing to the scalar while it holds the slice.

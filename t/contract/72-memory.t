@@ -119,4 +119,21 @@ subtest 'a large message' => sub {
     cmp_ok $growth, '<', 6000, 'are gone when the callback has ended';
 };
 
+# Memory of a large message is used again for a smaller one; each round's sizes are new.
+subtest 'messages of ever smaller sizes' => sub {
+    plan skip_all => 'needs /proc, and no valgrind' unless resident();
+    my ($connection, $peer) = connection_and_peer(max_payload_size => 0);
+    my ($round, $count) = (0, 0);
+    $connection->on(each_message => sub { $count++; poke() });
+    my $growth = growth(60, sub {
+        $round++;
+        for my $size (1_048_576, 262_144, 65_536, 16_384, 4_200) {
+            my $seen = $count;
+            $peer->write(binary('x' x ($size + $round)));
+            wait_until('the message', sub { $count > $seen });
+        }
+    });
+    cmp_ok $growth, '<', 20_000, 'sixty rounds leave little behind, KiB';
+};
+
 done_testing;
