@@ -75,6 +75,21 @@ impl Call<'_> {
         sv::plain_integer(self.perl, self.arg(index)?)
     }
 
+    /// The whole number that is an argument: `None` if that is undef or not there. What else it may be is the shim's mistake,
+    /// which must not become "no limit": the XSUB croaks.
+    fn number(&self, index: usize, after: &mut After) -> Result<Option<u64>, ()> {
+        match self.arg(index).filter(|&value| !sv::is_undef(value)) {
+            None => Ok(None),
+            Some(value) => match sv::plain_integer(self.perl, value).and_then(|n| u64::try_from(n).ok()) {
+                Some(number) => Ok(Some(number)),
+                None => {
+                    after.croaking(self.located(&format!("argument {index} must be a whole number")));
+                    Err(())
+                }
+            },
+        }
+    }
+
     fn is_true(&self, index: usize) -> bool {
         self.integer(index).is_some_and(|n| n != 0)
     }
@@ -170,12 +185,12 @@ entries! {
     /// once.
     ws_rust_attach = |call, after| {
         let hash = |index| call.arg(index).and_then(sv::referent).filter(|&sv| sv::is_hash(sv)).map(|sv| sv.cast());
-        let unsigned = |index| call.integer(index).and_then(|n| u64::try_from(n).ok());
+        let (Ok(max_payload_size), Ok(max_fragments)) = (call.number(5, after), call.number(6, after)) else { return };
         let config = Config {
             masked: call.is_true(3),
             strict: call.is_true(4),
-            max_payload_size: unsigned(5),
-            max_fragments: unsigned(6).unwrap_or_default(),
+            max_payload_size,
+            max_fragments: max_fragments.unwrap_or_default(),
         };
         let (Some(object), Some(handle)) = (hash(0), hash(1)) else {
             return after.croaking(call.located("the connection and its handle must be hashes"));
@@ -254,7 +269,7 @@ entries! {
         let Some(list) = list else { return after.croaking(call.located("the connections must be an array")) };
         let opcode = call.integer(1).and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX);
         let octets = call.arg(2).map_or(&b""[..], |sv| sv::plain_octets(call.perl, sv));
-        let max_backlog = call.integer(4).and_then(|max| u64::try_from(max).ok());
+        let Ok(max_backlog) = call.number(4, after) else { return };
         let broadcast = Broadcast::new(opcode, octets, call.arg(3).and_then(sv::referent), max_backlog);
         let result = broadcast.run(call.perl, list.cast());
         after.returning(match result {
@@ -279,10 +294,10 @@ entries! {
     /// `_set_limits($connection, $max_message_size or undef, $max_control_rate or undef)`.
     ws_rust_set_limits = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        let unsigned = |index| call.integer(index).and_then(|n| u64::try_from(n).ok());
+        let (Ok(message_size), Ok(control_rate)) = (call.number(1, after), call.number(2, after)) else { return };
         let connection = &mut *shared.borrow_mut();
-        connection.engine.set_max_message_size(unsigned(1));
-        connection.control_rate = unsigned(2).map(ControlRate::new).map(Box::new);
+        connection.engine.set_max_message_size(message_size);
+        connection.control_rate = control_rate.map(ControlRate::new).map(Box::new);
     };
     /// `_flush($connection)`: writes what waits for the end of a dispatch.
     ws_rust_flush = |call, after| {
@@ -297,7 +312,8 @@ entries! {
     /// `_close($connection, $code or undef, $octets)`: says whether a Close frame was sent.
     ws_rust_close = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        let code = call.integer(1).and_then(|code| u16::try_from(code).ok()).map(CloseCode::new);
+        let Ok(code) = call.number(1, after) else { return };
+        let code = code.map(|code| CloseCode::new(u16::try_from(code).unwrap_or_default()));
         let reason = call.arg(2).map_or(&b""[..], |sv| sv::plain_octets(call.perl, sv));
         let reason = String::from_utf8_lossy(reason);
         match send::close(call.perl, shared, code, &reason, after) {
@@ -329,15 +345,17 @@ entries! {
     /// $level, $mem_level, $threshold)`: says `false` if a message has gone either way already.
     ws_rust_enable_deflate = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        let small = |index| call.integer(index).and_then(|n| u8::try_from(n).ok()).unwrap_or_default();
+        let numbers = [1, 3, 5, 6, 7].map(|index| call.number(index, after));
+        let [Ok(window_bits), Ok(peer_window_bits), Ok(level), Ok(mem_level), Ok(threshold)] = numbers else { return };
+        let small = |number: Option<u64>| number.and_then(|n| u8::try_from(n).ok()).unwrap_or_default();
         let config = DeflateConfig {
-            window_bits: small(1),
+            window_bits: small(window_bits),
             no_context_takeover: call.is_true(2),
-            peer_window_bits: small(3),
+            peer_window_bits: small(peer_window_bits),
             peer_no_context_takeover: call.is_true(4),
-            level: small(5),
-            mem_level: small(6),
-            threshold: call.integer(7).and_then(|n| usize::try_from(n).ok()).unwrap_or_default(),
+            level: small(level),
+            mem_level: small(mem_level),
+            threshold: threshold.and_then(|n| usize::try_from(n).ok()).unwrap_or_default(),
         };
         let connection = &mut *shared.borrow_mut();
         let is_enabled = connection.engine.enable_deflate(config, &connection.messages.deflate);

@@ -32,6 +32,12 @@ pub fn is_hash(sv: *mut SV) -> bool {
     unsafe { (*sv).sv_flags & 0xff == svtype::SVt_PVHV as u32 }
 }
 
+/// Whether a value is undef, as far as it may be read as it stands.
+pub fn is_undef(sv: *mut SV) -> bool {
+    // SAFETY: callers pass live SVs.
+    is_plain(sv) && unsafe { (*sv).sv_flags & 0xff00 == 0 }
+}
+
 /// An integer that needs no conversion.
 pub fn plain_integer(perl: Perl, sv: *mut SV) -> Option<i64> {
     // SAFETY: IOK without magic: SvIVX is there to be read.

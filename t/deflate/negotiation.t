@@ -128,7 +128,7 @@ subtest 'options that make no sense' => sub {
         [qw(level 0)], [qw(level 10)], [qw(level best)], [level => undef], [qw(mem_level 0)], [qw(mem_level 10)],
         [qw(server_max_window_bits 8)], [qw(client_max_window_bits 16)], [qw(client_max_window_bits 12.5)],
         [qw(threshold -1)], [threshold => undef], [qw(threshold many)], [qw(idle_timeout -1)], [qw(idle_timeout soon)],
-        [idle_timeout => 9**9**9], [qw(window_bits 12)], ['level'],
+        [qw(window_bits 12)], ['level'],
     );
     for my $wrong (@wrong) {
         my $name = join ' ', map { defined $_ ? $_ : 'undef' } @$wrong;

@@ -334,7 +334,7 @@ subtest 'after the end they do nothing' => sub {
 };
 
 subtest 'max_buffered_amount that makes no sense' => sub {
-    for my $value (-1, 'much', 1.5, '') {
+    for my $value (-1, 'much', 'nan') {
         ok !eval { connection_and_peer(max_buffered_amount => $value); 1 }, "'$value' is an exception";
         like $@, qr/^max_buffered_amount must be a whole number/, 'that says why';
     }

@@ -141,7 +141,7 @@ subtest 'keepalive and idle_timeout taken back' => sub {
 
 subtest 'values that make no sense' => sub {
     for my $name (qw(max_message_size max_control_rate idle_timeout)) {
-        for my $value (-1, 'much', 'nan', '') {
+        for my $value (-1, 'much', 'nan') {
             ok !eval { connection_and_peer($name => $value); 1 }, "$name => '$value' is an exception";
             like $@, qr/^$name must be a /, 'that says why';
         }

@@ -3,8 +3,8 @@ package AnyEvent::WebSocket::Deflate;
 use strict;
 use warnings;
 use AnyEvent::WebSocket::Connection ();
+use AnyEvent::WebSocket::Native::Number ();
 use Carp ();
-use Scalar::Util ();
 
 our $VERSION = '1.000';
 
@@ -83,6 +83,7 @@ sub _must_be_available
     unless available();
 }
 
+# The options by name, with plain numbers.
 sub _options
 {
   Carp::croak('options must be pairs of a name and a value') if @_ % 2;
@@ -90,25 +91,22 @@ sub _options
   for my $name (sort keys %given)
   {
     Carp::croak("there is no option $name") unless exists $DEFAULT{$name};
-    _check($name, $given{$name});
+    $given{$name} = _checked($name, $given{$name});
   }
   return { %DEFAULT, %given };
 }
 
-sub _check
+sub _checked
 {
   my($name, $value) = @_;
-  return if grep { $name eq $_ } @TAKEOVERS;
-  if(my $range = $RANGE{$name})
-  {
-    my($least, $most) = @$range;
-    Carp::croak("$name must be a whole number from $least to $most")
-      unless defined $value && $value =~ /\A[0-9]{1,2}\z/ && $value >= $least && $value <= $most;
-    return;
-  }
-  my $is_number = defined $value && ($name eq 'threshold' ? $value =~ /\A[0-9]{1,15}\z/
-    : Scalar::Util::looks_like_number($value) && $value >= 0 && $value < 9**9**9);
-  Carp::croak("$name must be a " . ($name eq 'threshold' ? 'number of bytes' : 'number of seconds')) unless $is_number;
+  return $value ? 1 : 0 if grep { $name eq $_ } @TAKEOVERS;
+  my($least, $most) = @{ $RANGE{$name} || [0] };
+  my $number = $name eq 'idle_timeout' ? AnyEvent::WebSocket::Native::Number::seconds($value)
+    : AnyEvent::WebSocket::Native::Number::whole($value);
+  return $number if defined $number && $number >= $least && (!defined $most || $number <= $most && $number == $value);
+  my $kind = defined $most ? "whole number from $least to $most"
+    : $name eq 'threshold' ? 'number of bytes' : 'number of seconds';
+  Carp::croak("$name must be a $kind");
 }
 
 # The extensions of a header, in order, each with [name, value] pairs; nothing if it is not such a header.
@@ -154,7 +152,7 @@ sub _valid
     return unless grep { $name eq $_ } @WINDOWS;
     $value = LARGEST_WINDOW if !defined $value && $name eq 'client_max_window_bits' && !$is_response;
     return unless defined $value && $value =~ /\A(?:[89]|1[0-5])\z/;
-    $parameter{$name} = $value;
+    $parameter{$name} = AnyEvent::WebSocket::Native::Number::whole($value);
   }
   return \%parameter;
 }
@@ -193,12 +191,11 @@ sub _parameters
   my($agreed, $options, $own) = @_;
   my $peer = $own eq 'server' ? 'client' : 'server';
   return bless {
-    window_bits              => 0 + $agreed->{"${own}_max_window_bits"},
+    window_bits              => $agreed->{"${own}_max_window_bits"},
     no_context_takeover      => $agreed->{"${own}_no_context_takeover"} ? 1 : 0,
-    peer_window_bits         => 0 + $agreed->{"${peer}_max_window_bits"},
+    peer_window_bits         => $agreed->{"${peer}_max_window_bits"},
     peer_no_context_takeover => $agreed->{"${peer}_no_context_takeover"} ? 1 : 0,
-    idle_timeout             => $options->{idle_timeout},
-    map { $_ => 0 + $options->{$_} } qw( level mem_level threshold ),
+    map { $_ => $options->{$_} } qw( idle_timeout level mem_level threshold ),
   }, 'AnyEvent::WebSocket::Deflate::Parameters';
 }
 

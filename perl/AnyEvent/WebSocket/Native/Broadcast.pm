@@ -4,6 +4,7 @@ package AnyEvent::WebSocket::Native::Broadcast;
 
 use strict;
 use warnings;
+use AnyEvent::WebSocket::Native::Number ();
 use Carp ();
 use Moo::Role;
 use Scalar::Util ();
@@ -14,11 +15,13 @@ sub broadcast
   my($except, $max) = delete @options{qw( except max_buffered_amount )};
   Carp::croak("broadcast: there is no option $_") for sort keys %options;
   Carp::croak('broadcast: the connections must be a reference to an array') unless ref $connections eq 'ARRAY';
-  Carp::croak('broadcast: max_buffered_amount must be a whole number') if defined $max && $max !~ /\A[0-9]{1,18}\z/;
+  my $is_bounded = AnyEvent::WebSocket::Native::Number::is_given($max);
+  my $bound = $is_bounded ? AnyEvent::WebSocket::Native::Number::whole($max) : undef;
+  Carp::croak('broadcast: max_buffered_amount must be a whole number') if $is_bounded && !defined $bound;
   my($opcode, $octets) = AnyEvent::WebSocket::Connection::_frame_of($message, 'broadcast');
   # Natively, no array's own FETCH is called.
   my $list = tied @$connections ? [@$connections] : $connections;
-  my $outcome = AnyEvent::WebSocket::Connection::_broadcast($list, $opcode, $octets, $except, defined $max ? 0 + $max : undef);
+  my $outcome = AnyEvent::WebSocket::Connection::_broadcast($list, $opcode, $octets, $except, $bound);
   Carp::croak("broadcast: $outcome") unless ref $outcome;
   my($count, $rest, $cut_off) = @$outcome;
   my @connections = grep { Scalar::Util::blessed $_ } @$rest;

@@ -14,6 +14,7 @@ use AnyEvent::WebSocket::Native::Formats ();
 use AnyEvent::WebSocket::Native::Handle ();
 use AnyEvent::WebSocket::Native::Inspection ();
 use AnyEvent::WebSocket::Native::Keepalive ();
+use AnyEvent::WebSocket::Native::Number ();
 use AnyEvent::WebSocket::Native::Streaming ();
 use Carp ();
 use Encode ();
@@ -77,8 +78,8 @@ my @TLS_FUNCTIONS = qw( SSL_read SSL_write BIO_read BIO_write BIO_ctrl_pending S
 my $has_looked_for_tls;
 
 # What an attribute must be, if it is there.
-my @COUNT = ('a whole number, or undef', sub { $_[0] =~ /\A[0-9]{1,18}\z/ });
-my @SECONDS = ('a number of seconds', sub { Scalar::Util::looks_like_number($_[0]) && $_[0] >= 0 && $_[0] < 9**9**9 });
+my @COUNT = ('a whole number, or undef', \&AnyEvent::WebSocket::Native::Number::whole);
+my @SECONDS = ('a number of seconds', \&AnyEvent::WebSocket::Native::Number::seconds);
 my %VALID = (
   (map { $_ => \@COUNT } qw( max_payload_size max_fragments max_message_size max_control_rate max_buffered_amount )),
   (map { $_ => \@SECONDS } qw( close_timeout idle_timeout ping_interval ping_timeout )),
@@ -96,8 +97,8 @@ sub _check_attributes
 sub _check_attribute
 {
   my($name, $value) = @_;
-  my($kind, $is_valid) = @{ $VALID{$name} };
-  Carp::croak("$name must be $kind") if defined $value ? !$is_valid->($value) : $name eq 'close_timeout';
+  my($kind, $number) = @{ $VALID{$name} };
+  Carp::croak("$name must be $kind") if AnyEvent::WebSocket::Native::Number::is_given($value) && !defined $number->($value);
 }
 
 # A connection that Client or Server makes gets these only later.
@@ -123,7 +124,7 @@ for my $name (keys %TAKES_EFFECT)
 sub _set_message_limits
 {
   my($self) = @_;
-  _set_limits($self, map { $_ ? 0 + $_ : undef } map { _option($self, $_) } qw( max_message_size max_control_rate ));
+  _set_limits($self, map { _option($self, $_) || undef } qw( max_message_size max_control_rate ));
 }
 
 # What the original does not have may be a name that a program's subclass gives to something of its own.
@@ -135,10 +136,12 @@ sub _is_ours
   return ref $self eq __PACKAGE__ || !$ACCESSOR{$name} || $self->can($name) == $ACCESSOR{$name};
 }
 
+# The number that an attribute has been given, as a plain one; undef if none.
 sub _option
 {
   my($self, $name) = @_;
-  return _is_ours($self, $name) ? $self->{$name} : undef;
+  return undef unless _is_ours($self, $name) && AnyEvent::WebSocket::Native::Number::is_given($self->{$name});
+  return $VALID{$name}[1]->($self->{$name});
 }
 
 sub BUILD
@@ -155,7 +158,7 @@ sub BUILD
   {
     $TAKES_EFFECT{$name}->($self) if _option($self, $name);
   }
-  my $deflate = _option($self, 'deflate');
+  my $deflate = _is_ours($self, 'deflate') ? $self->{deflate} : undef;
   AnyEvent::WebSocket::Native::Compression::enable_deflate($self, $deflate) if $deflate;
   $handle->on_error($hook);
   $handle->on_eof($hook);
@@ -203,19 +206,26 @@ sub _payload_limit
 {
   my($self) = @_;
   no warnings 'once';
-  my $limit = $self->max_payload_size;
-  $limit = $Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE unless defined $limit;
-  $limit = 65536 unless defined $limit;
-  return $limit ? 0 + $limit : undef;
+  return _limit($self->max_payload_size, MAX_PAYLOAD_SIZE => $Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE, 65536) || undef;
 }
 
 sub _fragment_limit
 {
   my($self) = @_;
   no warnings 'once';
-  my $limit = $self->max_fragments;
-  $limit = $Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT unless defined $limit;
-  return 0 + (defined $limit ? $limit : 128);
+  return _limit($self->max_fragments, MAX_FRAGMENTS_AMOUNT => $Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT, 128);
+}
+
+# An attribute that was given has been checked.
+sub _limit
+{
+  my($attribute, $variable, $value, $default) = @_;
+  return AnyEvent::WebSocket::Native::Number::whole($attribute)
+    if AnyEvent::WebSocket::Native::Number::is_given($attribute);
+  return $default unless AnyEvent::WebSocket::Native::Number::is_given($value);
+  my $limit = AnyEvent::WebSocket::Native::Number::whole($value);
+  Carp::croak("\$Protocol::WebSocket::Frame::$variable must be a whole number, or undef") unless defined $limit;
+  return $limit;
 }
 
 sub _begin
@@ -295,7 +305,9 @@ sub _frame_of
 sub _opcode_number
 {
   my($opcode) = @_;
-  return defined $opcode && $opcode =~ /\A[0-9]{1,2}\z/ ? 0 + $opcode : -1;
+  return 1 unless AnyEvent::WebSocket::Native::Number::is_given($opcode);
+  my $number = AnyEvent::WebSocket::Native::Number::whole($opcode);
+  return defined $number ? $number : -1;
 }
 
 sub _octets
@@ -317,11 +329,12 @@ sub close
 {
   my($self, $code, $reason) = @_;
   $code ||= $DEFAULT_CLOSE_CODE;
-  Carp::croak("close: $code is not a close code") unless $code =~ /\A[1-4][0-9]{3}\z/;
+  my $number = AnyEvent::WebSocket::Native::Number::whole($code);
+  Carp::croak("close: $code is not a close code") unless defined $number && $number >= 1000 && $number <= 4999;
   return $self unless _can_close($self);
   $reason = defined $reason ? _encoded("$reason") : '';
-  my $is_bare = $code == NO_STATUS && $reason eq '';
-  $self->_send_close($is_bare ? undef : 0 + $code, $reason);
+  my $is_bare = $number == NO_STATUS && $reason eq '';
+  $self->_send_close($is_bare ? undef : $number, $reason);
   $self->_half_close;
   return $self;
 }
