@@ -302,8 +302,8 @@ impl Connection {
                 self.answer_in_time(perl, payload)
             }
             Job::AnswerPing(payload) => self.answer_in_time(perl, payload),
-            Job::TellPing(payload) => Some(tell(perl, c"_ping_received", &payload)),
-            Job::TellPong(payload) => self.callbacks(perl, Key::Pong).map(|_| tell(perl, c"_pong_received", &payload)),
+            Job::TellPing(payload) => Some(self.tell(c"_ping_received", &payload)),
+            Job::TellPong(payload) => self.callbacks(perl, Key::Pong).map(|_| self.tell(c"_pong_received", &payload)),
             Job::Close(frame) => Some(self.answer_close(perl, &frame)),
             Job::Fail(error) => {
                 self.failure = Some(error);
@@ -366,12 +366,17 @@ impl Connection {
         None
     }
 
+    /// Has the shim tell the program of a control frame.
+    fn tell(&self, method: &'static CStr, payload: &ControlPayload) -> Call {
+        Call::method(method, [self.messages.received_string(payload.as_slice())])
+    }
+
     /// Hands a Close frame to the shim, which sets the attributes and, if the frame is in order, closes.
     fn answer_close(&mut self, perl: Perl, frame: &CloseFrame) -> Call {
         if let Some(error) = frame.error {
             self.jobs.push_front(Job::Fail(error));
         }
-        let reason = sv::new_string(perl, frame.reason());
+        let reason = self.messages.received_string(frame.reason());
         // SAFETY: new values.
         let (code, is_valid) = unsafe {
             let code = match frame.code {
@@ -421,11 +426,6 @@ impl super::message::Messages {
             Err(error) => Job::Fail(error),
         }
     }
-}
-
-/// Has the shim tell the program of a control frame.
-fn tell(perl: Perl, method: &'static CStr, payload: &ControlPayload) -> Call {
-    Call::method(method, [sv::new_string(perl, payload.as_slice())])
 }
 
 /// Whether the shim has yet to make pairs of a callback and its unregister sub, which callbacks alone take less memory than.

@@ -21,6 +21,8 @@ unsafe extern "C" {
     pub fn ws_empty(perl: Perl, sv: *mut SV, keep: usize);
     pub fn ws_fetch(perl: Perl, hash: *mut HV, key: *const c_char, len: i32, hashed: u32, is_lvalue: bool) -> *mut SV;
     pub fn ws_set_time(perl: Perl, slot: *mut SV, seconds: f64);
+    pub fn ws_is_tainting(perl: Perl) -> c_int;
+    pub fn ws_taint(perl: Perl, sv: *mut SV);
     pub fn ws_take_buffer(sv: *mut SV, capacity: *mut usize) -> *mut c_char;
     pub fn ws_state_attach(perl: Perl, sv: *mut SV, state: State, keeps: *mut SV);
     pub fn ws_state(perl: Perl, sv: *mut SV) -> State;

@@ -442,6 +442,22 @@ void ws_set_time(void *thx, SV *slot, double seconds)
         sv_setnv(slot, (NV)seconds);
 }
 
+/* Returns true under perl -T. */
+int ws_is_tainting(void *thx)
+{
+    TAKE_THX(thx);
+
+    return cBOOL(TAINTING_get);
+}
+
+/* Marks a new value as come from outside. */
+void ws_taint(void *thx, SV *sv)
+{
+    TAKE_THX(thx);
+
+    SvTAINTED_on(sv);
+}
+
 /* Takes the memory of a plain string that nobody else has, and leaves it without a value. */
 char *ws_take_buffer(SV *sv, STRLEN *capacity)
 {

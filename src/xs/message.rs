@@ -35,6 +35,8 @@ pub struct Messages {
     /// What compresses and inflates messages, while no connection has it.
     pub deflate: Rc<DeflatePool>,
     class: *mut HV,
+    /// What comes from the network is tainted: perl runs with -T.
+    is_tainting: bool,
     pub spares: SpareBuffers,
     /// References to messages that nobody else has: one with a small body, and one with a large body.
     unused: [Cell<Option<*mut SV>>; 2],
@@ -62,6 +64,8 @@ impl Messages {
             scratch: Cell::new(None),
             deflate: Rc::default(),
             class,
+            // SAFETY: the interpreter is running.
+            is_tainting: unsafe { ffi::ws_is_tainting(perl) } != 0,
             spares: SpareBuffers::default(),
             unused: Default::default(),
             pristine: Cell::new(0),
@@ -113,8 +117,23 @@ impl Messages {
         self.message_with_body(opcode, buffer.into_sv(self.perl))
     }
 
+    /// A new string that the peer has sent.
+    pub fn received_string(&self, octets: &[u8]) -> *mut SV {
+        self.received(sv::new_string(self.perl, octets))
+    }
+
+    /// A new value that the peer has sent.
+    fn received(&self, value: *mut SV) -> *mut SV {
+        if self.is_tainting {
+            // SAFETY: a new value.
+            unsafe { ffi::ws_taint(self.perl, value) };
+        }
+        value
+    }
+
     /// A reference to a message; the body's reference count is handed over.
     fn message_with_body(&self, opcode: u8, body: *mut SV) -> *mut SV {
+        self.received(body);
         // SAFETY: a new hash, its slots, and a reference that is its only owner.
         unsafe {
             let hv = thx::Perl_newHV(self.perl);

@@ -57,6 +57,9 @@ of the same name that it stands in for. L<AnyEvent::WebSocket::Native> tells how
 Bytes are a character string's octets here: L</send> encodes what has Perl's UTF8 flag, and received bodies are octets
 (L<AnyEvent::WebSocket::Message/decoded_body> decodes).
 
+Under C<perl -T>, everything that the peer has sent is tainted: bodies, chunks, the payloads of pings and pongs, and the
+reason for closing.
+
 A connection lives as long as the program holds a reference to it, or one of its callbacks is running. When the last
 reference goes, what was sent still goes out, and the socket is closed. A callback that holds its own connection keeps
 it alive; weaken one of the two.
