@@ -1,8 +1,9 @@
 //! What an XSUB does after Rust has returned: the outermost act, when nothing is left that an exception could skip.
 
 use libperl_rs::{CV, SV};
-use std::ffi::{CStr, c_char, c_int};
-use std::ptr::null_mut;
+use super::message::Messages;
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ptr::{null, null_mut};
 
 /// The shim's subs that an XSUB may end in.
 pub mod shim {
@@ -24,6 +25,8 @@ pub mod shim {
     pub const READ_EOF: &CStr = c"AnyEvent::WebSocket::Native::Handle::read_eof";
     /// `(handle, errno)`: read(2) failed.
     pub const READ_ERROR: &CStr = c"AnyEvent::WebSocket::Native::Handle::read_error";
+    /// `(handle, errno)`: write(2) failed.
+    pub const WRITE_ERROR: &CStr = c"AnyEvent::WebSocket::Native::Handle::write_error";
     /// `(handle)`: let the handle read for itself.
     pub const READ_BY_HANDLE: &CStr = c"AnyEvent::WebSocket::Native::Handle::read_by_handle";
     /// `(handle, callback)`: read natively, unless reading is stopped.
@@ -59,10 +62,13 @@ struct SubCall {
 #[repr(C)]
 pub struct After {
     dispatch: *mut SV,
+    connection: *const c_void,
     dispatch_loop: *mut CV,
     error: *mut SV,
+    topic: *mut SV,
     returns: *mut SV,
     croak: *mut SV,
+    needs_fetch: c_int,
     exiting: c_int,
     calls: c_int,
     call: [SubCall; MAX_CALLS],
@@ -73,10 +79,13 @@ impl Default for After {
         const NO_CALL: SubCall = SubCall { sub: std::ptr::null(), args: [null_mut(); MAX_ARGS] };
         Self {
             dispatch: null_mut(),
+            connection: null(),
             dispatch_loop: null_mut(),
             error: null_mut(),
+            topic: null_mut(),
             returns: null_mut(),
             croak: null_mut(),
+            needs_fetch: 0,
             exiting: 0,
             calls: 0,
             call: [NO_CALL; MAX_CALLS],
@@ -85,11 +94,19 @@ impl Default for After {
 }
 
 impl After {
-    /// Calls what the connection of `object` has to be called, before all else; its reference count is handed over.
-    pub fn dispatching(&mut self, object: *mut SV, dispatch_loop: *mut CV, error: *mut SV) {
+    /// Calls what the connection that hangs on `object` has to be called, before all else; the object's reference count is
+    /// handed over. The loop hands `connection` back to [`super::boot`] for as long as it holds the object.
+    pub fn dispatching(&mut self, object: *mut SV, connection: *const c_void, messages: &Messages) {
         self.dispatch = object;
-        self.dispatch_loop = dispatch_loop;
-        self.error = error;
+        self.connection = connection;
+        self.dispatch_loop = messages.dispatch_loop;
+        self.error = messages.error;
+        self.topic = messages.topic;
+    }
+
+    /// Fetches what tied arguments hold, and calls the XSUB again. Nothing must have been done yet.
+    pub fn fetching(&mut self) {
+        self.needs_fetch = 1;
     }
 
     /// Returns `value`, whose reference count is handed over.

@@ -12,6 +12,7 @@ use super::sv;
 use super::tls;
 use crate::engine::{CloseCode, Config, DeflateConfig, Opcode};
 use libperl_rs::{CV, SV, thx, xs_boot};
+use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
 use std::slice;
@@ -95,12 +96,17 @@ impl Call<'_> {
     }
 
     /// The connection of the object that is the first argument. If it is no such object, the XSUB croaks.
+    #[inline(always)]
     fn connection(&self, after: &mut After) -> Option<&Shared> {
         let object = self.arg(0).and_then(sv::referent);
         // SAFETY: perl keeps an XSUB's arguments while no Perl code runs.
         match object.map_or(Found::NotOurs, |object| unsafe { connection::find(self.perl, object) }) {
             Found::Connection(shared) => Some(shared),
             Found::Inert => None,
+            Found::NotOurs if self.arg(0).is_some_and(|value| !sv::is_plain(value)) => {
+                after.fetching();
+                None
+            }
             Found::NotOurs => {
                 after.croaking(self.located("not an AnyEvent::WebSocket::Connection"));
                 None
@@ -180,15 +186,14 @@ entries! {
             after.returning(sv::new_string(call.perl, error.to_string().as_bytes()));
         }
     };
-    /// `_attach($connection, $handle, $has_usual_handle, $masked, $strict, $max_payload_size or undef, $max_fragments,
-    /// $trace)`: returns the hook, which is to be the handle's `on_read`, `on_eof` and `on_error`, and to be called from the loop
+    /// `_attach($connection, $handle, $masked, $strict, $max_payload_size or undef, $max_fragments, $trace)`: returns the hook, which is to be the handle's `on_read`, `on_eof` and `on_error`, and to be called from the loop
     /// once.
     ws_rust_attach = |call, after| {
         let hash = |index| call.arg(index).and_then(sv::referent).filter(|&sv| sv::is_hash(sv)).map(|sv| sv.cast());
-        let (Ok(max_payload_size), Ok(max_fragments)) = (call.number(5, after), call.number(6, after)) else { return };
+        let (Ok(max_payload_size), Ok(max_fragments)) = (call.number(4, after), call.number(5, after)) else { return };
         let config = Config {
-            masked: call.is_true(3),
-            strict: call.is_true(4),
+            masked: call.is_true(2),
+            strict: call.is_true(3),
             max_payload_size,
             max_fragments: max_fragments.unwrap_or_default(),
         };
@@ -196,8 +201,7 @@ entries! {
             return after.croaking(call.located("the connection and its handle must be hashes"));
         };
         let messages = connection::messages(call.perl, call.sub.cast());
-        let parts =
-            Parts { messages, object, handle, has_usual_handle: call.is_true(2), config, is_traced: call.is_true(7) };
+        let parts = Parts { messages, object, handle, config, is_traced: call.is_true(6) };
         after.returning(Connection::attach(call.perl, parts));
     };
     /// `_start($connection)`: delivers what has arrived so far; from now on, messages are delivered as they come.
@@ -211,7 +215,7 @@ entries! {
     ws_rust_is_untouched = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let connection = &mut *shared.borrow_mut();
-        connection.is_started = connection.has_usual_handle && connection.handle(call.perl).is_untouched();
+        connection.is_started = connection.has_usual_handle(call.perl) && connection.handle(call.perl).is_untouched();
         after.returning(call.boolean(connection.is_started));
     };
     /// `_take_read_buffer($connection)`: takes over what the handle has read, to be delivered later.
@@ -223,9 +227,7 @@ entries! {
     /// `_deliver_rest($connection)`: delivers what a dispatch has left to the loop's next turn, which will not come.
     ws_rust_deliver_rest = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        if shared.borrow_mut().has_rest() {
-            dispatch::pump(shared, after);
-        }
+        dispatch::deliver_rest(shared, after);
     };
     /// `_resume($connection)`: goes on with the messages that wait behind one whose callback runs the event loop.
     ws_rust_resume = |call, after| {
@@ -235,7 +237,7 @@ entries! {
     /// `_hold($connection, $is_held)`: whether messages that have arrived wait.
     ws_rust_hold = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        shared.borrow_mut().is_held = call.is_true(1);
+        shared.borrow_mut().turn.hold(call.is_true(1));
     };
     /// `_watch_backlog($connection)`: from now on, has the program told of what waits for the peer to read.
     ws_rust_watch_backlog = |call, after| {
@@ -261,9 +263,10 @@ entries! {
         let numbers = counts.into_iter().chain(savings).map(|count| sv::new_number(call.perl, count));
         after.returning(sv::new_array(call.perl, numbers));
     };
-    /// `_broadcast(\@connections, $opcode, $octets, $except or undef, $max_backlog or undef)`: returns what is wrong, or a
-    /// reference to an array: how many get it, a reference to an array of those whose `send` is to be called, and one of
-    /// those whose handles have to write the rest.
+    /// `_broadcast(\@connections, $opcode, $octets, $except or undef, $max_backlog or undef)`: returns what is wrong; nothing if
+    /// an element has to be fetched first; or a reference to an array: how many get it, and references to arrays of those
+    /// whose `send` is to be called, of what is none of ours, of those whose handles have to write the rest, and of
+    /// [connection, errno] for those that are broken.
     ws_rust_broadcast = |call, after| {
         let list = call.arg(0).and_then(sv::referent).filter(|&list| sv::is_plain_array(list));
         let Some(list) = list else { return after.croaking(call.located("the connections must be an array")) };
@@ -272,10 +275,11 @@ entries! {
         let Ok(max_backlog) = call.number(4, after) else { return };
         let broadcast = Broadcast::new(opcode, octets, call.arg(3).and_then(sv::referent), max_backlog);
         let result = broadcast.run(call.perl, list.cast());
-        after.returning(match result {
-            Err(error) => sv::new_string(call.perl, error.to_string().as_bytes()),
-            Ok(outcome) => outcome.into_array(call.perl),
-        });
+        match result {
+            Err(error) => after.returning(sv::new_string(call.perl, error.to_string().as_bytes())),
+            Ok(Some(outcome)) => after.returning(outcome.into_array(call.perl)),
+            Ok(None) => {}
+        }
     };
     /// `_send_fragment($connection, $opcode, $octets, $is_final)`: returns what is wrong, if anything is.
     ws_rust_send_fragment = |call, after| {
@@ -423,11 +427,15 @@ fn send_anything(call: &Call<'_>, after: &mut After) {
 
 /// What the dispatch loop calls next; `false` if nothing is left. `call` holds what it called before.
 #[unsafe(no_mangle)]
-extern "C" fn ws_rust_next_call(perl: Perl, object: *mut SV, call: *mut dispatch::Call) -> bool {
-    // SAFETY: the loop holds the object, and passes its own struct.
-    let (shared, call) = unsafe { (connection::of_object(perl, object), &mut *call) };
-    let Some(shared) = shared else { return false };
-    let next = catch_unwind(AssertUnwindSafe(|| shared.borrow_mut().next_call(perl, call)));
+extern "C" fn ws_rust_next_call(
+    perl: Perl,
+    connection: *const Shared,
+    stack: *const c_void,
+    call: *mut dispatch::Call,
+) -> bool {
+    // SAFETY: the loop holds the object on which the connection hangs, and passes its own struct.
+    let (shared, call) = unsafe { (&*connection, &mut *call) };
+    let next = catch_unwind(AssertUnwindSafe(|| shared.borrow_mut().next_call(perl, stack, call)));
     match next {
         Ok(Some(next)) => {
             *call = next;
@@ -443,10 +451,15 @@ extern "C" fn ws_rust_next_call(perl: Perl, object: *mut SV, call: *mut dispatch
 
 /// The dispatch loop has ended: `exception` is what a callback died with, whose reference count is handed over.
 #[unsafe(no_mangle)]
-extern "C" fn ws_rust_dispatched(perl: Perl, object: *mut SV, exception: *mut SV, is_exiting: bool, after: *mut After) {
-    // SAFETY: the loop holds the object, and passes its own struct.
-    let (shared, after) = unsafe { (connection::of_object(perl, object), &mut *after) };
-    let Some(shared) = shared else { return };
+extern "C" fn ws_rust_dispatched(
+    perl: Perl,
+    connection: *const Shared,
+    exception: *mut SV,
+    is_exiting: bool,
+    after: *mut After,
+) {
+    // SAFETY: the loop holds the object on which the connection hangs, and passes its own struct.
+    let (shared, after) = unsafe { (&*connection, &mut *after) };
     let outcome = match (is_exiting, exception.is_null()) {
         (true, _) => Outcome::Exiting,
         (false, true) => Outcome::Done,

@@ -1,9 +1,10 @@
 //! One message to many connections, encoded once.
 
+use super::clock;
 use super::connection::{self, Connection};
-use super::descriptor;
+use super::descriptor::{self, WriteError};
 use super::ffi::{self, Perl};
-use super::handle::{self, Outlet};
+use super::handle::Outlet;
 use super::send::Engine;
 use super::sv::{self, Appender};
 use crate::engine::{DeflateConfig, MAX_HEADER_LEN, UsageError, encode_frame};
@@ -53,17 +54,26 @@ struct Recipient {
 pub struct Outcome {
     /// How many get it.
     pub count: u64,
-    /// Connections whose `send` has to be called: they mask, encrypt, have something waiting, or are not ours.
+    /// Connections whose `send` has to be called: they mask, encrypt, or have something waiting.
     pub rest: Vec<*mut SV>,
-    /// Connections of which the handle has to write the end.
+    /// What is none of our connections; not counted.
+    pub foreign: Vec<*mut SV>,
+    /// Connections whose socket took only part of the frame; their handles write the rest.
     pub cut_off: Vec<*mut SV>,
+    /// Connections whose socket failed, with the error.
+    pub broken: Vec<(*mut SV, WriteError)>,
 }
 
 impl Outcome {
     /// A reference to an array of all that, with the elements themselves: to copy one that is tied takes Perl code.
     pub fn into_array(self, perl: Perl) -> *mut SV {
         let list = |elements: Vec<*mut SV>| sv::new_array(perl, elements.into_iter().map(sv::retain));
-        sv::new_array(perl, [sv::new_number(perl, self.count), list(self.rest), list(self.cut_off)])
+        let pair = |(element, WriteError(errno))| {
+            sv::new_array(perl, [sv::retain(element), sv::new_number(perl, errno.unsigned_abs().into())])
+        };
+        let broken = sv::new_array(perl, self.broken.into_iter().map(pair));
+        let count = sv::new_number(perl, self.count);
+        sv::new_array(perl, [count, list(self.rest), list(self.foreign), list(self.cut_off), broken])
     }
 }
 
@@ -73,29 +83,38 @@ impl<'a> Broadcast<'a> {
         let mut octets = Vec::with_capacity(MAX_HEADER_LEN + payload.len());
         encode_frame(opcode, payload, None, &mut octets);
         let frames = RefCell::new(vec![Rc::new(Frame { compression: None, octets, saved: 0 })]);
-        Self { opcode, payload, frames, except, max_backlog, now: handle::now(), last_class: Cell::new(None) }
+        Self { opcode, payload, frames, except, max_backlog, now: clock::wall(), last_class: Cell::new(None) }
     }
 
-    /// Sends it to those in the list.
+    /// Sends it to those in the list. `None`, and nothing is sent, if it takes Perl code to look at an element.
     ///
     /// # Errors
     /// There may be no such frame.
-    pub fn run(&self, perl: Perl, list: *mut AV) -> Result<Outcome, UsageError> {
+    pub fn run(&self, perl: Perl, list: *mut AV) -> Result<Option<Outcome>, UsageError> {
         let mut outcome = Outcome::default();
         // SAFETY: `list` is live, and its elements are while no Perl code runs.
         let elements: Vec<*mut SV> = (0..unsafe { thx::Perl_av_len(perl, list) } + 1)
             .filter_map(|index| unsafe { thx::Perl_av_fetch(perl, list, index, 0).as_ref() })
             .copied()
             .collect();
+        if !elements.iter().all(|&element| sv::is_plain(element)) {
+            return Ok(None);
+        }
         for group in elements.chunks(GROUP) {
             look_ahead(perl, group);
             let mut recipients = Vec::with_capacity(group.len());
             for &element in group {
                 recipients.extend(self.admit(perl, element, &mut outcome)?);
             }
-            outcome.cut_off.extend(recipients.iter().filter(|r| !self.write_to(perl, r)).map(|r| r.element));
+            for recipient in &recipients {
+                match self.write_to(perl, recipient) {
+                    Ok(true) => {}
+                    Ok(false) => outcome.cut_off.push(recipient.element),
+                    Err(error) => outcome.broken.push((recipient.element, error)),
+                }
+            }
         }
-        Ok(outcome)
+        Ok(Some(outcome))
     }
 
     /// Counts the message for one of the list, if it gets it; says where to write it, if that will do.
@@ -107,8 +126,7 @@ impl<'a> Broadcast<'a> {
         // SAFETY: the list keeps the object, and no Perl code runs.
         let shared = object.and_then(|object| unsafe { connection::of_object(perl, object) });
         let Some(mut connection) = shared.map(|shared| shared.borrow_mut()) else {
-            outcome.count += u64::from(object.is_some());
-            outcome.rest.push(element);
+            outcome.foreign.push(element);
             return Ok(None);
         };
         if !connection.engine.can_send(self.opcode) || self.is_too_far_behind(perl, &connection) {
@@ -131,7 +149,7 @@ impl<'a> Broadcast<'a> {
             return None;
         }
         let frame = self.frame_for(engine)?;
-        if !connection.has_usual_handle || self.sends_its_own_way(perl, connection.object) {
+        if !connection.has_usual_handle(perl) || self.sends_its_own_way(perl, connection.object) {
             return None;
         }
         let outlet = connection.handle(perl).outlet()?;
@@ -153,12 +171,12 @@ impl<'a> Broadcast<'a> {
         self.max_backlog.is_some_and(|max| connection.handle(perl).backlog() as u64 > max)
     }
 
-    /// Writes the frame; says whether the kernel took all of it.
-    fn write_to(&self, perl: Perl, recipient: &Recipient) -> bool {
+    /// Writes the frame. Returns whether the kernel took all of it.
+    fn write_to(&self, perl: Perl, recipient: &Recipient) -> Result<bool, WriteError> {
         let Recipient { frame, outlet: Outlet { buffer, activity, .. }, fd, .. } = recipient;
         // Something waits if the list has it twice.
         let is_first = sv::length(*buffer) == 0;
-        let written = if is_first { descriptor::write(*fd, &frame.octets) } else { 0 };
+        let written = if is_first { descriptor::write(*fd, &frame.octets)? } else { 0 };
         if written > 0 {
             activity.note(perl, self.now);
         }
@@ -168,7 +186,7 @@ impl<'a> Broadcast<'a> {
             out.put_slice(rest);
             out.finish();
         }
-        rest.is_empty()
+        Ok(rest.is_empty())
     }
 
     /// The frame for a connection; `None` if it takes one of its own.
@@ -210,7 +228,7 @@ fn look_ahead(perl: Perl, elements: &[*mut SV]) {
     let of = |&element: &*mut SV| unsafe { connection::of_object(perl, sv::referent(element)?) };
     let found: Vec<_> = elements.iter().filter_map(of).collect();
     let connections: Vec<_> = found.iter().map(|shared| shared.borrow()).collect();
-    let usual = connections.iter().filter(|connection| connection.has_usual_handle);
+    let usual = connections.iter().filter(|connection| connection.has_usual_handle(perl));
     let handles: Vec<_> = usual.map(|connection| connection.handle(perl)).collect();
     for handle in &handles {
         black_box(handle.is_tls());

@@ -2,6 +2,7 @@
 
 use super::buffer::PerlBuffer;
 use super::control_rate::ControlRate;
+use super::descriptor::WriteError;
 use super::dispatch::Job;
 use super::ffi::{self, Perl};
 use super::handle::{Handle, Route};
@@ -10,17 +11,14 @@ use super::mask_keys;
 use super::message::Messages;
 use super::receive::Inbox;
 use super::sv;
+use super::turn::Turn;
 use crate::engine::{self, Config, ControlPayload, ProtocolError};
 use libperl_rs::{AV, HV, SV, svtype, thx};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::c_void;
-use std::ptr::null_mut;
+use std::ptr::{null, null_mut};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
-
-/// How long a reply may wait for those to the messages behind it.
-const MAX_CORK: Duration = Duration::from_millis(1);
 
 /// Frames that are in the handle's buffer, and wait to be written together with those that follow.
 pub struct Cork {
@@ -28,6 +26,18 @@ pub struct Cork {
     pub mark: usize,
     /// In which process they were sent: a child must not write them a second time.
     pub forks: u32,
+    pub attempt: Attempt,
+}
+
+/// What has come of writing them while no Perl code could be run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// It has not been tried.
+    None,
+    /// The handle's own methods must go on.
+    Unfinished,
+    /// It failed.
+    Failed(WriteError),
 }
 
 /// What belongs to one Perl object.
@@ -40,33 +50,17 @@ pub struct Connection {
     pub handle: *mut HV,
     /// The sub that the handle and its watcher call; this is a reference count of it.
     pub hook: *mut SV,
-    /// The handle's methods are AnyEvent::Handle's own, so its insides may be used.
-    pub has_usual_handle: bool,
     /// Messages are delivered as they come: the program has had its chance to register callbacks, since nothing had come
     /// before, or since control has been back in the event loop.
     pub is_started: bool,
     pub inbox: Inbox,
-    /// How many dispatches of this connection are on the stack.
-    pub depth: u32,
-    /// In which process the last of them began.
+    pub turn: Turn,
+    /// Perl's stack on which the dispatch loop has called the last callback; null between dispatches.
+    pub callback_stack: *const c_void,
+    /// In which process the last dispatch began.
     pub forks: u32,
-    /// A whole frame stands behind the one that is being dispatched.
-    pub frames_follow: bool,
-    /// Until when frames may wait, in a dispatch of more than one frame.
-    pub cork_deadline: Option<Instant>,
-    /// When a dispatch of more than one frame has had its time, and whether it has.
-    pub pause_at: Option<Instant>,
-    pub is_paused: bool,
-    /// In the dispatch of this depth a callback that runs the event loop has its way on.
-    pub expects_recursion_at: u32,
-    /// The program wants no more messages for now.
-    pub is_held: bool,
     /// The program wants to know when something waits for the peer to read.
     pub watches_backlog: bool,
-    /// The transport is gone: this dispatch is the last.
-    pub never_pauses: bool,
-    /// The callback that is running has sent a frame that waits.
-    pub has_corked: bool,
     pub cork: Option<Cork>,
     /// What is due before the next event is looked at.
     pub jobs: VecDeque<Job>,
@@ -116,7 +110,6 @@ pub struct Parts {
     pub messages: Rc<Messages>,
     pub object: *mut HV,
     pub handle: *mut HV,
-    pub has_usual_handle: bool,
     pub config: Config,
     pub is_traced: bool,
 }
@@ -147,20 +140,12 @@ impl Connection {
             object: parts.object,
             handle: parts.handle,
             hook: null_mut(),
-            has_usual_handle: parts.has_usual_handle,
             is_started: false,
             inbox: Inbox::default(),
-            depth: 0,
+            turn: Turn::default(),
+            callback_stack: null(),
             forks: 0,
-            frames_follow: false,
-            cork_deadline: None,
-            pause_at: None,
-            is_paused: false,
-            expects_recursion_at: 0,
-            is_held: false,
             watches_backlog: false,
-            never_pauses: false,
-            has_corked: false,
             cork: None,
             jobs: VecDeque::new(),
             pending_pong: None,
@@ -207,40 +192,24 @@ impl Connection {
     /// Whether this is the handle, or one with our hook that the handle passes calls on to.
     pub fn is_read_through(&self, perl: Perl, handle: *mut HV) -> bool {
         let is_hooked = || Handle::new(perl, &self.messages.keys, handle).has_on_read(self.hook);
-        handle == self.handle || !self.has_usual_handle && is_hooked()
+        handle == self.handle || !self.has_usual_handle(perl) && is_hooked()
+    }
+
+    /// Whether the handle's methods are AnyEvent::Handle's own, so that its insides may be used.
+    pub fn has_usual_handle(&self, perl: Perl) -> bool {
+        self.messages.handle_methods.are_usual(perl, self.handle)
     }
 
     /// How outgoing bytes leave just now.
     pub fn route(&self, perl: Perl) -> Route {
         let handle = self.handle(perl);
-        if self.has_usual_handle { handle.route() } else { handle.push_write_route() }
+        if self.has_usual_handle(perl) { handle.route() } else { handle.push_write_route() }
     }
 
-    /// Whether a frame that is sent now may wait: another message is about to be dispatched, and not much time has gone.
-    /// The time was looked at before this callback, and so is only for those that send more than once.
-    pub fn may_cork(&mut self) -> bool {
-        let may_cork = self.frames_follow && (!self.has_corked || self.is_in_time());
-        self.has_corked = may_cork;
-        may_cork
-    }
-
-    /// Whether a dispatch has left anything to a later one; if so, the later one is to leave nothing.
-    pub fn has_rest(&mut self) -> bool {
-        self.never_pauses = self.depth == 0 && !self.inbox.rest().is_empty();
-        self.is_held &= !self.never_pauses;
-        self.never_pauses
-    }
-
-    /// What waits from now on may do so as long as what waited before.
-    pub fn renew_cork_deadline(&mut self) {
-        if self.cork_deadline.is_some() {
-            self.cork_deadline = Some(Instant::now() + MAX_CORK);
-        }
-    }
-
-    /// Whether frames may wait yet.
-    pub fn is_in_time(&self) -> bool {
-        self.cork_deadline.is_none_or(|deadline| Instant::now() < deadline)
+    /// Whether a frame that is sent now may wait for those to the messages behind.
+    pub fn may_cork(&self, perl: Perl) -> bool {
+        // SAFETY: the interpreter is running the XSUB that sends.
+        self.turn.may_wait() && unsafe { ffi::ws_is_last_act(perl, self.callback_stack) } != 0
     }
 }
 
@@ -291,6 +260,12 @@ pub unsafe fn of_object<'a>(perl: Perl, object: *mut SV) -> Option<&'a Shared> {
         let found = ffi::ws_state(perl, object);
         if found.kind == Kind::Object { found.state.cast::<Shared>().as_ref() } else { None }
     }
+}
+
+/// The connection that a state stands for; null if it is not an object's.
+#[unsafe(no_mangle)]
+extern "C" fn ws_rust_connection(state: State) -> *const Shared {
+    if state.kind == Kind::Object { state.state.cast() } else { null() }
 }
 
 /// What a Perl value says about its connection.

@@ -1,7 +1,6 @@
 //! Reading from and writing to a descriptor.
 
 use super::ffi;
-use std::io::{self, IoSlice};
 use std::os::fd::RawFd;
 
 /// What came of reading.
@@ -18,33 +17,69 @@ pub enum Read {
     Failed(i32),
 }
 
+/// What a system call on a descriptor came to.
+enum Outcome {
+    Done(usize),
+    /// Nothing can be done now.
+    Blocked,
+    /// It failed, with this errno.
+    Failed(i32),
+}
+
+impl Outcome {
+    /// `returned` is a count, or a negative errno.
+    fn of(returned: isize) -> Self {
+        match usize::try_from(returned) {
+            Ok(count) => Self::Done(count),
+            Err(_) => match -returned as i32 {
+                libc::EAGAIN | libc::EINTR => Self::Blocked,
+                errno => Self::Failed(errno),
+            },
+        }
+    }
+}
+
 /// Reads into uninitialised memory.
 ///
 /// # Safety
 /// `start` has room for `len` bytes.
 pub unsafe fn read(fd: RawFd, start: *mut u8, len: usize) -> Read {
     // SAFETY: promised by the caller.
-    match unsafe { ffi::ws_read(fd, start.cast(), len) } {
-        0 => Read::Eof,
-        count @ 1.. => Read::Bytes(count as usize),
-        _ => match io::Error::last_os_error().raw_os_error() {
-            Some(libc::EAGAIN | libc::EINTR) => Read::Nothing,
-            errno => Read::Failed(errno.unwrap_or_default()),
-        },
+    match Outcome::of(unsafe { ffi::ws_read(fd, start.cast(), len) }) {
+        Outcome::Done(0) => Read::Eof,
+        Outcome::Done(count) => Read::Bytes(count),
+        Outcome::Blocked => Read::Nothing,
+        Outcome::Failed(errno) => Read::Failed(errno),
     }
 }
 
-/// Writes octets; how many of them the kernel took, 0 if it failed.
-pub fn write(fd: RawFd, octets: &[u8]) -> usize {
+/// An errno with which writing has failed for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriteError(pub i32);
+
+/// Writes octets. Returns how many of them the kernel took.
+///
+/// # Errors
+/// The connection is broken.
+pub fn write(fd: RawFd, octets: &[u8]) -> Result<usize, WriteError> {
     // SAFETY: a slice's own memory.
-    let count = unsafe { ffi::ws_write(fd, octets.as_ptr().cast(), octets.len()) };
-    count.max(0) as usize
+    written(unsafe { ffi::ws_write(fd, octets.as_ptr().cast(), octets.len()) })
 }
 
-/// Writes a header and a payload; how many bytes of both the kernel took, 0 if it failed.
-pub fn write_vectored(fd: RawFd, header: &[u8], payload: &[u8]) -> usize {
-    let slices = [IoSlice::new(header), IoSlice::new(payload)];
-    // SAFETY: an IoSlice is an iovec.
-    let count = unsafe { libc::writev(fd, slices.as_ptr().cast(), slices.len() as i32) };
-    count.max(0) as usize
+/// Writes a header and a payload. Returns how many bytes of both the kernel took.
+///
+/// # Errors
+/// The connection is broken.
+pub fn write_both(fd: RawFd, header: &[u8], payload: &[u8]) -> Result<usize, WriteError> {
+    let (header, header_len) = (header.as_ptr().cast(), header.len());
+    // SAFETY: slices' own memory.
+    written(unsafe { ffi::ws_write_both(fd, header, header_len, payload.as_ptr().cast(), payload.len()) })
+}
+
+fn written(returned: isize) -> Result<usize, WriteError> {
+    match Outcome::of(returned) {
+        Outcome::Done(count) => Ok(count),
+        Outcome::Blocked => Ok(0),
+        Outcome::Failed(errno) => Err(WriteError(errno)),
+    }
 }

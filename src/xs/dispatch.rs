@@ -6,6 +6,7 @@
 
 use super::after::{After, shim};
 use super::buffer::PerlBuffer;
+use super::clock;
 use super::connection::{Connection, Shared};
 use super::ffi::{self, Perl};
 use super::handle::Route;
@@ -13,15 +14,12 @@ use super::keys::Key;
 use super::mask_keys;
 use super::send;
 use super::sv;
+use super::turn::Left;
 use crate::engine::{CloseFrame, ControlPayload, Event, Opcode, Payload, ProtocolError};
 use libperl_rs::{AV, SV, thx};
 use std::cell::RefCell;
-use std::ffi::{CStr, c_char, c_int};
-use std::ptr::{null, null_mut};
-use std::time::{Duration, Instant};
-
-/// How long one dispatch may keep the event loop; what is left of its input then has to wait for the loop's next turn.
-const MAX_DISPATCH: Duration = Duration::from_millis(10);
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ptr::{from_ref, null, null_mut};
 
 /// With more than this queued, bytes, only the last of the unanswered pings is answered: "If an endpoint receives a Ping
 /// frame and has not yet sent Pong frame(s) in response to previous Ping frame(s), the endpoint MAY elect to send a Pong
@@ -129,7 +127,16 @@ pub enum Outcome {
 
 /// Has the trampoline dispatch all that has arrived, and what comes while it does.
 pub fn pump(shared: &Shared, after: &mut After) {
-    shared.borrow_mut().dispatch(after);
+    shared.borrow_mut().dispatch(shared, after);
+}
+
+/// The transport is gone: has the trampoline dispatch what a dispatch has left, to the end.
+pub fn deliver_rest(shared: &Shared, after: &mut After) {
+    let connection = &mut *shared.borrow_mut();
+    if connection.turn.is_idle() && !connection.inbox.rest().is_empty() {
+        connection.turn.finish();
+        connection.dispatch(shared, after);
+    }
 }
 
 /// Answers the last of the pings that came while too much was queued, if that has changed; says whether one still waits.
@@ -140,7 +147,7 @@ pub fn answer_pending_ping(perl: Perl, shared: &Shared, after: &mut After) -> bo
     }
     if let Some(payload) = connection.pending_pong.take() {
         connection.jobs.push_back(Job::AnswerPing(payload));
-        connection.dispatch(after);
+        connection.dispatch(shared, after);
     }
     false
 }
@@ -148,7 +155,8 @@ pub fn answer_pending_ping(perl: Perl, shared: &Shared, after: &mut After) -> bo
 /// The dispatch that [`pump`] asked for is over: writes what was sent meanwhile, and says what is to be called for that.
 pub fn finish(perl: Perl, shared: &RefCell<Connection>, outcome: Outcome, after: &mut After) {
     let connection = &mut *shared.borrow_mut();
-    connection.depth -= 1;
+    let left = connection.turn.leave();
+    connection.callback_stack = null();
     if let Outcome::Exiting = outcome
         && connection.forks != mask_keys::fork_generation()
     {
@@ -158,16 +166,13 @@ pub fn finish(perl: Perl, shared: &RefCell<Connection>, outcome: Outcome, after:
             return after.exiting();
         }
     }
-    connection.expects_recursion_at = connection.expects_recursion_at.min(connection.depth);
-    if connection.depth == 0 {
-        connection.frames_follow = false;
+    if connection.turn.is_idle() {
         connection.inbox.keep_rest(&connection.messages.scratch);
-        let are_many = connection.cork_deadline.take().is_some();
         // First, as what is called otherwise may dispatch again.
-        match (are_many, std::mem::take(&mut connection.is_paused)) {
-            (true, true) => after.calling_first(shim::GO_ON_LATER, [connection.reference(perl)]),
-            (true, false) => after.calling_first(shim::FORGET_RECURSION, [connection.reference(perl)]),
-            (false, _) => {}
+        match left {
+            Some(Left::Messages) => after.calling_first(shim::GO_ON_LATER, [connection.reference(perl)]),
+            Some(Left::Nothing) => after.calling_first(shim::FORGET_RECURSION, [connection.reference(perl)]),
+            None => {}
         }
     }
     if let Some(error) = connection.failure.take() {
@@ -198,27 +203,30 @@ pub fn finish(perl: Perl, shared: &RefCell<Connection>, outcome: Outcome, after:
 }
 
 impl Connection {
-    fn dispatch(&mut self, after: &mut After) {
-        self.depth += 1;
+    /// `shared` is where this connection is.
+    fn dispatch(&mut self, shared: &Shared, after: &mut After) {
+        self.turn.enter();
         self.forks = mask_keys::fork_generation();
-        after.dispatching(sv::retain(self.object.cast()), self.messages.dispatch_loop, self.messages.error);
+        after.dispatching(sv::retain(self.object.cast()), from_ref(shared).cast(), &self.messages);
     }
 
-    /// What to call next, now that `previous` has been called.
-    pub fn next_call(&mut self, perl: Perl, previous: &Call) -> Option<Call> {
+    /// What to call next on Perl's `stack`, now that `previous` has been called.
+    pub fn next_call(&mut self, perl: Perl, stack: *const c_void, previous: &Call) -> Option<Call> {
+        self.callback_stack = stack;
         if !previous.message.is_null() {
             self.messages.keep(previous.message);
         }
         if !previous.message.is_null() || !previous.method.is_null() {
-            self.look_at_clock(perl);
+            self.note_callback(perl);
         }
         loop {
             let job = match self.jobs.pop_front() {
                 Some(job) => job,
-                None if self.is_paused || self.is_held => return None,
+                None if !self.turn.may_deliver() => return None,
                 None => {
                     let job = self.next_event()?;
-                    if self.is_recursion_to_expect() {
+                    let is_complete = self.engine.is_frame_complete(self.inbox.rest());
+                    if self.turn.note_next(is_complete, clock::monotonic) {
                         self.jobs.push_front(job);
                         return Some(Call { are_many: true, ..Call::method(c"_expect_recursion", []) });
                     }
@@ -226,6 +234,10 @@ impl Connection {
                 }
             };
             if let Some(call) = self.prepare(perl, job) {
+                if self.cork.is_some() && !self.turn.is_quick() {
+                    // Nobody knows how long this takes. What the kernel does not take waits for the end of the dispatch.
+                    send::flush_natively(perl, self);
+                }
                 return Some(call);
             }
         }
@@ -249,22 +261,6 @@ impl Connection {
     pub fn queue(&mut self, event: Result<Event<'_, PerlBuffer>, ProtocolError>) {
         let job = self.messages.job(event);
         self.jobs.push_back(job);
-    }
-
-    /// Looks for a whole frame behind this one, for which replies may wait. If this is the first in this dispatch, a
-    /// callback that runs the event loop must be given a way on; also one that is called by such a way.
-    fn is_recursion_to_expect(&mut self) -> bool {
-        self.frames_follow = self.engine.is_frame_complete(self.inbox.rest());
-        let is_first = self.frames_follow && self.expects_recursion_at < self.depth;
-        if is_first {
-            self.expects_recursion_at = self.depth;
-        }
-        if is_first && self.cork_deadline.is_none() {
-            self.cork_deadline = Some(Instant::now());
-            self.renew_cork_deadline();
-            self.pause_at = Some(Instant::now() + MAX_DISPATCH);
-        }
-        is_first
     }
 
     fn prepare(&mut self, perl: Perl, job: Job) -> Option<Call> {
@@ -388,18 +384,10 @@ impl Connection {
         Call::method(c"_close_received", [code, reason, is_valid])
     }
 
-    /// Looks at the clock after a callback: writes replies that have waited too long for those behind them, and leaves the
-    /// rest of the input to the loop's next turn if this one has had its time.
-    fn look_at_clock(&mut self, perl: Perl) {
-        self.has_corked = false;
-        if self.frames_follow && self.cork_deadline.is_some() {
-            let now = Instant::now();
-            self.is_paused =
-                self.depth == 1 && !self.never_pauses && self.pause_at.is_some_and(|pause_at| now > pause_at);
-            if self.cork.is_some() && self.cork_deadline.is_some_and(|deadline| now > deadline) {
-                // What the kernel does not take now waits for the end of the dispatch.
-                send::flush_natively(perl, self);
-            }
+    /// After a callback, writes replies that have waited too long for those behind them.
+    fn note_callback(&mut self, perl: Perl) {
+        if self.turn.note_callback(clock::monotonic) && self.cork.is_some() {
+            send::flush_natively(perl, self);
         }
     }
 }

@@ -16,11 +16,20 @@ unsafe extern "C" {
     pub fn ws_is_destroyed(perl: Perl, handle: *mut HV) -> c_int;
     pub fn ws_read(fd: RawFd, start: *mut c_void, len: usize) -> isize;
     pub fn ws_write(fd: RawFd, start: *const c_void, len: usize) -> isize;
+    pub fn ws_write_both(
+        fd: RawFd,
+        first: *const c_void,
+        first_len: usize,
+        second: *const c_void,
+        second_len: usize,
+    ) -> isize;
+    pub fn ws_is_last_act(perl: Perl, stack: *const c_void) -> c_int;
+    pub fn ws_is_defined_in(perl: Perl, class: *mut HV, name: *const c_char, file: *const c_char) -> c_int;
     pub fn ws_reserve(perl: Perl, sv: *mut SV, extra: usize) -> *mut c_char;
     pub fn ws_set_length(perl: Perl, sv: *mut SV, len: usize);
     pub fn ws_empty(perl: Perl, sv: *mut SV, keep: usize);
     pub fn ws_fetch(perl: Perl, hash: *mut HV, key: *const c_char, len: i32, hashed: u32, is_lvalue: bool) -> *mut SV;
-    pub fn ws_set_time(perl: Perl, slot: *mut SV, seconds: f64);
+    pub fn ws_set_times(perl: Perl, first: *mut SV, second: *mut SV, seconds: f64);
     pub fn ws_is_tainting(perl: Perl) -> c_int;
     pub fn ws_taint(perl: Perl, sv: *mut SV);
     pub fn ws_take_buffer(sv: *mut SV, capacity: *mut usize) -> *mut c_char;
@@ -28,6 +37,7 @@ unsafe extern "C" {
     pub fn ws_state(perl: Perl, sv: *mut SV) -> State;
     pub fn ws_new_hook(perl: Perl, state: State) -> *mut SV;
     pub fn ws_class_generation(perl: Perl, class: *mut HV) -> u32;
+    pub fn ws_is_of_class(perl: Perl, object: *mut HV, class: *mut HV, generation: u32) -> c_int;
     pub fn ws_has_destructor(perl: Perl, class: *mut HV) -> c_int;
     pub fn ws_wants_value(perl: Perl) -> c_int;
     pub fn ws_located(perl: Perl, text: *const c_char, len: usize) -> *mut SV;

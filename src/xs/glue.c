@@ -9,7 +9,9 @@
 #include "EXTERN.h"
 #include "perl.h"
 #include "XSUB.h"
+#include <errno.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 /* Rust passes the interpreter as a plain pointer, whether or not this perl has more than one. */
@@ -49,18 +51,41 @@ struct ws_state {
 /* What an XSUB does after Rust has returned. The same struct stands in after.rs. */
 struct ws_after {
     SV *dispatch;                 /* owned; the object whose connection has something to dispatch, or NULL */
+    const void *connection;       /* what hangs on it */
     CV *dispatch_loop;
     SV *error;                    /* to be $@ while it does; not owned */
+    SV *topic;                    /* to be $_ */
     SV *returns;                  /* owned; NULL: nothing */
     SV *croak;                    /* owned; NULL: no */
+    int needs_fetch;              /* fetch the arguments, and ask again; nothing has been done */
     int exiting;                  /* a callback called exit: go on with it */
     int calls;
     struct ws_sub_call call[WS_MAX_CALLS];
 };
 
-extern bool ws_rust_next_call(void *thx, SV *object, struct ws_call *call);
-extern void ws_rust_dispatched(void *thx, SV *object, SV *exception, bool is_exiting, struct ws_after *after);
+extern bool ws_rust_next_call(void *thx, const void *connection, const void *stack, struct ws_call *call);
+extern void ws_rust_dispatched(void *thx, const void *connection, SV *exception, bool is_exiting, struct ws_after *after);
+extern const void *ws_rust_connection(struct ws_state state);
 extern SV *ws_rust_free(struct ws_state state);
+
+struct ws_state ws_state(void *thx, SV *sv);
+
+
+/* Returns true if native code may change this scalar where it is: a string, a number or undef that is not read-only, and
+ * has no magic but such as perl itself hangs on strings. */
+static bool is_changeable(const SV *sv)
+{
+    const MAGIC *mg;
+
+    if (SvTYPE(sv) > SVt_PVMG || SvROK(sv) || SvREADONLY(sv))
+        return FALSE;
+    if (!SvMAGICAL(sv))
+        return TRUE;
+    for (mg = SvMAGIC(sv); mg; mg = mg->mg_moremagic)
+        if (mg->mg_type != PERL_MAGIC_taint && mg->mg_type != PERL_MAGIC_regex_global && mg->mg_type != PERL_MAGIC_utf8)
+            return FALSE;
+    return TRUE;
+}
 
 /* A stack of its own keeps callbacks from leaving by `last` or `next`, past this frame. */
 static void call_sub(pTHX_ const struct ws_sub_call *call)
@@ -114,7 +139,18 @@ static bool has_exception(pTHX)
     return SvROK(error) || (SvPOK(error) && SvCUR(error));
 }
 
-static void call_back(pTHX_ const struct ws_call *call, SV *object, SV *connection, I32 flags)
+/* Each callback gets a $_ of its own: what one leaves there must not reach the next, or whoever runs the event loop. */
+static inline void renew_topic(pTHX)
+{
+    SV *topic = GvSV(PL_defgv);
+
+    if (topic && SvTYPE(topic) == SVt_NULL && SvREFCNT(topic) <= 2)
+        return;
+    GvSV(PL_defgv) = newSV(0);
+    SvREFCNT_dec(topic);
+}
+
+static inline void call_back(pTHX_ const struct ws_call *call, SV *object, SV *connection, I32 flags)
 {
     dSP;
     const SSize_t depth = SP - PL_stack_base;
@@ -126,6 +162,7 @@ static void call_back(pTHX_ const struct ws_call *call, SV *object, SV *connecti
         return;
     if (!SvROK(connection) || SvRV(connection) != object) /* a callback has overwritten its $_[0] */
         sv_setsv(connection, sv_2mortal(newRV_inc(object)));
+    renew_topic(aTHX);
     PUSHMARK(SP);
     EXTEND(SP, 1 + WS_MAX_ARGS);
     PUSHs(connection);
@@ -144,18 +181,19 @@ static void call_back(pTHX_ const struct ws_call *call, SV *object, SV *connecti
 XS_EXTERNAL(ws_xs_dispatch)
 {
     dXSARGS;
+    const void *state = items == 1 && SvROK(ST(0)) ? ws_rust_connection(ws_state(THX, SvRV(ST(0)))) : NULL;
     SV *connection;
     SV *object;
     struct ws_call call;
 
-    if (items != 1 || !SvROK(ST(0)))
+    if (!state)
         croak("not an AnyEvent::WebSocket::Connection");
     connection = ST(0);
     object = SvRV(connection);
     Zero(&call, 1, struct ws_call);
     ENTER;
     SAVETMPS;
-    while (ws_rust_next_call(THX, object, &call)) {
+    while (ws_rust_next_call(THX, state, PL_curstackinfo, &call)) {
         FREETMPS;
         call_back(aTHX_ &call, object, connection, 0);
     }
@@ -166,13 +204,14 @@ XS_EXTERNAL(ws_xs_dispatch)
 
 /* Each call in an eval of its own, up to the first that dies; but once there are many, one eval around all of them, for
  * which the loop has to be a sub. */
-static void call_all(pTHX_ SV *object, SV *connection, CV *loop)
+static void call_all(pTHX_ const struct ws_after *after, SV *connection)
 {
+    SV *object = after->dispatch;
     struct ws_call call;
     bool are_many = FALSE;
 
     Zero(&call, 1, struct ws_call);
-    while (!are_many && ws_rust_next_call(THX, object, &call)) {
+    while (!are_many && ws_rust_next_call(THX, after->connection, PL_curstackinfo, &call)) {
         FREETMPS;
         call_back(aTHX_ &call, object, connection, G_EVAL);
         if (has_exception(aTHX))
@@ -185,18 +224,23 @@ static void call_all(pTHX_ SV *object, SV *connection, CV *loop)
         PUSHMARK(SP);
         XPUSHs(connection);
         PUTBACK;
-        call_sv((SV *)loop, G_VOID | G_DISCARD | G_EVAL);
+        call_sv((SV *)after->dispatch_loop, G_VOID | G_DISCARD | G_EVAL);
     }
 }
 
-/* $@ is local, and a stack of their own keeps callbacks from leaving by `last` or `next`. exit is held up until the
+/* A value that has its memory already, unless a dispatch further up, or somebody else, has that. */
+static SV *fresh(pTHX_ SV *kept)
+{
+    return SvREFCNT(kept) > 1 ? newSV(0) : SvREFCNT_inc_simple_NN(kept);
+}
+
+/* $@ and $_ are local, and a stack of their own keeps callbacks from leaving by `last` or `next`. exit is held up until the
  * trampoline has done its work. */
 static void dispatch(pTHX_ struct ws_after *after)
 {
     dSP;
     dXCPT;
     SV *object = after->dispatch;
-    SV *error = SvREFCNT(after->error) > 1 ? newSV(0) : SvREFCNT_inc_simple_NN(after->error);
     SV *connection;
     SV *exception;
 
@@ -204,24 +248,77 @@ static void dispatch(pTHX_ struct ws_after *after)
     connection = sv_2mortal(newRV_noinc(object));
     SvREFCNT_inc_simple_void_NN(object);
     SAVETMPS;
-    /* As `local $@` does, but with a value that has its memory already, unless a dispatch further up has that. */
     SAVEGENERICSV(GvSV(PL_errgv));
-    GvSV(PL_errgv) = error;
+    GvSV(PL_errgv) = fresh(aTHX_ after->error);
+    SAVEGENERICSV(GvSV(PL_defgv));
+    GvSV(PL_defgv) = fresh(aTHX_ after->topic);
     PUSHSTACKi(PERLSI_MAGIC);
     PUTBACK;
     XCPT_TRY_START {
-        call_all(aTHX_ object, connection, after->dispatch_loop);
+        call_all(aTHX_ after, connection);
     } XCPT_TRY_END
     exception = !rEtV && has_exception(aTHX) ? newSVsv(ERRSV) : NULL;
     if (exception)
         sv_setpvs(ERRSV, "");
-    ws_rust_dispatched(THX, object, exception, rEtV != 0, after);
+    ws_rust_dispatched(THX, after->connection, exception, rEtV != 0, after);
     if (!rEtV) {
         POPSTACK;
         FREETMPS;
         LEAVE;
     }
     sv_2mortal(object);
+}
+
+/* What a sub may still do when it leaves: these take no time worth mentioning. */
+static const U8 is_brief[MAXO + 1] = {
+    [OP_NULL] = 1, [OP_STUB] = 1, [OP_PUSHMARK] = 1, [OP_NEXTSTATE] = 1, [OP_LEAVE] = 1, [OP_CONST] = 1, [OP_PADSV] = 1,
+    [OP_PREINC] = 1, [OP_POSTINC] = 1
+};
+
+/* Whether all that a sub does from `op` on is leave, with a value perhaps. */
+static bool only_leaves(const OP *op)
+{
+    while (op && is_brief[op->op_type])
+        op = op->op_next;
+    return op && (op->op_type == OP_LEAVESUB || op->op_type == OP_RETURN);
+}
+
+/* Returns true if calling this XSUB is the last thing that the callback does which the dispatch loop has called on `stack`.
+ * A frame that it sends may then wait for those to the messages behind: else it may be long until the callback ends, or it
+ * never does. */
+int ws_is_last_act(void *thx, const void *stack)
+{
+    TAKE_THX(thx);
+    const PERL_CONTEXT *context = cxstack + cxstack_ix;
+    const OP *op = PL_op;
+
+    if (PL_curstackinfo != stack || !op || op->op_type != OP_ENTERSUB)
+        return FALSE;
+    op = op->op_next;
+    for (; context >= cxstack; context--) {
+        const U8 type = CxTYPE(context);
+
+        if (type == CXt_EVAL || type == CXt_FORMAT || type == CXt_SUBST || type == CXt_NULL)
+            return FALSE;
+        if (type != CXt_SUB)
+            continue;
+        if (!only_leaves(op))
+            return FALSE;
+        op = context->blk_sub.retop;
+        if (!op) /* Called from C: by us, if nothing else is on the stack but our eval. */
+            return context == cxstack || (context == cxstack + 1 && CxTYPE(cxstack) == CXt_EVAL);
+    }
+    return FALSE;
+}
+
+/* Rust reads arguments as they stand: what tied or otherwise magical ones hold is fetched here. */
+static void fetch_magical(pTHX_ SV **args, I32 items)
+{
+    I32 i;
+
+    for (i = 0; i < items; i++)
+        if (SvGMAGICAL(args[i]))
+            args[i] = sv_mortalcopy(args[i]);
 }
 
 #define TRAMPOLINE(name)                                                     \
@@ -232,8 +329,13 @@ static void dispatch(pTHX_ struct ws_after *after)
         dXSARGS;                                                             \
         struct ws_after after;                                               \
         after.dispatch = after.returns = after.croak = NULL;                 \
-        after.exiting = after.calls = 0;                                     \
+        after.needs_fetch = after.exiting = after.calls = 0;                 \
         ws_rust_##name(THX, cv, &ST(0), items, &after);                      \
+        if (after.needs_fetch) {                                             \
+            after.needs_fetch = 0;                                           \
+            fetch_magical(aTHX_ &ST(0), items);                              \
+            ws_rust_##name(THX, cv, &ST(0), items, &after);                  \
+        }                                                                    \
         if (after.dispatch)                                                  \
             dispatch(aTHX_ &after);                                          \
         if (after.calls || after.croak || after.exiting)                     \
@@ -292,6 +394,28 @@ U32 ws_class_generation(void *thx, HV *class)
     return PL_sub_generation + HvMROMETA(class)->cache_gen;
 }
 
+/* Whether the object is of this class, and the class is as it was when it had this number. */
+int ws_is_of_class(void *thx, HV *object, HV *class, U32 generation)
+{
+    TAKE_THX(thx);
+
+    return SvOBJECT((SV *)object) && SvSTASH((SV *)object) == class
+        && PL_sub_generation + HvMROMETA(class)->cache_gen == generation;
+}
+
+/* Whether the method that the class has by this name is Perl code from a file whose path ends so. */
+int ws_is_defined_in(void *thx, HV *class, const char *name, const char *file)
+{
+    TAKE_THX(thx);
+    GV *gv = gv_fetchmeth_pv(class, name, 0, 0);
+    const CV *cv = gv ? GvCV(gv) : NULL;
+    const char *path = cv && !CvISXSUB(cv) ? CvFILE(cv) : NULL;
+    const STRLEN path_len = path ? strlen(path) : 0;
+    const STRLEN file_len = strlen(file);
+
+    return path_len >= file_len && strEQ(path + path_len - file_len, file);
+}
+
 int ws_has_destructor(void *thx, HV *class)
 {
     TAKE_THX(thx);
@@ -328,14 +452,39 @@ int ws_fileno(void *thx, IO *io)
     {                                                                        \
         const int before = errno;                                            \
         ssize_t count = on_socket(fd, start, len, 0);                        \
-        if (count >= 0 || errno != ENOTSOCK)                                 \
-            return count;                                                    \
-        errno = before;                                                      \
-        return on_file(fd, start, len);                                      \
+        if (count < 0 && errno == ENOTSOCK) {                                \
+            errno = before;                                                  \
+            count = on_file(fd, start, len);                                 \
+        }                                                                    \
+        return outcome(count, before);                                       \
     }
+
+/* What a system call returned, or its negative errno; the program's own $! is left alone. */
+static ssize_t outcome(ssize_t count, int before)
+{
+    const int error = errno;
+
+    if (count >= 0)
+        return count;
+    errno = before;
+    return -error;
+}
 
 TRANSFER(ws_read, void, recv, read)
 TRANSFER(ws_write, const void, send, write)
+
+/* The same for two pieces of memory, one after the other. */
+ssize_t ws_write_both(int fd, const void *first, size_t first_len, const void *second, size_t second_len)
+{
+    const int before = errno;
+    struct iovec pieces[2];
+
+    pieces[0].iov_base = (void *)first;
+    pieces[0].iov_len = first_len;
+    pieces[1].iov_base = (void *)second;
+    pieces[1].iov_len = second_len;
+    return outcome(writev(fd, pieces, 2), before);
+}
 
 /* Whether AnyEvent::Handle has destroyed a handle. */
 int ws_is_destroyed(void *thx, HV *handle)
@@ -344,22 +493,6 @@ int ws_is_destroyed(void *thx, HV *handle)
     const char *name = SvOBJECT((SV *)handle) ? HvNAME_get(SvSTASH((SV *)handle)) : NULL;
 
     return name && strEQ(name, "AnyEvent::Handle::destroyed");
-}
-
-/* Returns true if native code may change this scalar where it is: a string, a number or undef that is not read-only, and
- * has no magic but such as perl itself hangs on strings. */
-static bool is_changeable(const SV *sv)
-{
-    const MAGIC *mg;
-
-    if (SvTYPE(sv) > SVt_PVMG || SvROK(sv) || SvREADONLY(sv))
-        return FALSE;
-    if (!SvMAGICAL(sv))
-        return TRUE;
-    for (mg = SvMAGIC(sv); mg; mg = mg->mg_moremagic)
-        if (mg->mg_type != PERL_MAGIC_taint && mg->mg_type != PERL_MAGIC_regex_global && mg->mg_type != PERL_MAGIC_utf8)
-            return FALSE;
-    return TRUE;
 }
 
 /* Makes room to append to a string of octets, which afterwards shares its memory with no copy. Returns NULL if the scalar
@@ -433,13 +566,25 @@ SV *ws_fetch(void *thx, HV *hash, const char *key, I32 len, U32 hashed, bool is_
     return slot ? *slot : NULL;
 }
 
-/* Notes a time in a slot of a handle, unless the program has put something there that is no number. */
-void ws_set_time(void *thx, SV *slot, double seconds)
+static void set_number(pTHX_ SV *sv, NV number)
+{
+    const U32 looked_at = SVf_IOK | SVp_IOK | SVf_NOK | SVp_NOK | SVf_POK | SVp_POK | SVf_THINKFIRST | SVs_GMG | SVs_SMG;
+
+    if ((SvFLAGS(sv) & looked_at) == (SVf_NOK | SVp_NOK)) /* as it was left by the last call */
+        SvNV_set(sv, number);
+    else if (is_changeable(sv))
+        sv_setnv(sv, number);
+}
+
+/* Notes a time in slots of a handle; NULL for one that is not there. What a program has made read-only stays. */
+void ws_set_times(void *thx, SV *first, SV *second, double seconds)
 {
     TAKE_THX(thx);
 
-    if (is_changeable(slot))
-        sv_setnv(slot, (NV)seconds);
+    if (first)
+        set_number(aTHX_ first, (NV)seconds);
+    if (second)
+        set_number(aTHX_ second, (NV)seconds);
 }
 
 /* Returns true under perl -T. */

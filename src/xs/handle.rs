@@ -1,12 +1,14 @@
 //! The AnyEvent::Handle as the binding sees it: a hash that is asked each time, since the program may do with it what it
 //! likes. Nothing about it is remembered, above all no descriptor number.
 
-use super::descriptor;
+use super::clock;
+use super::descriptor::{self, WriteError};
 use super::ffi::{self, Perl};
 use super::keys::{Key, KeyTable};
 use super::sv;
 use libperl_rs::{AV, HV, SV, thx};
 use std::os::fd::RawFd;
+use std::ptr::null_mut;
 
 /// A write buffer that has been emptied keeps at most this much memory, bytes.
 const KEEP_WRITE_BUFFER: usize = 4096;
@@ -153,12 +155,12 @@ impl<'k> Handle<'k> {
 
     /// Notes that bytes came, for the handle's timeouts.
     pub fn note_read(self) {
-        self.activity(Key::ReadActivity).note(self.perl, now());
+        self.activity(Key::ReadActivity).note(self.perl, clock::wall());
     }
 
     fn note_written(self, count: usize) {
         if count > 0 {
-            self.activity(Key::WriteActivity).note(self.perl, now());
+            self.activity(Key::WriteActivity).note(self.perl, clock::wall());
         }
     }
 
@@ -171,29 +173,35 @@ impl<'k> Handle<'k> {
         sv::length(buffer) == 0 && ![Key::OnDrain, Key::Autocork].into_iter().any(|key| self.is_slot_set(key))
     }
 
-    /// Writes a header and a payload; how many bytes of both the kernel took, 0 if it failed.
-    pub fn write_vectored(self, header: &[u8], payload: &[u8]) -> usize {
-        let written = self.fd().map_or(0, |fd| descriptor::write_vectored(fd, header, payload));
+    /// Writes a header and a payload. Returns how many bytes of both the kernel took.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub fn write_both(self, header: &[u8], payload: &[u8]) -> Result<usize, WriteError> {
+        let written = self.fd().map_or(Ok(0), |fd| descriptor::write_both(fd, header, payload))?;
         self.note_written(written);
-        written
+        Ok(written)
     }
 
     /// Writes what is queued, if nothing else is to be done about it. `false`: the handle's own machinery must go on,
     /// because the kernel did not take everything, or because someone wants to know what is queued.
-    pub fn write_queued(self, buffer: *mut SV) -> bool {
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub fn write_queued(self, buffer: *mut SV) -> Result<bool, WriteError> {
         if sv::length(buffer) == 0 || self.is_slot_set(Key::WriteWatcher) {
-            return true;
+            return Ok(true);
         }
         let is_watched = self.is_slot_set(Key::OnDrain) || self.is_slot_set(Key::Autocork);
         if is_watched || !sv::make_changeable(self.perl, buffer) {
-            return false;
+            return Ok(false);
         }
         let octets = sv::plain_octets(self.perl, buffer);
-        let written = self.fd().map_or(0, |fd| descriptor::write(fd, octets));
+        let written = self.fd().map_or(Ok(0), |fd| descriptor::write(fd, octets))?;
         self.note_written(written);
         let is_all = written == octets.len();
         self.consume(buffer, written);
-        is_all
+        Ok(is_all)
     }
 
     /// Takes bytes off the start of a buffer that is changeable.
@@ -244,19 +252,10 @@ fn fileno(perl: Perl, fh: *mut SV) -> Option<RawFd> {
 pub struct Activity([Option<*mut SV>; 2]);
 
 impl Activity {
-    /// It was at a time of [`now`].
+    /// It was at a time of [`clock::wall`].
     pub fn note(&self, perl: Perl, now: f64) {
-        for slot in self.0.into_iter().flatten() {
-            // SAFETY: live slots.
-            unsafe { ffi::ws_set_time(perl, slot, now) };
-        }
+        let [first, second] = self.0.map(|slot| slot.unwrap_or(null_mut()));
+        // SAFETY: live slots.
+        unsafe { ffi::ws_set_times(perl, first, second, now) };
     }
-}
-
-/// The time as AnyEvent has it, seconds since the epoch.
-pub fn now() -> f64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: a struct of ours, for a clock that every system has.
-    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut now) };
-    now.tv_sec as f64 + now.tv_nsec as f64 * 1e-9
 }

@@ -2,6 +2,7 @@
 
 use super::buffer::{PerlBuffer, SpareBuffers};
 use super::ffi::{self, Perl};
+use super::handle_methods::HandleMethods;
 use super::keys::{Key, KeyTable};
 use super::sv;
 use crate::engine::{DeflatePool, MessageBuffer};
@@ -19,6 +20,15 @@ const MAX_SMALL_BODY: usize = 256;
 const MAX_WASTE: usize = 8;
 const TYPE_MASK: u32 = 0xff;
 
+/// A message that nobody else has.
+#[derive(Clone, Copy)]
+struct Unused {
+    /// The only reference to it.
+    message: *mut SV,
+    body: *mut SV,
+    opcode: *mut SV,
+}
+
 /// Makes one interpreter's messages.
 ///
 /// Most callbacks look at their message and let it go. Such a message is made into the next one, which takes half the
@@ -30,6 +40,9 @@ pub struct Messages {
     pub dispatch_loop: *mut CV,
     /// What `$@` is while it does.
     pub error: *mut SV,
+    /// What `$_` is while it does.
+    pub topic: *mut SV,
+    pub handle_methods: HandleMethods,
     /// The read buffer of all connections, while no dispatch has it.
     pub scratch: Cell<Option<Vec<u8>>>,
     /// What compresses and inflates messages, while no connection has it.
@@ -38,8 +51,8 @@ pub struct Messages {
     /// What comes from the network is tainted: perl runs with -T.
     is_tainting: bool,
     pub spares: SpareBuffers,
-    /// References to messages that nobody else has: one with a small body, and one with a large body.
-    unused: [Cell<Option<*mut SV>>; 2],
+    /// Messages that nobody else has: one with a small body, and one with a large body.
+    unused: [Cell<Option<Unused>>; 2],
     /// The flags of a message's hash as we made it: without magic, weak references, iterators or locks.
     pristine: Cell<u32>,
     /// What the class was like when it was last seen not to have a destructor.
@@ -61,6 +74,9 @@ impl Messages {
             keys,
             dispatch_loop,
             error: sv::new_string(perl, b""),
+            // SAFETY: a new value.
+            topic: unsafe { thx::Perl_newSV(perl, 0) },
+            handle_methods: HandleMethods::default(),
             scratch: Cell::new(None),
             deflate: Rc::default(),
             class,
@@ -81,31 +97,30 @@ impl Messages {
             buffer.extend_from_slice(octets);
             return self.message_with_body(opcode, buffer.into_sv(self.perl));
         }
-        let Some((message, body, code)) = self.take_unused(octets.len()) else {
+        let Some(unused) = self.take_unused(octets.len()) else {
             return self.message_with_body(opcode, sv::new_string(self.perl, octets));
         };
         // SAFETY: plain values that nobody else has.
         unsafe {
-            thx::Perl_sv_setpvn(self.perl, body, octets.as_ptr().cast(), octets.len());
-            (*code).sv_u.svu_iv = opcode.into();
+            thx::Perl_sv_setpvn(self.perl, unused.body, octets.as_ptr().cast(), octets.len());
+            (*unused.opcode).sv_u.svu_iv = opcode.into();
         }
-        message
+        unused.message
     }
 
-    /// Takes the unused message for a body of this length, with its body and opcode.
-    fn take_unused(&self, len: usize) -> Option<(*mut SV, *mut SV, *mut SV)> {
+    /// Takes the unused message for a body of this length.
+    fn take_unused(&self, len: usize) -> Option<Unused> {
         let place = self.unused_for(len);
-        let message = place.get()?;
-        let (body, code) = self.slots(sv::referent(message)?.cast())?;
-        if len > MAX_SMALL_BODY && sv::capacity(body) > MAX_WASTE * len {
+        let unused = place.get()?;
+        if len > MAX_SMALL_BODY && sv::capacity(unused.body) > MAX_WASTE * len {
             return None;
         }
         place.set(None);
-        Some((message, body, code))
+        Some(unused)
     }
 
     /// Where an unused message with a body of this length is.
-    fn unused_for(&self, len: usize) -> &Cell<Option<*mut SV>> {
+    fn unused_for(&self, len: usize) -> &Cell<Option<Unused>> {
         &self.unused[usize::from(len > MAX_SMALL_BODY)]
     }
 
@@ -148,7 +163,8 @@ impl Messages {
 
     /// Keeps a message for the next one, if it is as it was made and nobody but the caller has any part of it.
     pub fn keep(&self, message: *mut SV) {
-        let Some(body) = self.unused_body(message).filter(|_| self.has_no_destructor()) else { return };
+        let Some(unused) = self.as_unused(message).filter(|_| self.has_no_destructor()) else { return };
+        let body = unused.body;
         // SAFETY: a live value.
         let is_shared = unsafe { (*body).sv_flags & SVf_IsCOW != 0 };
         let (len, capacity) = (sv::length(body), sv::capacity(body));
@@ -156,15 +172,16 @@ impl Messages {
         if !is_shared && capacity > len && (len > MAX_SPARE_BODY || capacity > 2 * MAX_SPARE_BODY) {
             self.spares.keep_memory_of(body);
         } else if len > MAX_SMALL_BODY || capacity <= 2 * MAX_SMALL_BODY {
-            if let Some(old) = self.unused_for(len).replace(Some(sv::retain(message))) {
+            sv::retain(message);
+            if let Some(old) = self.unused_for(len).replace(Some(unused)) {
                 // SAFETY: a live value; it is freed when no Rust frame is left.
-                unsafe { thx::Perl_sv_2mortal(self.perl, old) };
+                unsafe { thx::Perl_sv_2mortal(self.perl, old.message) };
             }
         }
     }
 
-    /// The body of a message that nobody else has any part of, and that is as it was made.
-    fn unused_body(&self, message: *mut SV) -> Option<*mut SV> {
+    /// A message that nobody but the caller has any part of, and that is as it was made.
+    fn as_unused(&self, message: *mut SV) -> Option<Unused> {
         let object = sv::referent(message)?;
         // SAFETY: the reference, its hash and the values in it are live; the flags tell what they are.
         unsafe {
@@ -176,15 +193,12 @@ impl Messages {
             if (*(*hv).sv_any.cast::<xpvhv>()).xhv_keys != 2 {
                 return None;
             }
-            let (body, code) = self.slots(hv)?;
-            let is_plain =
-                is_plain(body, svtype::SVt_PV, SVf_POK | SVp_POK) && is_plain(code, svtype::SVt_IV, SVf_IOK | SVp_IOK);
-            is_plain.then_some(body)
+            let body = self.keys.fetch(self.perl, hv, Key::Body)?;
+            let opcode = self.keys.fetch(self.perl, hv, Key::Opcode)?;
+            let is_plain = is_plain(body, svtype::SVt_PV, SVf_POK | SVp_POK)
+                && is_plain(opcode, svtype::SVt_IV, SVf_IOK | SVp_IOK);
+            is_plain.then_some(Unused { message, body, opcode })
         }
-    }
-
-    fn slots(&self, hv: *mut HV) -> Option<(*mut SV, *mut SV)> {
-        Some((self.keys.fetch(self.perl, hv, Key::Body)?, self.keys.fetch(self.perl, hv, Key::Opcode)?))
     }
 
     fn has_no_destructor(&self) -> bool {

@@ -98,7 +98,7 @@ pub fn readable(perl: Perl, shared: &Shared, after: &mut After) {
         let connection = shared.borrow();
         let handle = connection.handle(perl);
         let Some(fd) = handle.fd() else { return };
-        let is_ours = connection.has_usual_handle && handle.reads_for(connection.hook);
+        let is_ours = connection.has_usual_handle(perl) && handle.reads_for(connection.hook);
         if !is_ours || handle.is_tls() && Session::of(handle).is_none() {
             return after.calling(shim::READ_BY_HANDLE, [handle.reference()]);
         }
@@ -211,7 +211,7 @@ fn read_natively(perl: Perl, shared: &Shared, after: &mut After) {
     let handle = connection.handle(perl);
     let is_readable = !handle.is_tls() || Session::of(handle).is_some();
     if is_readable
-        && connection.has_usual_handle
+        && connection.has_usual_handle(perl)
         && handle.fd().is_some()
         && handle.is_reading()
         && handle.reads_for(connection.hook)

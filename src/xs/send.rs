@@ -2,7 +2,9 @@
 
 use super::after::{After, shim};
 use super::buffer::PerlBuffer;
-use super::connection::{Connection, Cork, Shared};
+use super::clock;
+use super::connection::{Attempt, Connection, Cork, Shared};
+use super::descriptor::WriteError;
 use super::ffi::{self, Perl};
 use super::handle::Route;
 use super::mask_keys;
@@ -10,6 +12,7 @@ use super::sv::{self, Appender};
 use super::tls;
 use crate::engine::{CloseCode, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, MaskKey, Opcode, ProtocolError, UsageError};
 use bytes::BufMut;
+use libperl_rs::thx;
 use std::borrow::Cow;
 use thiserror::Error;
 
@@ -102,6 +105,9 @@ pub fn fail(
 /// Writes the frames that wait in the handle's buffer, as far as the kernel takes them; the handle sees to the rest. In a
 /// forked child all else there, and in a TLS session, is its parent's.
 pub fn flush(perl: Perl, connection: &mut Connection, after: &mut After) {
+    if connection.cork.is_none() {
+        return;
+    }
     let route = connection.route(perl);
     forget_inherited(perl, connection, &route);
     if connection.cork.is_some() {
@@ -111,16 +117,22 @@ pub fn flush(perl: Perl, connection: &mut Connection, after: &mut After) {
 
 /// As [`flush`], but where Perl code would have to go on, it waits for that.
 pub fn flush_natively(perl: Perl, connection: &mut Connection) {
-    let route = connection.route(perl);
-    if !is_flushed(perl, connection, &route) {
-        connection.cork = Some(Cork { mark: 0, forks: mask_keys::fork_generation() });
+    if connection.cork.as_ref().is_some_and(|cork| cork.attempt != Attempt::None) {
+        return;
     }
+    let route = connection.route(perl);
+    let attempt = match write_out(perl, connection, &route) {
+        Ok(true) => return,
+        Ok(false) => Attempt::Unfinished,
+        Err(error) => Attempt::Failed(error),
+    };
+    connection.cork = Some(Cork { mark: 0, forks: mask_keys::fork_generation(), attempt });
 }
 
 /// Has what there is to log be logged; in a dispatch that is done by the dispatch, in order.
 #[inline]
 pub fn trace(perl: Perl, connection: &mut Connection, after: &mut After) {
-    if connection.depth == 0 && connection.engine.has_trace() {
+    if connection.turn.is_idle() && connection.engine.has_trace() {
         after.calling(shim::TRACE, [connection.reference(perl), connection.trace_lines(perl)]);
     }
 }
@@ -143,7 +155,7 @@ fn write(
         Route::Tls { buffer } => sv::length(buffer) == 0,
         Route::PushWrite { .. } => false,
     };
-    if is_sent && !(is_queued && connection.may_cork()) {
+    if is_sent && !(is_queued && connection.may_cork(perl)) {
         flush_route(perl, connection, &route, after);
     }
     trace(perl, connection, after);
@@ -160,11 +172,11 @@ fn append(
     let mask = if connection.engine.is_masked() { Some(mask_keys::next_key()?) } else { None };
     let route = connection.route(perl);
     forget_inherited(perl, connection, &route);
-    let buffer = match route {
-        Route::Native { buffer } | Route::Tls { buffer } => buffer,
-        Route::PushWrite { frame } => frame,
+    let (buffer, mark) = match route {
+        Route::Native { buffer } => (buffer, sv::length(buffer)),
+        Route::Tls { buffer } => (buffer, connection.handle(perl).backlog()),
+        Route::PushWrite { frame } => (frame, 0),
     };
-    let mark = connection.handle(perl).backlog();
     // Growing the buffer would pull a payload that lies in it from under our feet.
     let is_inside = sv::plain_octets(perl, buffer).as_ptr_range().contains(&payload.as_ptr());
     let payload = if is_inside { Cow::Owned(payload.to_vec()) } else { Cow::Borrowed(payload) };
@@ -179,7 +191,8 @@ fn append(
         tls::encrypt_queued(connection.handle(perl), buffer);
     }
     if !matches!(route, Route::PushWrite { .. }) {
-        connection.cork.get_or_insert(Cork { mark, forks: mask_keys::fork_generation() });
+        let forks = mask_keys::fork_generation();
+        connection.cork.get_or_insert(Cork { mark, forks, attempt: Attempt::None });
     }
     Ok((is_sent?, route))
 }
@@ -203,7 +216,7 @@ fn send_uncopied(
     after: &mut After,
 ) -> Result<bool, SendError> {
     let Route::Native { buffer } = connection.route(perl) else { return Ok(false) };
-    let is_direct = !connection.engine.is_masked() && connection.pending_pong.is_none() && !connection.may_cork();
+    let is_direct = !connection.engine.is_masked() && connection.pending_pong.is_none() && !connection.may_cork(perl);
     if !is_direct || !connection.handle(perl).is_idle(buffer) {
         return Ok(false);
     }
@@ -211,7 +224,13 @@ fn send_uncopied(
     if !connection.engine.send_header(opcode, payload, &mut header)? {
         return Ok(true);
     }
-    let written = connection.handle(perl).write_vectored(&header, payload);
+    let written = match connection.handle(perl).write_both(&header, payload) {
+        Ok(written) => written,
+        Err(error) => {
+            fail_writing(perl, connection, error, after);
+            return Ok(true);
+        }
+    };
     let rest_of_header = &header[written.min(header.len())..];
     let rest_of_payload = &payload[written.saturating_sub(header.len())..];
     if !rest_of_payload.is_empty() {
@@ -230,33 +249,47 @@ fn send_uncopied(
 
 /// Writes what is queued.
 fn flush_route(perl: Perl, connection: &mut Connection, route: &Route, after: &mut After) {
-    let is_flushed = is_flushed(perl, connection, route);
-    if !is_flushed {
-        let handle = connection.handle(perl).reference();
-        match *route {
-            Route::Native { .. } => after.calling(shim::DRAIN, [handle]),
-            Route::Tls { .. } => after.calling(shim::DRAIN_TLS, [handle]),
-            Route::PushWrite { frame } => after.calling(shim::PUSH_WRITE, [handle, sv::retain(frame)]),
-        }
+    let outcome = match connection.cork.as_ref().map(|cork| cork.attempt) {
+        Some(Attempt::Failed(error)) => Err(error),
+        _ => write_out(perl, connection, route),
+    };
+    let handle = || connection.handle(perl).reference();
+    match (outcome, route) {
+        (Ok(true), _) => {}
+        (Err(error), _) => return fail_writing(perl, connection, error, after),
+        (Ok(false), Route::Native { .. }) => after.calling(shim::DRAIN, [handle()]),
+        (Ok(false), Route::Tls { .. }) => after.calling(shim::DRAIN_TLS, [handle()]),
+        (Ok(false), &Route::PushWrite { frame }) if sv::length(frame) == 0 => after.calling(shim::DRAIN, [handle()]),
+        (Ok(false), &Route::PushWrite { frame }) => after.calling(shim::PUSH_WRITE, [handle(), sv::retain(frame)]),
     }
-    if connection.watches_backlog && (!is_flushed || connection.handle(perl).backlog() > 0) {
+    if connection.watches_backlog && (outcome == Ok(false) || connection.handle(perl).backlog() > 0) {
         after.calling(shim::BACKLOGGED, [connection.reference(perl)]);
     }
 }
 
-/// Writes what is queued, as far as that takes no Perl code; says whether that was all there is to do.
-fn is_flushed(perl: Perl, connection: &mut Connection, route: &Route) -> bool {
-    forget_inherited(perl, connection, route);
+/// Has the handle report that writing has failed: that is the end of the connection.
+fn fail_writing(perl: Perl, connection: &mut Connection, WriteError(errno): WriteError, after: &mut After) {
     connection.cork = None;
-    connection.renew_cork_deadline();
+    // SAFETY: a new integer.
+    let errno = unsafe { thx::Perl_newSViv(perl, errno.into()) };
+    after.calling(shim::WRITE_ERROR, [connection.handle(perl).reference(), errno]);
+}
+
+/// Writes what is queued, as far as that takes no Perl code. Returns whether that was all there is to do.
+fn write_out(perl: Perl, connection: &mut Connection, route: &Route) -> Result<bool, WriteError> {
+    forget_inherited(perl, connection, route);
+    let waits = connection.cork.take().is_some();
+    connection.turn.note_flush(clock::monotonic);
+    let handle = connection.handle(perl);
     match *route {
-        Route::Native { buffer } => connection.handle(perl).write_queued(buffer),
+        Route::Native { buffer } => handle.write_queued(buffer),
         Route::Tls { buffer } => {
-            let handle = connection.handle(perl);
-            tls::encrypt_queued(handle, buffer)
-                && handle.write_buffer().is_none_or(|buffer| handle.write_queued(buffer))
+            let is_encrypted = tls::encrypt_queued(handle, buffer);
+            let is_written = handle.write_buffer().map_or(Ok(true), |buffer| handle.write_queued(buffer))?;
+            Ok(is_encrypted && is_written)
         }
-        Route::PushWrite { frame } => sv::length(frame) == 0,
+        // What waits since the handle could be written to natively is in its buffer.
+        Route::PushWrite { frame } => Ok(sv::length(frame) == 0 && !waits),
     }
 }
 

@@ -4,14 +4,23 @@ use super::ffi::{self, Perl};
 use bytes::buf::UninitSlice;
 use libperl_rs::{
     SV, SVf_FAKE, SVf_IOK, SVf_IsCOW, SVf_POK, SVf_PROTECT, SVf_READONLY, SVf_ROK, SVf_UTF8, SVs_GMG, SVs_OBJECT, SVs_RMG,
-    SVs_SMG, svtype, thx,
+    SVs_SMG, svtype, thx, xpvmg,
 };
+use std::ffi::c_char;
 use std::slice;
 
-/// Whether a value may be read as it stands: no get magic.
-fn is_plain(sv: *mut SV) -> bool {
+/// Whether a value may be read as it stands: no get magic, but that it may be tainted.
+#[inline(always)]
+pub fn is_plain(sv: *mut SV) -> bool {
     // SAFETY: callers pass live SVs.
-    unsafe { (*sv).sv_flags & SVs_GMG == 0 }
+    unsafe { (*sv).sv_flags & SVs_GMG == 0 || has_taint_alone(sv) }
+}
+
+#[cold]
+unsafe fn has_taint_alone(sv: *mut SV) -> bool {
+    // SAFETY: the caller passes a live value with magic, whose body begins like this.
+    let magic = unsafe { (*(*sv).sv_any.cast::<xpvmg>()).xmg_u.xmg_magic.as_ref() };
+    magic.is_some_and(|magic| magic.mg_type == b't' as c_char && magic.mg_moremagic.is_null())
 }
 
 /// What a reference points at.

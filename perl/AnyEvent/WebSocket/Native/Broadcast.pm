@@ -19,15 +19,29 @@ sub broadcast
   my $bound = $is_bounded ? AnyEvent::WebSocket::Native::Number::whole($max) : undef;
   Carp::croak('broadcast: max_buffered_amount must be a whole number') if $is_bounded && !defined $bound;
   my($opcode, $octets) = AnyEvent::WebSocket::Connection::_frame_of($message, 'broadcast');
-  # Natively, no array's own FETCH is called.
+  # Natively, nothing tied is fetched.
   my $list = tied @$connections ? [@$connections] : $connections;
-  my $outcome = AnyEvent::WebSocket::Connection::_broadcast($list, $opcode, $octets, $except, $bound);
+  my @frame = ($opcode, $octets, $except, $bound);
+  my $outcome = AnyEvent::WebSocket::Connection::_broadcast($list, @frame)
+    || AnyEvent::WebSocket::Connection::_broadcast(_fetched($list), @frame);
   Carp::croak("broadcast: $outcome") unless ref $outcome;
-  my($count, $rest, $cut_off) = @$outcome;
-  my @connections = grep { Scalar::Util::blessed $_ } @$rest;
-  _for_each(sub { $_[0]->_finish_broadcast }, $cut_off, sub { $_[0]->send($message) }, \@connections);
-  Carp::croak('broadcast: the list holds something that is no connection') if @connections < @$rest;
-  return $count;
+  my($count, $rest, $foreign, $cut_off, $broken) = @$outcome;
+  my @foreign = grep { Scalar::Util::blessed $_ } @$foreign;
+  _for_each(
+    sub { $_[0]->_finish_broadcast }, $cut_off,
+    sub { $_[0][0]->handle->_error($_[0][1], 1) }, $broken,
+    sub { $_[0]->send($message) }, [@$rest, @foreign],
+  );
+  Carp::croak('broadcast: the list holds something that is no connection') if @foreign < @$foreign;
+  return $count + @foreign;
+}
+
+# What is not there stays away. The references keep what a FETCH may take out of the list.
+sub _fetched
+{
+  my($list) = @_;
+  my @elements = map { exists $list->[$_] ? \$list->[$_] : () } 0 .. $#$list;
+  return [map { $$_ } @elements];
 }
 
 # The handle's own machinery writes what the kernel did not take.

@@ -151,7 +151,7 @@ sub BUILD
   my $handle = $self->handle;
   _look_for_tls() if !$has_looked_for_tls && $handle->{tls};
   my $hook = _attach(
-    $self, $handle, AnyEvent::WebSocket::Native::Handle::is_usual($handle), $self->masked ? 1 : 0, _is_strict($self),
+    $self, $handle, $self->masked ? 1 : 0, _is_strict($self),
     $self->_payload_limit, $self->_fragment_limit, IS_TRACED,
   );
   for my $name (qw( idle_timeout max_buffered_amount max_control_rate max_message_size ping_interval ))

@@ -8,16 +8,6 @@ use warnings;
 use AE ();
 use AnyEvent::Handle ();
 
-# The insides of a handle are used only if these are AnyEvent::Handle's own; else it is just called.
-my @HANDLE_METHODS = qw( on_read push_write start_read stop_read _drain_rbuf _drain_wbuf _error );
-
-sub is_usual
-{
-  my($handle) = @_;
-  return 1 if ref $handle eq 'AnyEvent::Handle';
-  return !grep { ($handle->can($_) || 0) != AnyEvent::Handle->can($_) } @HANDLE_METHODS;
-}
-
 sub discard { $_[0]{rbuf} = '' }
 sub drain { $_[0]->_drain_wbuf }
 
@@ -40,6 +30,7 @@ sub read_eof
 }
 
 sub read_error { $_[0]->_error($_[1], 1) }
+sub write_error { $_[0]->_error($_[1], 1) }
 
 sub read_by_handle
 {
