@@ -123,6 +123,19 @@ impl Call<'_> {
         }
     }
 
+    /// The hook's connection has gone: a handle that stays reads for itself, and what it has read is discarded.
+    fn hook_without_connection(&self, argument: Option<*mut SV>, after: &mut After) {
+        // SAFETY: perl keeps the sub that it calls.
+        let left = unsafe { ffi::ws_left_handle(self.perl, self.sub.cast()) };
+        match argument {
+            Some(handle) if left.is_null() || handle == left.cast() => {
+                after.calling(shim::DISCARD, [sv::new_reference(self.perl, handle)]);
+            }
+            _ if left.is_null() => {}
+            _ => after.calling(shim::READ_BY_HANDLE, [sv::new_reference(self.perl, left.cast())]),
+        }
+    }
+
     fn located(&self, text: &str) -> *mut SV {
         // SAFETY: a pointer and its length.
         unsafe { ffi::ws_located(self.perl, text.as_ptr().cast(), text.len()) }
@@ -379,13 +392,10 @@ entries! {
     };
     /// The hook. Called with the handle, or with one that this passes calls on to, it is `on_error` if there are more
     /// arguments, `on_eof` if nothing is left to be read, and else `on_read`; called with whatever an event loop passes, a
-    /// timer has had it start, or the descriptor is readable. Without a connection, what the handle has read is discarded.
+    /// timer has had it start, or the descriptor is readable.
     ws_rust_hook = |call, after| {
         let hash = call.arg(0).and_then(sv::referent).filter(|&sv| sv::is_hash(sv));
-        let Some(shared) = call.bound_connection() else {
-            let handle = hash.map(|hash| sv::new_reference(call.perl, hash));
-            return handle.into_iter().for_each(|handle| after.calling(shim::DISCARD, [handle]));
-        };
+        let Some(shared) = call.bound_connection() else { return call.hook_without_connection(hash, after) };
         let connection = || sv::new_reference(call.perl, shared.borrow().object.cast());
         let handle = hash.map(<*mut SV>::cast).filter(|&hash| shared.borrow().is_read_through(call.perl, hash));
         let is_started = shared.borrow().is_started;

@@ -67,11 +67,26 @@ impl Call {
         Self { sub: callback, args, count: 1, owned: [message, callback, null_mut()], message, ..Self::EMPTY }
     }
 
-    /// `entry` is an element of the list of each_message callbacks; if a program has made it something else than a pair,
-    /// nothing is called.
-    fn each_message(perl: Perl, entry: *mut SV, message: *mut SV) -> Self {
+    /// `entry` is an element of the list of each_message callbacks; if a program has made it something else, nothing is
+    /// called. The sub that unregisters the callback is handed out in a scalar that is the callback's own.
+    fn each_message(perl: Perl, entry: *mut SV, message: *mut SV, is_nested: bool) -> Self {
         let owned = [message, entry, null_mut()];
-        let [Some(callback), Some(unregister)] = pair(perl, entry) else { return Self { owned, ..Self::EMPTY } };
+        let nothing = Self { owned, ..Self::EMPTY };
+        let Some(entry) = sv::referent(entry).filter(|&entry| sv::is_plain_array(entry)) else { return nothing };
+        let entry = entry.cast();
+        let (Some(callback), Some(unregister)) = (element(perl, entry, 0), element(perl, entry, 1)) else { return nothing };
+        let Some(unregister) = sv::referent(unregister) else { return nothing };
+        let unregister = match element(perl, entry, 2).filter(|_| !is_nested) {
+            Some(kept) if sv::is_sole_reference_to(kept, unregister) => kept,
+            _ => {
+                // SAFETY: a new value, which the array or perl frees.
+                let new = unsafe { thx::Perl_sv_2mortal(perl, sv::new_reference(perl, unregister)) };
+                if !is_nested {
+                    sv::replace_element(perl, entry, 2, sv::retain(new));
+                }
+                new
+            }
+        };
         Self { sub: callback, args: [message, unregister, null_mut()], count: 2, owned, message, ..Self::EMPTY }
     }
 }
@@ -271,7 +286,7 @@ impl Connection {
         match job {
             Job::Message(message) => self.call_for(perl, message),
             Job::Next { callback, message } => Some(Call::next_message(callback, message)),
-            Job::Each { entry, message } => Some(Call::each_message(perl, entry, message)),
+            Job::Each { entry, message } => Some(Call::each_message(perl, entry, message, self.turn.is_nested())),
             Job::EachList { message } => {
                 let each = self.callbacks(perl, Key::EachMessage);
                 if each.is_some_and(|list| has_unpaired(perl, list)) {
@@ -316,7 +331,7 @@ impl Connection {
             && !has_unpaired(perl, each)
             && self.jobs.is_empty()
         {
-            return Some(Call::each_message(perl, elements(perl, each).next()?, message));
+            return Some(Call::each_message(perl, elements(perl, each).next()?, message, self.turn.is_nested()));
         }
         if let Some(next) = next {
             // SAFETY: the list is an array of ours; its elements' reference counts come with them.
@@ -439,10 +454,4 @@ fn element(perl: Perl, list: *mut AV, index: usize) -> Option<*mut SV> {
 /// The elements of an array, each kept alive for the caller as it is taken.
 fn elements(perl: Perl, list: *mut AV) -> impl Iterator<Item = *mut SV> {
     (0..len(perl, list)).filter_map(move |index| element(perl, list, index)).map(sv::retain)
-}
-
-/// What an entry of the list of each_message callbacks refers to: the callback, and the sub that unregisters it.
-fn pair(perl: Perl, entry: *mut SV) -> [Option<*mut SV>; 2] {
-    let array = sv::referent(entry).filter(|&array| sv::is_plain_array(array));
-    [0, 1].map(|index| element(perl, array?.cast(), index))
 }

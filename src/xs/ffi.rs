@@ -35,6 +35,7 @@ unsafe extern "C" {
     pub fn ws_take_buffer(sv: *mut SV, capacity: *mut usize) -> *mut c_char;
     pub fn ws_state_attach(perl: Perl, sv: *mut SV, state: State, keeps: *mut SV);
     pub fn ws_state(perl: Perl, sv: *mut SV) -> State;
+    pub fn ws_left_handle(perl: Perl, hook: *mut SV) -> *mut HV;
     pub fn ws_new_hook(perl: Perl, state: State) -> *mut SV;
     pub fn ws_class_generation(perl: Perl, class: *mut HV) -> u32;
     pub fn ws_is_of_class(perl: Perl, object: *mut HV, class: *mut HV, generation: u32) -> c_int;

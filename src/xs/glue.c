@@ -616,21 +616,37 @@ char *ws_take_buffer(SV *sv, STRLEN *capacity)
     return buffer;
 }
 
+static MAGIC *state_magic(pTHX_ SV *sv);
+
+/* A connection's object goes, and its hook with it. Its handle goes too if only the object and its magic hold it. If it
+ * stays, and the hook still watches it, the hook has the handle read for itself. */
+static void leave_handle(pTHX_ HV *handle, SV *hook)
+{
+    MAGIC *mg;
+
+    if (SvREFCNT((SV *)handle) <= 2) {
+        (void)hv_delete(handle, "_rw", 3, G_DISCARD);
+    } else if ((mg = state_magic(aTHX_ hook)) && !mg->mg_obj) {
+        mg->mg_obj = sv_rvweaken(newRV_inc((SV *)handle));
+        mg->mg_flags |= MGf_REFCOUNTED;
+    }
+}
+
 /* Ext magic ties Rust state to a Perl value: freed with it, and absent from its copy in another thread. An object's has
- * the handle as its mg_obj; when the object is gone, nobody is left to take what that would read. */
+ * the handle as its mg_obj; that of a hook whose connection has gone, a weak reference to the handle. */
 static int state_free(pTHX_ SV *sv, MAGIC *mg)
 {
     struct ws_state state = { mg->mg_private, mg->mg_ptr };
-    SV *kept;
+    SV *hook;
 
     PERL_UNUSED_VAR(sv);
     if (!mg->mg_ptr)
         return 0;
-    kept = ws_rust_free(state);
+    hook = ws_rust_free(state);
     mg->mg_ptr = NULL;
-    if (mg->mg_obj && !PL_dirty)
-        (void)hv_delete((HV *)mg->mg_obj, "_rw", 3, G_DISCARD);
-    SvREFCNT_dec(kept);
+    if (hook && mg->mg_obj && !PL_dirty)
+        leave_handle(aTHX_ (HV *)mg->mg_obj, hook);
+    SvREFCNT_dec(hook);
     return 0;
 }
 
@@ -659,18 +675,29 @@ void ws_state_attach(void *thx, SV *sv, struct ws_state state, SV *keeps)
 #endif
 }
 
+static MAGIC *state_magic(pTHX_ SV *sv)
+{
+    MAGIC *mg = SvTYPE(sv) < SVt_PVMG ? NULL : SvMAGIC(sv);
+
+    return mg && mg->mg_virtual != &state_vtbl ? mg_findext(sv, PERL_MAGIC_ext, &state_vtbl) : mg;
+}
+
+/* The handle that a hook's connection has left behind, if it is still there. */
+HV *ws_left_handle(void *thx, SV *hook)
+{
+    TAKE_THX(thx);
+    const MAGIC *mg = state_magic(aTHX_ hook);
+
+    return mg && mg->mg_obj && SvROK(mg->mg_obj) ? (HV *)SvRV(mg->mg_obj) : NULL;
+}
+
 /* What hangs on `sv`. */
 struct ws_state ws_state(void *thx, SV *sv)
 {
     TAKE_THX(thx);
     struct ws_state state = { 0, NULL };
-    MAGIC *mg;
+    MAGIC *mg = state_magic(aTHX_ sv);
 
-    if (SvTYPE(sv) < SVt_PVMG)
-        return state;
-    mg = SvMAGIC(sv);
-    if (mg && mg->mg_virtual != &state_vtbl)
-        mg = mg_findext(sv, PERL_MAGIC_ext, &state_vtbl);
     if (mg) {
         state.kind = mg->mg_private;
         state.state = mg->mg_ptr;

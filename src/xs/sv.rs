@@ -3,11 +3,14 @@
 use super::ffi::{self, Perl};
 use bytes::buf::UninitSlice;
 use libperl_rs::{
-    SV, SVf_FAKE, SVf_IOK, SVf_IsCOW, SVf_POK, SVf_PROTECT, SVf_READONLY, SVf_ROK, SVf_UTF8, SVs_GMG, SVs_OBJECT, SVs_RMG,
+    AV, SV, SVf_FAKE, SVf_IOK, SVf_IsCOW, SVf_POK, SVf_PROTECT, SVf_READONLY, SVf_ROK, SVf_UTF8, SVs_GMG, SVs_OBJECT, SVs_RMG,
     SVs_SMG, svtype, thx, xpvmg,
 };
 use std::ffi::c_char;
 use std::slice;
+
+/// The part of a value's flags that is its type.
+const TYPE_MASK: u32 = 0xff;
 
 /// Whether a value may be read as it stands: no get magic, but that it may be tainted.
 #[inline(always)]
@@ -162,6 +165,32 @@ pub fn new_array(perl: Perl, values: impl IntoIterator<Item = *mut SV>) -> *mut 
 pub fn new_reference(perl: Perl, sv: *mut SV) -> *mut SV {
     // SAFETY: `sv` is live.
     unsafe { thx::Perl_newRV(perl, sv) }
+}
+
+/// Whether a value is a reference to `referent`, as it was made, and has one owner.
+pub fn is_sole_reference_to(value: *mut SV, referent: *mut SV) -> bool {
+    // SAFETY: callers pass live SVs; ROK says which member of the union is in use.
+    unsafe {
+        (*value).sv_refcnt == 1
+            && (*value).sv_flags & !TYPE_MASK == SVf_ROK
+            && (*value).sv_u.svu_rv == referent
+    }
+}
+
+/// Puts a value, whose reference count is handed over, into a plain array; what was there is freed when no Rust frame is left.
+pub fn replace_element(perl: Perl, array: *mut AV, index: usize, value: *mut SV) {
+    // SAFETY: a live array, which is made to reach to the index.
+    unsafe {
+        thx::Perl_av_extend(perl, array, index as isize);
+        if thx::Perl_av_len(perl, array) >= index as isize {
+            let slot = thx::AvARRAY(perl, array).add(index);
+            if let Some(old) = slot.replace(value).as_mut() {
+                thx::Perl_sv_2mortal(perl, old);
+            }
+        } else {
+            thx::Perl_av_store(perl, array, index as isize, value);
+        }
+    }
 }
 
 /// One more owner of `sv`.

@@ -102,6 +102,11 @@ impl Turn {
         self.depth == 0
     }
 
+    /// Whether the dispatch that is running is called by a callback of another one.
+    pub fn is_nested(&self) -> bool {
+        self.depth > 1
+    }
+
     /// Whether another message may be looked at now.
     pub fn may_deliver(&self) -> bool {
         matches!(self.delivery, Delivery::Flowing | Delivery::Final)
