@@ -71,6 +71,7 @@ subtest 'with both alive, the newer one receives' => sub {
     $peer->write(text('one'));
     $new_seen->wait_messages(1);
     is_deeply [$old_seen->bodies, $new_seen->bodies], [[], ['one']], 'alone';
+    return if is_original();    # which dies of what comes then
     undef $new;
     settle();
     $peer->write(text('two'));
@@ -95,7 +96,8 @@ subtest 'wrapped again over TLS' => sub {
 };
 
 for my $when ('before', 'after') {
-    subtest "a handle whose connection goes out of scope, $when the program has set its callbacks" => sub {
+    my $what = "a handle whose connection goes out of scope, $when the program has set its callbacks";
+    differs $what => 'dies in the event loop of what it reads then' => sub {
         my ($connection, $peer) = connection_and_peer();
         my $handle = $connection->handle;
         my %called;
@@ -110,8 +112,7 @@ for my $when ('before', 'after') {
         undef $connection;
         $set->() if $when eq 'after';
         settle();
-        # The original dies in the event loop of what it reads then.
-        $peer->write(text('to nobody')) unless is_original();
+        $peer->write(text('to nobody'));
         settle();
         $peer->half_close;
         wait_until('on_eof', sub { $called{on_eof} });
@@ -119,7 +120,7 @@ for my $when ('before', 'after') {
     };
 }
 
-subtest 'a handle that the program goes on to use' => sub {
+differs 'a handle that the program goes on to use' => 'may die of what it reads' => sub {
     my ($connection, $peer) = connection_and_peer();
     my $handle = $connection->handle;
     settle();

@@ -3,6 +3,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
+use Errno ();
 use Scalar::Util ();
 use Socket;
 use Test::More;
@@ -307,6 +308,48 @@ subtest 'paused messages come before finish' => sub {
     $seen->wait_finish;
     is_deeply $seen->bodies, [1 .. 3], 'all of them';
     is_deeply $seen->order, [('message') x 3, 'finish'], 'before finish';
+};
+
+# The transport may go while messages are held: then they come before finish, whatever their callbacks do.
+for my $case (
+    ['the peer resets', sub { my ($connection, $peer) = @_; $peer->reset; $connection->ping }],
+    ['a ping fails',    sub { my ($connection, $peer) = @_; $peer->close; do { $connection->ping; settle() } for 1 .. 2 }],
+    ['the handle has an error', sub { my ($connection) = @_; $connection->handle->_error(Errno::ECONNRESET(), 1) }],
+) {
+    my ($name, $end) = @$case;
+    for my $count (3, 5) {
+        subtest "$count messages, each callback pauses, and $name" => sub {
+            my ($connection, $peer) = connection_and_peer(tcp => 1);
+            my $seen = recorder($connection);
+            $connection->on(each_message => sub { $_[0]->pause });
+            $peer->write(map { text($_) } 1 .. $count);
+            $seen->wait_messages(1);
+            settle();
+            $end->($connection, $peer);
+            $seen->wait_finish;
+            is_deeply $seen->bodies, [1 .. $count], 'all messages are delivered';
+            is_deeply $seen->order, [('message') x $count, 'finish'], 'before finish';
+        };
+    }
+}
+
+subtest 'a paused callback that sends, and waits for the answer in the event loop, twice' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my @answers;
+    my $another = AE::timer 0, 0, sub { };
+    $connection->on(each_message => sub {
+        my ($self, $message) = @_;
+        return if $message->body ne 'go';
+        $self->pause;
+        for my $number (1 .. 2) {
+            $self->send("request $number");
+            push @answers, $peer->next_frame->{payload};
+        }
+        $self->resume;
+    });
+    $peer->write(text('go') . text('behind'));
+    wait_until('both requests', sub { @answers == 2 });
+    is_deeply \@answers, ['request 1', 'request 2'], 'both are written at once';
 };
 
 subtest 'over TLS' => sub {
