@@ -70,7 +70,7 @@ impl Call {
     /// `entry` is an element of the list of each_message callbacks; if a program has made it something else, nothing is
     /// called. The sub that unregisters the callback is handed out in a scalar that is the callback's own.
     fn each_message(perl: Perl, entry: *mut SV, message: *mut SV, is_nested: bool) -> Self {
-        let owned = [message, entry, null_mut()];
+        let mut owned = [message, entry, null_mut()];
         let nothing = Self { owned, ..Self::EMPTY };
         let Some(entry) = sv::referent(entry).filter(|&entry| sv::is_plain_array(entry)) else { return nothing };
         let entry = entry.cast();
@@ -79,10 +79,10 @@ impl Call {
         let unregister = match element(perl, entry, 2).filter(|_| !is_nested) {
             Some(kept) if sv::is_sole_reference_to(kept, unregister) => kept,
             _ => {
-                // SAFETY: a new value, which the array or perl frees.
-                let new = unsafe { thx::Perl_sv_2mortal(perl, sv::new_reference(perl, unregister)) };
-                if !is_nested {
-                    sv::replace_element(perl, entry, 2, sv::retain(new));
+                let new = sv::new_reference(perl, unregister);
+                match is_nested {
+                    true => owned[2] = new,
+                    false => sv::replace_element(perl, entry, 2, new),
                 }
                 new
             }

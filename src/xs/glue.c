@@ -386,12 +386,19 @@ int ws_send_is_overridden(void *thx, HV *object)
     return gv && CvXSUB(GvCV(gv)) != ws_xs_send;
 }
 
-/* Another number whenever a method of the class may have changed. */
+/* Another number whenever a method may have changed: in all classes, in a parent of this one, or in this one. */
+static inline U32 class_generation(pTHX_ HV *class)
+{
+    struct mro_meta *meta = HvMROMETA(class);
+
+    return PL_sub_generation + meta->cache_gen + meta->pkg_gen;
+}
+
 U32 ws_class_generation(void *thx, HV *class)
 {
     TAKE_THX(thx);
 
-    return PL_sub_generation + HvMROMETA(class)->cache_gen;
+    return class_generation(aTHX_ class);
 }
 
 /* Whether the object is of this class, and the class is as it was when it had this number. */
@@ -400,7 +407,7 @@ int ws_is_of_class(void *thx, HV *object, HV *class, U32 generation)
     TAKE_THX(thx);
 
     return SvOBJECT((SV *)object) && SvSTASH((SV *)object) == class
-        && PL_sub_generation + HvMROMETA(class)->cache_gen == generation;
+        && class_generation(aTHX_ class) == generation;
 }
 
 /* Whether the method that the class has by this name is Perl code from a file whose path ends so. */

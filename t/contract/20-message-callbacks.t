@@ -33,6 +33,46 @@ subtest 'arguments' => sub {
     is ref $each[2], 'CODE', 'a coderef that unregisters';
 };
 
+subtest 'a callback that changes its arguments' => sub {
+    my %change = (
+        'assigns to $_[2]' => sub { $_[2] = 'changed' },
+        'undefines $_[2]'  => sub { undef $_[2] },
+        'chomps all'       => sub { chomp @_ },
+        'keeps a reference to $_[2]' => do { my @kept; sub { push @kept, \$_[2]; ${ $kept[-1] } = 'changed' } },
+        'shifts'           => sub { shift for 1 .. 3; $_[0] = 'changed' },
+    );
+    for my $what (sort keys %change) {
+        my ($connection, $peer) = connection_and_peer();
+        my @seen;
+        $connection->on(each_message => sub { push @seen, [map { ref } @_]; poke(); &{ $change{$what} } });
+        $connection->on(each_message => sub { push @seen, [map { ref } @_]; poke() });
+        for my $round (1 .. 3) {
+            $peer->write(text('x'));
+            wait_until('both callbacks', sub { @seen == 2 * $round });
+        }
+        my @expected = (['AnyEvent::WebSocket::Connection', 'AnyEvent::WebSocket::Message', 'CODE']) x 6;
+        # The message is the same for both callbacks, in the same scalar, as the connection is.
+        @$_[0, 1] = @{ $expected[0] }[0, 1] for @seen;
+        is_deeply \@seen, \@expected, "that $what: later calls get theirs";
+    }
+};
+
+differs '$_[2] of an outer call, while an inner one changes its own' => 'does not read while a callback runs' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my @outer;
+    my $inner = 0;
+    $connection->on(each_message => sub {
+        if ($_[1]->body eq 'inner') { $_[2] = 'changed'; $inner++; poke(); return }
+        $peer->write(text('inner'));
+        wait_until('the inner call', sub { $inner });
+        push @outer, ref $_[2];
+        poke();
+    });
+    $peer->write(text('outer'));
+    wait_until('the outer call', sub { @outer });
+    is_deeply \@outer, ['CODE'], 'is as it was';
+};
+
 subtest 'next_message is for one message' => sub {
     is_deeply course(sub { my ($c, $note) = @_; $c->on(next_message => $note->('n')) }, 1, 2), ['n:1'];
 };

@@ -339,11 +339,14 @@ sub close
   return $self;
 }
 
-# A subclass that has its own send gets to see this frame as well.
+# As it is now: a program may put another one into the class.
+my $SEND = \&send;
+
+# A send that a subclass or a program has put in the place of ours gets to see this frame as well.
 sub _send_close
 {
   my($self, $code, $reason) = @_;
-  return _close($self, $code, $reason) if $self->can('send') == \&send;
+  return _close($self, $code, $reason) if $self->can('send') == $SEND;
   my $body = defined $code ? pack('n a*', $code, $reason) : '';
   $self->send(AnyEvent::WebSocket::Message->new(opcode => 8, body => $body));
 }
