@@ -6,6 +6,10 @@ use lib "$FindBin::Bin/../lib";
 use Test::More;
 use WebSocketTest;
 
+use Errno ();
+use Fcntl ();
+use Socket ();
+
 sub ready {
     my ($connection, $peer) = connection_and_peer(@_);
     $peer->sync;
@@ -173,6 +177,63 @@ subtest 'on_eof and on_error set by others' => sub {
         wait_until($event, sub { $called });
         is $called, 1, "$event is called";
     }
+};
+
+# A program's own words for ECONNRESET.
+my $reset = do { local $! = Errno::ECONNRESET(); "$!" };
+
+for my $case (
+    ['a small message' => sub { $_[0]->send('x') }],
+    ['a large message' => sub { $_[0]->send('x' x 100_000) }],
+    ['close'           => sub { $_[0]->close(4000) }],
+    ['a large message in a message callback' => sub { $_[0]->send('x' x 100_000) }, 'in a callback'],
+    ['two messages in a message callback'    => sub { $_[0]->send('x')->send('y') }, 'in a callback'],
+) {
+    my ($name, $send, $in_callback) = @$case;
+    for my $masked (0, 1) {
+        subtest "$name to a peer that has reset the connection, masked $masked" => sub {
+            my ($connection, $peer, $seen) = ready(tcp => 1, masked => $masked);
+            if ($in_callback) {
+                $connection->on(next_message => sub { $peer->reset; $send->($_[0]) });
+                $peer->write(text('one') . text('two'));
+            }
+            else {
+                $peer->reset;
+                $send->($connection);
+            }
+            $seen->wait_finish;
+            settle();
+            is_deeply [map { $_->[1] } $seen->arguments('finish')], [$reset], 'finish gets the first error, once';
+            is $connection->close_error, $reset, 'close_error too';
+        };
+    }
+}
+
+subtest 'sending to a peer that has reset the connection, with SIGPIPE at its default' => sub {
+    my ($left, $right) = tcp_pair();
+    setsockopt $right, Socket::SOL_SOCKET(), Socket::SO_LINGER(), pack 'll', 1, 0;
+    close $right;
+    fcntl $left, Fcntl::F_SETFD(), 0;
+    my ($printed, $status) = run_perl({ FD => fileno $left }, <<'PROGRAM');
+            use WebSocketTest;
+            $SIG{PIPE} = 'DEFAULT';
+            $| = 1;
+            open my $fh, '+<&=', $ENV{FD} or die $!;
+            my $connection = connection_on($fh);
+            $connection->on(finish => sub { print "finish: $_[1]"; exit 0 });
+            $connection->send('x');
+            print 'no finish';
+PROGRAM
+    is $printed, "finish: $reset", 'calls finish';
+    is $status, 0, 'and does not kill the program before';
+};
+
+differs 'broadcast to peers that have reset their connections' => 'does not have it' => sub {
+    my @all = map { [ready(tcp => 1)] } 1 .. 3;
+    $_->[1]->reset for @all[0, 2];
+    AnyEvent::WebSocket::Connection->broadcast([map { $_->[0] } @all], 'x');
+    is $all[1][1]->next_frame->{payload}, 'x', 'the others get it';
+    is_deeply [map { $_->[0]->close_error } @all], [$reset, undef, $reset], 'and these have the first error';
 };
 
 done_testing;
