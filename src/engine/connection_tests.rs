@@ -114,7 +114,7 @@ fn violations_end_the_stream_whatever_trails() {
         (b"\x00\x01a", UnexpectedContinuation),
         (b"\x01\x01a\x81\x01b", InterleavedMessage),
         (b"\x01\x01a\x02\x01b", InterleavedMessage),
-        (b"\xc1\x00", ReservedBits),
+        (b"\xc1\x00", UnexpectedCompression),
         (b"\x83\x00", ReservedOpcode(3)),
         (b"\x09\x00", FragmentedControl),
         (b"\x82\x7e\x00\x05Hello", NonMinimalLength),

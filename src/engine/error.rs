@@ -9,6 +9,12 @@ pub enum ProtocolError {
     /// RFC 6455, 5.2: RSV bits "MUST be 0 unless an extension is negotiated".
     #[error("Protocol error: reserved bits are set without a negotiated extension")]
     ReservedBits,
+    /// RFC 7692, 6: RSV1 marks a compressed message, which an endpoint sends only if the handshake has agreed on it.
+    #[error(
+        "Protocol error: reserved bits are set without a negotiated extension: RSV1 marks a compressed message, which takes \
+         AnyEvent::WebSocket::Deflate in the handshake"
+    )]
+    UnexpectedCompression,
     /// RFC 6455, 5.2: "If an unknown opcode is received, the receiving endpoint MUST fail" the connection.
     #[error("Protocol error: reserved opcode {0}")]
     ReservedOpcode(u8),

@@ -52,7 +52,7 @@ impl FrameHeader {
     pub(super) fn parse_with(bytes: &[u8], negotiated: u8) -> Result<Option<(Self, usize)>, ProtocolError> {
         let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
         if first & RSV & !negotiated != 0 {
-            return Err(ProtocolError::ReservedBits);
+            return Err(reserved_bits(first));
         }
         let fin = first & FIN != 0;
         let opcode = Opcode::try_from(first & OPCODE)?;
@@ -68,6 +68,15 @@ impl FrameHeader {
             (true, None) => return Ok(None),
         };
         Ok(Some((Self { fin, opcode, is_compressed, mask, payload_len }, bytes.len() - rest.len())))
+    }
+}
+
+/// What is wrong with a first byte that has reserved bits set.
+#[cold]
+fn reserved_bits(first: u8) -> ProtocolError {
+    match (first & RSV, Opcode::try_from(first & OPCODE)) {
+        (RSV1, Ok(Opcode::Text | Opcode::Binary)) => ProtocolError::UnexpectedCompression,
+        _ => ProtocolError::ReservedBits,
     }
 }
 
@@ -188,8 +197,9 @@ mod tests {
 
     #[test]
     fn violations_are_seen_as_soon_as_they_are_certain() {
-        let vectors: [(&[u8], ProtocolError); 11] = [
-            (b"\xc1\x00", ProtocolError::ReservedBits),
+        let vectors: [(&[u8], ProtocolError); 12] = [
+            (b"\xc1\x00", ProtocolError::UnexpectedCompression),
+            (b"\xe1\x00", ProtocolError::ReservedBits),
             (b"\xc9\x00", ProtocolError::ReservedBits),
             (b"\xa1\x00", ProtocolError::ReservedBits),
             (b"\x91\x00", ProtocolError::ReservedBits),
