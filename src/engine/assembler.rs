@@ -42,7 +42,9 @@ pub(super) struct Assembler<B> {
     streams: bool,
     /// As is the one that is being received.
     is_streamed: bool,
-    /// `None`: text is taken as it comes.
+    /// Text of messages that begin now is checked.
+    is_strict: bool,
+    /// As is that of the message that is being received. `None`: text is taken as it comes.
     validator: Option<Utf8Validator>,
     buffer: B,
 }
@@ -58,9 +60,16 @@ impl<B: MessageBuffer> Assembler<B> {
             inflated: 0,
             streams: false,
             is_streamed: false,
-            validator: config.strict.then(Utf8Validator::default),
+            is_strict: config.strict,
+            validator: None,
             buffer: B::default(),
         }
+    }
+
+    /// Has a changed configuration take effect.
+    pub(super) fn configure(&mut self, config: &Config) {
+        self.max_fragments = config.max_fragments;
+        self.is_strict = config.strict;
     }
 
     pub(super) fn set_max_size(&mut self, limit: Option<u64>) {
@@ -85,6 +94,9 @@ impl<B: MessageBuffer> Assembler<B> {
             (opcode, None) => {
                 self.opcode = Some(opcode);
                 self.is_streamed = self.streams;
+                if self.is_strict != self.validator.is_some() {
+                    self.validator = self.is_strict.then(Utf8Validator::default);
+                }
             }
         }
         self.size = self.size.saturating_add(header.payload_len);

@@ -168,6 +168,13 @@ impl<B: MessageBuffer> Connection<B> {
         self.state.can_receive()
     }
 
+    /// Changes how the connection behaves: limits from the next frame on, and what `strict` says of text from the next
+    /// message on.
+    pub fn configure(&mut self, change: impl FnOnce(&mut Config)) {
+        change(&mut self.config);
+        self.message.configure(&self.config);
+    }
+
     /// Bounds the payload of a message's frames together, in bytes; `None` is no bound, as at first.
     pub fn set_max_message_size(&mut self, limit: Option<u64>) {
         self.message.set_max_size(limit);

@@ -308,11 +308,21 @@ entries! {
         let Some(shared) = call.connection(after) else { return };
         shared.borrow_mut().engine.set_streaming(call.is_true(1));
     };
-    /// `_set_limits($connection, $max_message_size or undef, $max_control_rate or undef)`.
+    /// `_set_limits($connection, $strict, $max_payload_size or undef, $max_fragments, $max_message_size or undef,
+    /// $max_control_rate or undef)`.
     ws_rust_set_limits = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        let (Ok(message_size), Ok(control_rate)) = (call.number(1, after), call.number(2, after)) else { return };
+        let [Ok(max_payload_size), Ok(max_fragments), Ok(message_size), Ok(control_rate)] =
+            [2, 3, 4, 5].map(|index| call.number(index, after))
+        else {
+            return;
+        };
         let connection = &mut *shared.borrow_mut();
+        connection.engine.configure(|config| {
+            config.strict = call.is_true(1);
+            config.max_payload_size = max_payload_size;
+            config.max_fragments = max_fragments.unwrap_or_default();
+        });
         connection.engine.set_max_message_size(message_size);
         connection.control_rate = control_rate.map(ControlRate::new).map(Box::new);
     };

@@ -103,6 +103,8 @@ subtest 'idle_timeout ends with the connection' => sub {
 
 # A connection that Client or Server has made gets them later.
 my %later = (
+    max_payload_size => [10, sub { $_[0]->write(text('12345678901')) }, qr/^Payload is too big/],
+    max_fragments => [3, sub { $_[0]->write((text('1', fin => 0)), (continuation('2', fin => 0)) x 2) }, qr/^Too many fragments/],
     max_message_size => [10, sub { $_[0]->write(text('12345678901')) }, qr/^Message is too big/],
     max_control_rate => [5, sub { $_[0]->write(map { ping('') } 1 .. 6) }, qr/^Too many control frames/],
     idle_timeout => [0.05, sub { }, qr/^the peer sent nothing within 0\.05 seconds/],
@@ -129,6 +131,59 @@ for my $name (sort keys %later) {
         is $connection->$name, 0, 'and can be taken back';
     };
 }
+
+subtest 'limits that are raised later' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my $seen = recorder($connection);
+    $connection->max_payload_size(0);
+    $connection->max_fragments(1000);
+    $peer->write(binary('x' x 100_000), text('1', fin => 0), (continuation('2', fin => 0)) x 500, continuation('3'));
+    $seen->wait_messages(2);
+    is_deeply [map { length } @{ $seen->bodies }], [100_000, 502], 'let more through';
+    $connection->$_(undef) for qw(max_payload_size max_fragments);
+    $peer->write(binary('x' x 65_537));
+    $seen->wait_parse_error;
+    like $seen->errors->[0], qr/max_payload_size is 65536/, 'undef is the default';
+};
+
+subtest 'limits that are set in a callback' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my $seen = recorder($connection);
+    $connection->on(next_message => sub { $_[0]->max_payload_size(5) });
+    $peer->write(text('123456') . text('12345') . text('123456'));
+    $seen->wait_parse_error;
+    is_deeply $seen->bodies, ['123456', '12345'], 'hold for the next message, though it has arrived already';
+};
+
+subtest 'strict set later' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my $seen = recorder($connection);
+    is $connection->strict, 0, 'off at first';
+    $peer->write(text("\xff"));
+    $seen->wait_messages(1);
+    is $connection->strict(1), 1, 'returns it';
+    $peer->write(text("good \xc3\xa9", mask => 1), text("bad \xff", mask => 1));
+    $seen->wait_parse_error;
+    is_deeply $seen->bodies, ["\xff", "good \xc3\xa9"], 'enforces UTF-8';
+
+    ($connection, $peer) = connection_and_peer(strict => 1);
+    $seen = recorder($connection);
+    $connection->strict(0);
+    $peer->write(text("\xff"));
+    $seen->wait_messages(1);
+    pass 'and can be taken back';
+
+    for my $strict (0, 1) {
+        ($connection, $peer) = connection_and_peer(strict => !$strict, masked => 1);
+        $seen = recorder($connection);
+        $peer->write(text("good \xc3", fin => 0));
+        settle();
+        $connection->strict($strict);
+        $peer->write(continuation($strict ? "\xff" : "\xa9"));
+        $seen->wait_messages(1);
+        is length $seen->bodies->[0], 7, "in the middle of a message: holds from the next message on, strict $strict";
+    }
+};
 
 subtest 'keepalive and idle_timeout taken back' => sub {
     my ($connection, $peer) = connection_and_peer(ping_interval => 0.02, ping_timeout => 0.05, idle_timeout => 0.06);

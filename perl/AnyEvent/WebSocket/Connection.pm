@@ -81,9 +81,10 @@ callbacks that are registered before that miss none.
 
 =head1 ATTRIBUTES
 
-L</handle>, L</masked>, L</subprotocol>, L</max_payload_size>, L</max_fragments>, L</strict> and L</deflate> are read-only.
-The others can also be set later, which takes effect at once, but for L</close_timeout> once the connection is being closed:
-that is the way for a connection that L<AnyEvent::WebSocket::Client> or L<AnyEvent::WebSocket::Server> has made.
+L</handle>, L</masked>, L</subprotocol> and L</deflate> are read-only. The others can also be set later, as for a connection
+that L<AnyEvent::WebSocket::Client> or L<AnyEvent::WebSocket::Server> has made. That takes effect at once: for limits, from
+the next frame on; for what L</strict> says of text, from the next message on; for L</close_timeout>, unless the connection is
+being closed already. A number may be anything that perl takes for one; the empty string and undef are the default.
 
   my $connection = AnyEvent::WebSocket::Client->new->connect($url)->recv;
   $connection->ping_interval(20);

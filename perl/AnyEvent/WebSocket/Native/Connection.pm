@@ -48,8 +48,7 @@ use constant IS_TRACED => $ENV{ANYEVENT_WEBSOCKET_TRACE} ? 1 : 0;
 
 has handle => ( is => 'ro', required => 1 );
 has subprotocol => ( is => 'ro' );
-has [qw( max_payload_size max_fragments )] => ( is => 'ro' );
-has [qw( max_message_size max_control_rate )] => ( is => 'rw' );
+has [qw( max_payload_size max_fragments max_message_size max_control_rate )] => ( is => 'rw' );
 has close_timeout => ( is => 'rw', lazy => 1, default => \&_default_close_timeout );
 has [qw( close_code close_reason close_error )] => ( is => 'rw' );
 
@@ -59,7 +58,7 @@ sub _default_close_timeout { 30 }
 my %DEFAULT = ( masked => sub { 0 }, strict => sub { $ENV{ANYEVENT_WEBSOCKET_STRICT} ? 1 : 0 } );
 for my $name (keys %DEFAULT)
 {
-  has $name => ( is => 'ro' );
+  has $name => ( is => $name eq 'strict' ? 'rw' : 'ro' );
   around $name => sub {
     my($get, $self, @new) = @_;
     return @new || exists $self->{$name} ? $self->$get(@new) : $DEFAULT{$name}->();
@@ -97,7 +96,7 @@ sub _check_attributes
 sub _check_attribute
 {
   my($name, $value) = @_;
-  my($kind, $number) = @{ $VALID{$name} };
+  my($kind, $number) = @{ $VALID{$name} || return };
   Carp::croak("$name must be $kind") if AnyEvent::WebSocket::Native::Number::is_given($value) && !defined $number->($value);
 }
 
@@ -106,7 +105,7 @@ my %TAKES_EFFECT = (
   close_timeout => sub { },
   idle_timeout => sub { $_[0]->_start_idle_timer },
   max_buffered_amount => sub { _watch_backlog($_[0]) },
-  (map { $_ => \&_set_message_limits } qw( max_message_size max_control_rate )),
+  (map { $_ => \&_limits_changed } qw( max_payload_size max_fragments max_message_size max_control_rate strict )),
   (map { $_ => sub { $_[0]->_start_keepalive } } qw( ping_interval ping_timeout )),
 );
 for my $name (keys %TAKES_EFFECT)
@@ -121,14 +120,15 @@ for my $name (keys %TAKES_EFFECT)
   };
 }
 
-sub _set_message_limits
+sub _limits_changed
 {
   my($self) = @_;
-  _set_limits($self, map { _option($self, $_) || undef } qw( max_message_size max_control_rate ));
+  my @limits = map { _option($self, $_) || undef } qw( max_message_size max_control_rate );
+  _set_limits($self, _is_strict($self), $self->_payload_limit, $self->_fragment_limit, @limits);
 }
 
 # What the original does not have may be a name that a program's subclass gives to something of its own.
-my %ACCESSOR = map { $_ => __PACKAGE__->can($_) } qw( strict deflate ), keys %TAKES_EFFECT;
+my %ACCESSOR = map { $_ => __PACKAGE__->can($_) } 'deflate', grep { !/\Amax_(?:payload_size|fragments)\z/ } keys %TAKES_EFFECT;
 
 sub _is_ours
 {
