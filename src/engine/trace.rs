@@ -22,6 +22,11 @@ impl Trace {
     #[cold]
     #[inline(never)]
     pub(super) fn note(&mut self, direction: &str, fin: bool, opcode: u8, len: u64, payload: &[u8]) {
+        if let (8, [high, low, reason @ ..]) = (opcode, payload) {
+            let (code, reason) = (u16::from_be_bytes([*high, *low]), reason.escape_ascii());
+            let _ = writeln!(self.0, "{direction} close, code {code}, reason \"{reason}\"");
+            return;
+        }
         let fin = if fin { "" } else { ", not final" };
         let shown = payload[..payload.len().min(MAX_SHOWN)].escape_ascii();
         let more = if len > MAX_SHOWN as u64 { "..." } else { "" };
@@ -57,6 +62,9 @@ mod tests {
         assert_eq!(line(true, 1, b"hi"), "sent text, 2 bytes: \"hi\"\n");
         assert_eq!(line(false, 2, b"\0\xff\"\n"), "sent binary, not final, 4 bytes: \"\\x00\\xff\\\"\\n\"\n");
         assert_eq!(line(true, 11, b""), "sent opcode 11, 0 bytes: \"\"\n");
+        assert_eq!(line(true, 8, b"\x0f\xa0bye \xff"), "sent close, code 4000, reason \"bye \\xff\"\n");
+        assert_eq!(line(true, 8, b"\x03\xe8"), "sent close, code 1000, reason \"\"\n");
+        assert_eq!(line(true, 8, b""), "sent close, 0 bytes: \"\"\n");
         assert_eq!(line(true, 1, &[b'x'; 33]), format!("sent text, 33 bytes: \"{}\"...\n", "x".repeat(32)));
     }
 }

@@ -1,7 +1,7 @@
 //! What an XSUB does after Rust has returned: the outermost act, when nothing is left that an exception could skip.
 
-use libperl_rs::{CV, SV};
 use super::message::Messages;
+use libperl_rs::{CV, SV};
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::{null, null_mut};
 
@@ -39,7 +39,7 @@ pub mod shim {
     pub const GO_ON_LATER: &CStr = c"AnyEvent::WebSocket::Connection::_go_on_later";
     /// `(connection, error or undef)`: the transport is gone.
     pub const FINISH: &CStr = c"AnyEvent::WebSocket::Connection::_finish";
-    /// `(connection, text or exception)`: it is going down, for this reason.
+    /// `(connection, text or exception, is_exception)`: it is going down, for this reason.
     pub const FAILING: &CStr = c"AnyEvent::WebSocket::Connection::_failing";
     /// `(connection, lines)`: log what frames have come and gone.
     pub const TRACE: &CStr = c"AnyEvent::WebSocket::Connection::_trace";

@@ -18,14 +18,14 @@ use std::ptr::null_mut;
 use std::slice;
 
 use super::ffi::{
-    ws_xs_answer_ping as _answer_ping, ws_xs_attach as _attach, ws_xs_broadcast as _broadcast,
-    ws_xs_can_close as _can_close, ws_xs_close as _close, ws_xs_deliver_rest as _deliver_rest,
-    ws_xs_dispatch as _dispatch, ws_xs_enable_deflate as _enable_deflate, ws_xs_flush as _flush,
-    ws_xs_forget_idle_window as _forget_idle_window, ws_xs_hold as _hold, ws_xs_is_untouched as _is_untouched,
-    ws_xs_library_version as library_version, ws_xs_resume as _resume, ws_xs_send as send,
-    ws_xs_send_fragment as _send_fragment, ws_xs_send_frame as _send_frame, ws_xs_set_limits as _set_limits,
-    ws_xs_set_streaming as _set_streaming, ws_xs_start as _start, ws_xs_state as state,
-    ws_xs_take_read_buffer as _take_read_buffer, ws_xs_traffic as _traffic,
+    ws_xs_addresses as _addresses, ws_xs_answer_ping as _answer_ping, ws_xs_attach as _attach,
+    ws_xs_broadcast as _broadcast, ws_xs_can_close as _can_close, ws_xs_close as _close,
+    ws_xs_deliver_rest as _deliver_rest, ws_xs_dispatch as _dispatch, ws_xs_enable_deflate as _enable_deflate,
+    ws_xs_flush as _flush, ws_xs_forget_idle_window as _forget_idle_window, ws_xs_hold as _hold,
+    ws_xs_is_untouched as _is_untouched, ws_xs_library_version as library_version, ws_xs_resume as _resume,
+    ws_xs_send as send, ws_xs_send_fragment as _send_fragment, ws_xs_send_frame as _send_frame,
+    ws_xs_set_limits as _set_limits, ws_xs_set_streaming as _set_streaming, ws_xs_start as _start,
+    ws_xs_state as state, ws_xs_take_read_buffer as _take_read_buffer, ws_xs_traffic as _traffic,
     ws_xs_transport_closed as _transport_closed, ws_xs_use_tls as _use_tls, ws_xs_watch_backlog as _watch_backlog,
 };
 
@@ -35,7 +35,7 @@ xs_boot! {
     subs = [library_version];
     package = "AnyEvent::WebSocket::Connection";
     subs = [
-        send, state, _answer_ping, _attach, _broadcast, _can_close, _close, _deliver_rest, _dispatch,
+        send, state, _addresses, _answer_ping, _attach, _broadcast, _can_close, _close, _deliver_rest, _dispatch,
         _enable_deflate, _flush, _forget_idle_window, _hold, _is_untouched, _resume, _send_frame,
         _send_fragment, _set_limits, _set_streaming, _start, _take_read_buffer, _traffic, _transport_closed,
         _use_tls, _watch_backlog
@@ -108,7 +108,9 @@ impl Call<'_> {
                 None
             }
             Found::NotOurs => {
-                after.croaking(self.located("not an AnyEvent::WebSocket::Connection"));
+                after.croaking(self.located(
+                    "not an AnyEvent::WebSocket::Connection: call this on what connect or establish has returned",
+                ));
                 None
             }
         }
@@ -275,6 +277,13 @@ entries! {
         let savings = engine.compression().into_iter().flatten().flat_map(|savings| [savings.plain, savings.wire]);
         let numbers = counts.into_iter().chain(savings).map(|count| sv::new_number(call.perl, count));
         after.returning(sv::new_array(call.perl, numbers));
+    };
+    /// `_addresses($connection)`: a reference to an array of the peer's address and our own, packed.
+    ws_rust_addresses = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        let (addresses, peer_len) = &shared.borrow().addresses;
+        let (peer, local) = addresses.split_at(*peer_len);
+        after.returning(sv::new_array(call.perl, [peer, local].map(|address| sv::new_string(call.perl, address))));
     };
     /// `_broadcast(\@connections, $opcode, $octets, $except or undef, $max_backlog or undef)`: returns what is wrong; nothing if
     /// an element has to be fetched first; or a reference to an array: how many get it, and references to arrays of those

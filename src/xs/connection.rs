@@ -2,7 +2,7 @@
 
 use super::buffer::PerlBuffer;
 use super::control_rate::ControlRate;
-use super::descriptor::WriteError;
+use super::descriptor::{self, WriteError};
 use super::dispatch::Job;
 use super::ffi::{self, Perl};
 use super::handle::{Handle, Route};
@@ -54,6 +54,8 @@ pub struct Connection {
     /// before, or since control has been back in the event loop.
     pub is_started: bool,
     pub inbox: Inbox,
+    /// The peer's packed address when the connection was made, and our own, which begins where the number says.
+    pub addresses: (Box<[u8]>, usize),
     pub turn: Turn,
     /// Perl's stack on which the dispatch loop has called the last callback; null between dispatches.
     pub callback_stack: *const c_void,
@@ -119,7 +121,11 @@ impl Connection {
     pub fn attach(perl: Perl, parts: Parts) -> *mut SV {
         mask_keys::watch_forks();
         let (object, handle) = (parts.object, parts.handle);
-        let shared: Rc<Shared> = Rc::new(RefCell::new(Self::new(parts)));
+        let mut connection = Self::new(parts);
+        if let Some(fd) = connection.handle(perl).fd() {
+            connection.addresses = descriptor::addresses(fd);
+        }
+        let shared: Rc<Shared> = Rc::new(RefCell::new(connection));
         // SAFETY: live values.
         let hook = unsafe {
             ffi::ws_state_attach(perl, object.cast(), State::connection(&shared, Kind::Object), handle.cast());
@@ -141,6 +147,7 @@ impl Connection {
             handle: parts.handle,
             hook: null_mut(),
             is_started: false,
+            addresses: Default::default(),
             inbox: Inbox::default(),
             turn: Turn::default(),
             callback_stack: null(),

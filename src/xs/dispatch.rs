@@ -74,7 +74,9 @@ impl Call {
         let nothing = Self { owned, ..Self::EMPTY };
         let Some(entry) = sv::referent(entry).filter(|&entry| sv::is_plain_array(entry)) else { return nothing };
         let entry = entry.cast();
-        let (Some(callback), Some(unregister)) = (element(perl, entry, 0), element(perl, entry, 1)) else { return nothing };
+        let (Some(callback), Some(unregister)) = (element(perl, entry, 0), element(perl, entry, 1)) else {
+            return nothing;
+        };
         let Some(unregister) = sv::referent(unregister) else { return nothing };
         let unregister = match element(perl, entry, 2).filter(|_| !is_nested) {
             Some(kept) if sv::is_sole_reference_to(kept, unregister) => kept,
@@ -198,7 +200,8 @@ pub fn finish(perl: Perl, shared: &RefCell<Connection>, outcome: Outcome, after:
         return after.calling(shim::FAILED, [connection.reference(perl)]);
     }
     if let Outcome::Died(exception) = outcome {
-        after.calling_first(shim::FAILING, [connection.reference(perl), exception]);
+        let is_exception = sv::new_number(perl, 1);
+        after.calling_first(shim::FAILING, [connection.reference(perl), exception, is_exception]);
     }
     send::flush(perl, connection, after);
     send::trace(perl, connection, after);

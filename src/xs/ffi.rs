@@ -16,6 +16,7 @@ unsafe extern "C" {
     pub fn ws_is_destroyed(perl: Perl, handle: *mut HV) -> c_int;
     pub fn ws_read(fd: RawFd, start: *mut c_void, len: usize) -> isize;
     pub fn ws_write(fd: RawFd, start: *const c_void, len: usize) -> isize;
+    pub fn ws_addresses(fd: RawFd, out: *mut c_char, len: *mut [usize; 2]);
     pub fn ws_write_both(
         fd: RawFd,
         first: *const c_void,
@@ -56,7 +57,7 @@ macro_rules! trampolines {
 
 trampolines! {
     ws_xs_send ws_xs_send_frame ws_xs_attach ws_xs_start ws_xs_is_untouched ws_xs_send_fragment
-    ws_xs_set_streaming ws_xs_set_limits ws_xs_broadcast ws_xs_state ws_xs_traffic ws_xs_hold
+    ws_xs_set_streaming ws_xs_set_limits ws_xs_broadcast ws_xs_state ws_xs_traffic ws_xs_addresses ws_xs_hold
     ws_xs_watch_backlog ws_xs_take_read_buffer ws_xs_deliver_rest ws_xs_resume ws_xs_flush ws_xs_can_close
     ws_xs_close ws_xs_transport_closed ws_xs_answer_ping ws_xs_use_tls ws_xs_enable_deflate
     ws_xs_forget_idle_window ws_xs_library_version ws_xs_dispatch ws_boot

@@ -361,6 +361,7 @@ TRAMPOLINE(set_limits)
 TRAMPOLINE(broadcast)
 TRAMPOLINE(state)
 TRAMPOLINE(traffic)
+TRAMPOLINE(addresses)
 TRAMPOLINE(hold)
 TRAMPOLINE(watch_backlog)
 TRAMPOLINE(take_read_buffer)
@@ -477,8 +478,28 @@ static ssize_t outcome(ssize_t count, int before)
     return -error;
 }
 
+#define WS_ADDRESSES_SIZE 256
+STATIC_ASSERT_DECL(WS_ADDRESSES_SIZE >= 2 * sizeof(struct sockaddr_storage));
+
 TRANSFER(ws_read, void, recv, read)
 TRANSFER(ws_write, const void, send, write)
+
+/* Writes the addresses of a socket's peer and of its own end, packed, one after the other; there is room for
+ * WS_ADDRESSES_SIZE bytes. What has none, or is no socket, has empty ones. */
+void ws_addresses(int fd, char *out, size_t len[2])
+{
+    const int before = errno;
+    struct sockaddr_storage address;
+    socklen_t size;
+
+    size = sizeof address;
+    len[0] = getpeername(fd, (struct sockaddr *)&address, &size) == 0 && size <= sizeof address ? size : 0;
+    memcpy(out, &address, len[0]);
+    size = sizeof address;
+    len[1] = getsockname(fd, (struct sockaddr *)&address, &size) == 0 && size <= sizeof address ? size : 0;
+    memcpy(out + len[0], &address, len[1]);
+    errno = before;
+}
 
 /* The same for two pieces of memory, one after the other. */
 ssize_t ws_write_both(int fd, const void *first, size_t first_len, const void *second, size_t second_len)

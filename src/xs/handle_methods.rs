@@ -8,15 +8,8 @@ use std::ffi::CStr;
 use std::ptr::null_mut;
 
 /// The methods whose work is done natively.
-const METHODS: [&CStr; 7] = [
-    c"on_read",
-    c"push_write",
-    c"start_read",
-    c"stop_read",
-    c"_drain_rbuf",
-    c"_drain_wbuf",
-    c"_error",
-];
+const METHODS: [&CStr; 7] =
+    [c"on_read", c"push_write", c"start_read", c"stop_read", c"_drain_rbuf", c"_drain_wbuf", c"_error"];
 /// Where they are defined; the path may begin anywhere.
 const FILE: &CStr = c"AnyEvent/Handle.pm";
 

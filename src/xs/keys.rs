@@ -5,8 +5,8 @@
 
 use super::ffi::{self, Perl};
 use libperl_rs::{
-    HE, HEK, HV, HV_FETCH_ISSTORE, HV_FETCH_JUST_SV, SV, SVf_PROTECT, SVf_READONLY, SVphv_SHAREKEYS, SVs_GMG, SVs_RMG, hek,
-    thx, xpvhv,
+    HE, HEK, HV, HV_FETCH_ISSTORE, HV_FETCH_JUST_SV, SV, SVf_PROTECT, SVf_READONLY, SVphv_SHAREKEYS, SVs_GMG, SVs_RMG,
+    hek, thx, xpvhv,
 };
 use std::ffi::{c_char, c_int};
 use std::mem::offset_of;

@@ -12,7 +12,7 @@ use super::sv::{self, Appender};
 use super::tls;
 use crate::engine::{CloseCode, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, MaskKey, Opcode, ProtocolError, UsageError};
 use bytes::BufMut;
-use libperl_rs::thx;
+use libperl_rs::{SV, thx};
 use std::borrow::Cow;
 use thiserror::Error;
 
@@ -300,10 +300,9 @@ fn forget_inherited(perl: Perl, connection: &mut Connection, route: &Route) {
     }
     let Some(cork) = connection.cork.take_if(|cork| cork.forks != mask_keys::fork_generation()) else { return };
     let buffer = connection.handle(perl).write_buffer();
-    if let Some(buffer) = buffer.filter(|&buffer| cork.mark < sv::length(buffer)) {
-        if sv::make_changeable(perl, buffer) {
-            // SAFETY: a changeable string, made shorter.
-            unsafe { ffi::ws_set_length(perl, buffer, cork.mark) };
-        }
+    let is_longer = |&buffer: &*mut SV| cork.mark < sv::length(buffer) && sv::make_changeable(perl, buffer);
+    if let Some(buffer) = buffer.filter(is_longer) {
+        // SAFETY: a changeable string, made shorter.
+        unsafe { ffi::ws_set_length(perl, buffer, cork.mark) };
     }
 }

@@ -3,8 +3,8 @@
 use super::ffi::{self, Perl};
 use bytes::buf::UninitSlice;
 use libperl_rs::{
-    AV, SV, SVf_FAKE, SVf_IOK, SVf_IsCOW, SVf_POK, SVf_PROTECT, SVf_READONLY, SVf_ROK, SVf_UTF8, SVs_GMG, SVs_OBJECT, SVs_RMG,
-    SVs_SMG, svtype, thx, xpvmg,
+    AV, SV, SVf_FAKE, SVf_IOK, SVf_IsCOW, SVf_POK, SVf_PROTECT, SVf_READONLY, SVf_ROK, SVf_UTF8, SVs_GMG, SVs_OBJECT,
+    SVs_RMG, SVs_SMG, svtype, thx, xpvmg,
 };
 use std::ffi::c_char;
 use std::slice;
@@ -170,11 +170,7 @@ pub fn new_reference(perl: Perl, sv: *mut SV) -> *mut SV {
 /// Whether a value is a reference to `referent`, as it was made, and has one owner.
 pub fn is_sole_reference_to(value: *mut SV, referent: *mut SV) -> bool {
     // SAFETY: callers pass live SVs; ROK says which member of the union is in use.
-    unsafe {
-        (*value).sv_refcnt == 1
-            && (*value).sv_flags & !TYPE_MASK == SVf_ROK
-            && (*value).sv_u.svu_rv == referent
-    }
+    unsafe { (*value).sv_refcnt == 1 && (*value).sv_flags & !TYPE_MASK == SVf_ROK && (*value).sv_u.svu_rv == referent }
 }
 
 /// Puts a value, whose reference count is handed over, into a plain array; what was there is freed when no Rust frame is left.

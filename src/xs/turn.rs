@@ -131,12 +131,8 @@ impl Turn {
         if now > self.quick_until {
             self.quick_until = 0;
         }
-        self.burst = Some(Burst {
-            flush_by: now + MAX_WAIT,
-            yield_at: now + MAX_BURST,
-            looked_at: now,
-            is_next_complete: true,
-        });
+        self.burst =
+            Some(Burst { flush_by: now + MAX_WAIT, yield_at: now + MAX_BURST, looked_at: now, is_next_complete: true });
     }
 
     /// A callback has returned. Returns `true` if frames have waited long enough.

@@ -4,6 +4,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use Test::More;
+use Errno ();
 use WebSocketTest;
 
 plan skip_all => 'the original tells nothing of itself' if is_original();
@@ -81,8 +82,8 @@ subtest 'peer and local' => sub {
     my ($own_port) = Socket::unpack_sockaddr_in(getpeername $peer->fh);
     is $connection->local, "127.0.0.1:$own_port", 'local';
     $connection->handle->destroy;
-    is $connection->peer, undef, 'undef without a handle';
-    is $connection->local, undef, 'both';
+    is $connection->peer, "127.0.0.1:$port", 'peer is kept without a handle';
+    is $connection->local, "127.0.0.1:$own_port", 'local, too';
     ($connection) = connection_and_peer();
     is_deeply warnings_of(sub { $connection->peer; $connection->local }), [], 'a UNIX socket is no trouble';
 };
@@ -95,14 +96,58 @@ my $traced = <<'PROGRAM';
     $peer->sync;
     $connection->send("\x00" x 5000);
     $connection->close(4000, 'bye');
+    my $seen = recorder($connection);
     $peer->frames_to_eof;
+    $peer->write(close_frame(1000))->half_close;
+    $seen->wait_finish;
 PROGRAM
+
+# Each as [name, what happens, what the last lines are].
+my %ends = (
+    'a broken rule' => ['$peer->write(frame(rsv => 2)); $seen->wait_parse_error; $peer->close; $seen->wait_finish;',
+        'sent close, code 1002, reason ""', qr/^failed: Protocol error: /, qr/^finished: /],
+    'a callback that dies' => ['$peer->write(text("x")); $connection->on(next_message => sub { die "thrown\n" });
+        $seen->wait_parse_error; $peer->close; $seen->wait_finish;',
+        'received text, 1 bytes: "x"', qr/^a message callback died: thrown/, qr/^finished: /],
+    'a reset' => ['$peer->reset; $seen->wait_finish;', qr/^finished: .*reset/],
+    'a timeout' => ['$connection->idle_timeout(0.05); $seen->wait_finish;', qr/^finished: the peer sent nothing within 0\.05/],
+);
 
 sub lines_of {
     my (%env) = @_;
     my ($out) = run_perl({ ANYEVENT_WEBSOCKET_TRACE => '', PERL_ANYEVENT_VERBOSE => 3, %env }, 'open STDERR, ">&", STDOUT;' . $traced);
     return map { s/.*127\.0\.0\.1:\d+: //r } split /\n/, $out;
 }
+
+for my $name (sort keys %ends) {
+    my ($what, @expected) = @{ $ends{$name} };
+    subtest "ANYEVENT_WEBSOCKET_TRACE: $name" => sub {
+        my ($out) = run_perl({ ANYEVENT_WEBSOCKET_TRACE => 1 }, 'open STDERR, ">&", STDOUT; use WebSocketTest;'
+            . 'my ($connection, $peer) = connection_and_peer(tcp => 1); $peer->sync; my $seen = recorder($connection);' . $what);
+        my @lines = split /\n/, $out;
+        is scalar(grep { !/127\.0\.0\.1:\d+: / } @lines), 0, 'all lines name the peer' or diag $out;
+        s/.*127\.0\.0\.1:\d+: // for @lines;
+        splice @lines, 0, @lines - @expected;
+        ref $expected[$_] ? like $lines[$_], $expected[$_], $lines[$_] : is $lines[$_], $expected[$_], $expected[$_] for 0 .. $#expected;
+    };
+}
+
+subtest 'peer and local in finish' => sub {
+    my %end = (
+        EOF => sub { $_[1]->close }, reset => sub { $_[1]->reset }, 'their Close' => sub { $_[1]->write(close_frame(1000))->wait_eof->close },
+        'our Close' => sub { $_[0]->close; $_[1]->wait_eof->close }, 'a timeout' => sub { $_[0]->idle_timeout(0.05) },
+        'an error' => sub { $_[0]->handle->_error(Errno::EPIPE(), 1) },
+    );
+    for my $name (sort keys %end) {
+        my ($connection, $peer) = connection_and_peer(tcp => 1);
+        my @expected = map { $connection->$_ } qw(peer local);
+        my @seen;
+        $connection->on(finish => sub { @seen = map { $_[0]->$_ } qw(peer local); poke() });
+        $end{$name}->($connection, $peer);
+        wait_until('finish', sub { @seen });
+        is_deeply \@seen, \@expected, "after $name";
+    }
+};
 
 subtest 'ANYEVENT_WEBSOCKET_TRACE' => sub {
     my @lines = lines_of(ANYEVENT_WEBSOCKET_TRACE => 1);
@@ -114,8 +159,10 @@ subtest 'ANYEVENT_WEBSOCKET_TRACE' => sub {
         'received ping',
         'sent pong',
         'sent text, 5000 bytes: "' . '\x00' x 32 . '"...',
-        'sent close, 5 bytes: "\x0f\xa0bye"',
-    ], 'a line for each frame, in order';
+        'sent close, code 4000, reason "bye"',
+        'received close, code 1000, reason ""',
+        'finished: end of file',
+    ], 'a line for each frame, and for the end, in order; all name the peer';
     is_deeply [lines_of()], ['callback'], 'none without it';
 };
 

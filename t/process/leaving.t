@@ -119,7 +119,7 @@ for my $where (grep { !/inside a callback/ && $_ ne 'send of a subclass' } @wher
     next if loop() !~ /\A(?:EV|Perl)\z/;
     subtest "die in $where" => sub {
         for my $masked (0, 1) {
-            my ($printed, $status) = run_perl({}, $program, 'die', $where, $masked);
+            my ($printed, $status) = run_perl({ PERL_ANYEVENT_VERBOSE => 1 }, $program, 'die', $where, $masked);
             my ($expected, $is_well) = expected($where);
             is $printed, $expected, "masked $masked: what is said";
             is $status == 0 || 0, $is_well, 'the exit status';

@@ -73,8 +73,9 @@ it alive; weaken one of the two.
     masked => 1,
   );
 
-Takes the attributes below by name. Only L</handle> is required. An attribute that makes no sense is an exception at the
-caller's line.
+Takes the attributes below by name. Only L</handle> is required. A value that makes no sense is an exception at the caller's
+line. A name that is not an attribute is ignored, as it always was, but one that looks like a slip is warned of, with the name
+that was probably meant.
 
 What the handle has read already is taken over. Messages are delivered only once control is back in the event loop, so
 callbacks that are registered before that miss none.
@@ -231,7 +232,7 @@ Sends a Close frame, and shuts the socket for writing when all that was sent bef
 under way still arrive, unless a proxy in between, such as nginx, takes the shut socket for the end of both directions.
 Returns the connection. Only the first call does anything.
 
-The code is a number from 1000 to 4999. Without one the Close frame is empty, which the peer sees as 1005; see
+The code is a number from 1000 to 4999; one that must not be sent (RFC 6455, 7.4) is sent, with a warning. Without one the Close frame is empty, which the peer sees as 1005; see
 L</$DEFAULT_CLOSE_CODE>. The reason is a character string; what does not fit into 123 bytes of UTF-8 is cut off.
 
 =head2 enable_deflate
@@ -253,7 +254,7 @@ until the next one is sent.
 
   my $address = $connection->local;
 
-Our end of the connection, such as C<127.0.0.1:8080> or C<[::1]:8080>; undef when it is gone.
+Our end of the connection, such as C<127.0.0.1:8080> or C<[::1]:8080>, as it was when the connection was made.
 
 =head2 on
 
@@ -273,7 +274,8 @@ hand still has are called. Pings and the peer's Close frame wait too. Returns th
 
   my $address = $connection->peer;
 
-The peer's end of the connection, as L</local>.
+The peer's end of the connection, as L</local>. It is noted when the connection is made, so it can still be asked for in
+L</finish>, and later.
 
 =head2 ping
 
@@ -358,7 +360,10 @@ If the code reference dies, the connection is closed with 1011, and the exceptio
 at once, to the caller. Until the stream is ended, any other message is an exception at the caller's line.
 
   open my $fh, '<:raw', $path or die $!;
-  $connection->send_stream(sub { read($fh, my $data, 65536) ? $data : undef }, binary => 1);
+  $connection->send_stream(sub {
+    my $bytes = read($fh, my $data, 65536);
+    return $bytes ? $data : undef;
+  }, binary => 1);
 
 =head2 send_text
 
@@ -415,8 +420,9 @@ out. If the callback dies, the connection is shut down, and L</parse_error> gets
 
   $connection->on(finish => sub { my($connection, $error) = @_; ... });
 
-The connection is over; called once. C<$error> is undef if the peer closed in order, and a text if not. An exception
-goes to the event loop.
+The connection is over; called once. A callback that is registered afterwards is called from the event loop. C<$error> is
+undef if the peer's end of file was read, whether or not a Close frame came before it: L</close_code> tells. It is a text if
+there was an error, or a timeout of ours. An exception goes to the event loop.
 
 =head2 message_chunk
 
@@ -448,6 +454,9 @@ As L</each_message>, but for the next message only, and before those.
 The peer broke a rule or a limit, and was told so by a Close frame; or a message callback died with C<$error>. The
 connection neither sends nor receives any more; L</finish> follows.
 
+The original looks for fewer violations, so a program that calls C<die> or C<exit> here may do so more often than it did. If
+nothing is registered here, a message callback that dies is logged as an error, by L<AnyEvent::Log>.
+
 =head2 ping
 
   $connection->on(ping => sub { my($connection, $payload) = @_; ... });
@@ -478,6 +487,8 @@ whatever its levels:
 
   127.0.0.1:8080: received text, 5 bytes: "hello"
   127.0.0.1:8080: sent text, not final, 4096 bytes: "Lorem ipsum dolor sit amet, cons"...
+  127.0.0.1:8080: received close, code 1000, reason ""
+  127.0.0.1:8080: finished: end of file
 
 =head2 ANYEVENT_WEBSOCKET_STRICT, ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE
 

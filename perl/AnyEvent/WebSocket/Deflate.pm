@@ -4,6 +4,7 @@ use strict;
 use warnings;
 use AnyEvent::WebSocket::Connection ();
 use AnyEvent::WebSocket::Native::Number ();
+use AnyEvent::WebSocket::Native::Util ();
 use Carp ();
 
 our $VERSION = '1.000';
@@ -34,7 +35,7 @@ sub available { AnyEvent::WebSocket::Connection->can('backend') && AnyEvent::Web
 
 sub offer
 {
-  my $options = _options(@_);
+  my $options = _options(offer => @_);
   _must_be_available();
   my @flags = grep { $options->{$_} } @TAKEOVERS;
   my @windows = map { "$_=$options->{$_}" } grep { $options->{$_} < LARGEST_WINDOW } @WINDOWS;
@@ -46,7 +47,7 @@ sub offer
 sub accept
 {
   my $offers = shift;
-  my $options = _options(@_);
+  my $options = _options(accept => @_);
   return if !available() || !defined $offers;
   for my $offer (_parse($offers))
   {
@@ -60,7 +61,7 @@ sub accept
 sub confirm
 {
   my $response = shift;
-  my $options = _options(@_);
+  my $options = _options(confirm => @_);
   _must_be_available();
   return if !defined $response || $response !~ /\S/;
   my @extensions = _parse($response);
@@ -75,7 +76,7 @@ sub confirm
   return _parameters($agreed, $options, 'client');
 }
 
-sub check { _options(@_); return }
+sub check { _options(check => @_); return }
 
 sub _must_be_available
 {
@@ -86,11 +87,13 @@ sub _must_be_available
 # The options by name, with plain numbers.
 sub _options
 {
-  Carp::croak('options must be pairs of a name and a value') if @_ % 2;
-  my %given = @_;
+  my($function, @options) = @_;
+  Carp::croak("$function: options must be pairs of a name and a value") if @options % 2;
+  my %given = @options;
   for my $name (sort keys %given)
   {
-    Carp::croak("there is no option $name") unless exists $DEFAULT{$name};
+    Carp::croak("$function: there is no option $name; the options are " . AnyEvent::WebSocket::Native::Util::list_of(keys %DEFAULT))
+      unless exists $DEFAULT{$name};
     $given{$name} = _checked($name, $given{$name});
   }
   return { %DEFAULT, %given };

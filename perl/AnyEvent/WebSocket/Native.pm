@@ -7,12 +7,62 @@ use File::Spec ();
 
 our $VERSION = '1.000';
 
+my @CLASSES = qw( Message Connection );
+
+# `use AnyEvent::WebSocket::Native` loads the classes from beside this file, also where the original comes first in @INC.
+sub import
+{
+  (my $directory = File::Spec->rel2abs(__FILE__)) =~ s{/AnyEvent/WebSocket/Native\.pm\z}{};
+  local @INC = ($directory, @INC);
+  for my $name (@CLASSES)
+  {
+    my $file = "AnyEvent/WebSocket/$name.pm";
+    Carp::carp("the original's $file was loaded before AnyEvent::WebSocket::Native, and stays in use")
+      if $INC{$file} && !$ENV{ANYEVENT_WEBSOCKET_PP} && !_is_ours($INC{$file}, "$directory/$file");
+    require $file;
+  }
+}
+
+# Also where the original's classes are loaded, which do not have this method.
+sub backend
+{
+  require AnyEvent::WebSocket::Connection;
+  my $backend = AnyEvent::WebSocket::Connection->can('backend');
+  return $backend ? AnyEvent::WebSocket::Connection->$backend : 'pp';
+}
+
+# What a program runs on, and why, for people to read.
+sub report
+{
+  my($class) = @_;
+  my $backend = $class->backend;
+  my $file = $INC{'AnyEvent/WebSocket/Connection.pm'};
+  my $why = $backend eq 'rust' ? 'the native engine'
+    : $ENV{ANYEVENT_WEBSOCKET_PP} ? 'the original, since ANYEVENT_WEBSOCKET_PP is set'
+    : "the original, since $file comes first in \@INC: put 'use AnyEvent::WebSocket::Native;' before all else "
+      . 'that uses WebSockets, or take the directory out of PERL5LIB or -I';
+  my @lines = ("runs on $why", "AnyEvent::WebSocket::Connection is $file", 'AnyEvent::WebSocket::Native ' . $VERSION
+    . " is $INC{'AnyEvent/WebSocket/Native.pm'}", "perl $^V is $^X");
+  return join '', map { "$_\n" } @lines;
+}
+
+# Returns the value of a variable that switches something on; what looks like a no is probably meant as one.
+sub switched_on
+{
+  my($name) = @_;
+  my $value = $ENV{$name} or return 0;
+  Carp::carp("$name is '$value', which switches it on; to switch it off, set it to 0 or unset it")
+    if $value =~ /\A(?:no|off|false|none|never|disabled?)\z/i;
+  return 1;
+}
+
 # Loads the class named by its file, for instance 'Connection': ours, or the one that ours shadows. Says which.
 sub load_class
 {
   my($name, $own_path) = @_;
   if($ENV{ANYEVENT_WEBSOCKET_PP})
   {
+    switched_on('ANYEVENT_WEBSOCKET_PP') if $name eq 'Connection';
     load_shadowed("AnyEvent/WebSocket/$name.pm", $own_path);
     warn_of_ignored_options() if $name eq 'Connection';
     return 'pp';
@@ -120,6 +170,26 @@ L<AnyEvent::WebSocket::Client>, L<AnyEvent::WebSocket::Server> and programs work
 
 They install into perl's directory for compiled modules, which comes before the others in C<@INC>. No file of the
 original is touched, and uninstalling brings it back.
+
+Where the original comes first in C<@INC> all the same, as it may with C<PERL5LIB> or L<local::lib>, put this before all else
+that uses WebSockets:
+
+  use AnyEvent::WebSocket::Native;
+
+=head1 CLASS METHODS
+
+=head2 backend
+
+  my $name = AnyEvent::WebSocket::Native->backend;
+
+C<rust> if programs run on these classes, C<pp> if on the original. Unlike L<AnyEvent::WebSocket::Connection/backend>, it can
+also be called where the original is loaded.
+
+=head2 report
+
+  perl -MAnyEvent::WebSocket::Native -e 'print AnyEvent::WebSocket::Native->report'
+
+Returns a few lines of text that tell which classes programs run on, and why.
 
 =head1 WHERE IT DIFFERS FROM THE ORIGINAL
 

@@ -4,13 +4,15 @@ use strict;
 use warnings;
 use AE ();
 use AnyEvent::WebSocket::Deflate ();
+use AnyEvent::WebSocket::Native::Util ();
+use Carp ();
 use Moo;
 use Protocol::WebSocket::Handshake::Client ();
 
 our $VERSION = '1.000';
 
 # Exceptions about options are at the line of whoever gave them.
-our @CARP_NOT = qw( AnyEvent::WebSocket::Deflate );
+our @CARP_NOT = qw( AnyEvent::WebSocket::Deflate AnyEvent::WebSocket::Native::Util );
 
 extends 'AnyEvent::WebSocket::Client';
 
@@ -21,8 +23,10 @@ our $place;
 
 sub BUILD
 {
-  my($self) = @_;
+  my($self, $arguments) = @_;
+  Carp::croak('deflate must be a reference to a hash of options') unless ref $self->deflate eq 'HASH';
   AnyEvent::WebSocket::Deflate::check(%{ $self->deflate });
+  AnyEvent::WebSocket::Native::Util::warn_of_slips(ref $self, $arguments, 'deflate');
 }
 
 around http_headers => sub {

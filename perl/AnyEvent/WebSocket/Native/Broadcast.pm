@@ -5,15 +5,19 @@ package AnyEvent::WebSocket::Native::Broadcast;
 use strict;
 use warnings;
 use AnyEvent::WebSocket::Native::Number ();
+use AnyEvent::WebSocket::Native::Util ();
 use Carp ();
 use Moo::Role;
 use Scalar::Util ();
+
+our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
 
 sub broadcast
 {
   my(undef, $connections, $message, %options) = @_;
   my($except, $max) = delete @options{qw( except max_buffered_amount )};
-  Carp::croak("broadcast: there is no option $_") for sort keys %options;
+  AnyEvent::WebSocket::Native::Util::no_more_options('broadcast', \%options, qw( except max_buffered_amount ));
+  Carp::croak('broadcast: except must be a connection') if defined $except && !Scalar::Util::blessed $except;
   Carp::croak('broadcast: the connections must be a reference to an array') unless ref $connections eq 'ARRAY';
   my $is_bounded = AnyEvent::WebSocket::Native::Number::is_given($max);
   my $bound = $is_bounded ? AnyEvent::WebSocket::Native::Number::whole($max) : undef;

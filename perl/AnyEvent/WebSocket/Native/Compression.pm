@@ -10,14 +10,21 @@ use Moo::Role;
 use Scalar::Util ();
 
 # Its constructor calls this for `deflate`.
-our @CARP_NOT = qw( AnyEvent::WebSocket::Connection Moo::Object );
+our @CARP_NOT = qw( AnyEvent::WebSocket::Native::Util Moo::Object );
 
 has deflate => ( is => 'ro' );
 
+around deflate => sub {
+  my($get, $self, @new) = @_;
+  return $self->$get unless @new;
+  Carp::croak('deflate is read-only: it can be given to new, or to enable_deflate');
+};
+
 sub enable_deflate
 {
-  my($self, $parameters) = @_;
-  Carp::croak('compression takes what accept or confirm of AnyEvent::WebSocket::Deflate returned')
+  my($self, $parameters, $name) = @_;
+  Carp::croak(($name || 'enable_deflate') . ': compression takes what accept or confirm of AnyEvent::WebSocket::Deflate '
+    . 'returned, and only if they returned something')
     unless Scalar::Util::blessed $parameters && $parameters->isa('AnyEvent::WebSocket::Deflate::Parameters');
   my @numbers = @$parameters{qw(
     window_bits no_context_takeover peer_window_bits peer_no_context_takeover level mem_level threshold

@@ -16,6 +16,7 @@ use AnyEvent::WebSocket::Native::Inspection ();
 use AnyEvent::WebSocket::Native::Keepalive ();
 use AnyEvent::WebSocket::Native::Number ();
 use AnyEvent::WebSocket::Native::Streaming ();
+use AnyEvent::WebSocket::Native::Util ();
 use Carp ();
 use Encode ();
 use Errno ();
@@ -34,17 +35,29 @@ AnyEvent::WebSocket::Native::load_library();
   $Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT = $limits[1] if defined $limits[1];
 }
 
-# Mistakes are reported where these were called.
-our @CARP_NOT = qw(
-  AnyEvent::WebSocket::Message AnyEvent::WebSocket::Native::Broadcast AnyEvent::WebSocket::Native::Compression
-);
+our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
 
-our $DEFAULT_CLOSE_CODE = $ENV{ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE} || 1005;
+our $DEFAULT_CLOSE_CODE = _close_code_of_environment() || 1005;
+
+sub _close_code_of_environment
+{
+  my $code = $ENV{ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE} or return;
+  return $code if defined _close_code($code);
+  warn "ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE is '$code', which is not a close code, and is ignored\n";
+  return;
+}
+
+# A plain number, or undef if it is not a close code.
+sub _close_code
+{
+  my $number = AnyEvent::WebSocket::Native::Number::whole($_[0]);
+  return defined $number && $number >= 1000 && $number <= 4999 ? $number : undef;
+}
 
 # Never meant for the wire: the code of a Close frame without one.
 use constant NO_STATUS => 1005;
 
-use constant IS_TRACED => $ENV{ANYEVENT_WEBSOCKET_TRACE} ? 1 : 0;
+use constant IS_TRACED => AnyEvent::WebSocket::Native::switched_on('ANYEVENT_WEBSOCKET_TRACE');
 
 has handle => ( is => 'ro', required => 1 );
 has subprotocol => ( is => 'ro' );
@@ -55,6 +68,7 @@ has [qw( close_code close_reason close_error )] => ( is => 'rw' );
 sub _default_close_timeout { 30 }
 
 # Their defaults take no memory in each connection.
+AnyEvent::WebSocket::Native::switched_on('ANYEVENT_WEBSOCKET_STRICT');
 my %DEFAULT = ( masked => sub { 0 }, strict => sub { $ENV{ANYEVENT_WEBSOCKET_STRICT} ? 1 : 0 } );
 for my $name (keys %DEFAULT)
 {
@@ -62,6 +76,15 @@ for my $name (keys %DEFAULT)
   around $name => sub {
     my($get, $self, @new) = @_;
     return @new || exists $self->{$name} ? $self->$get(@new) : $DEFAULT{$name}->();
+  };
+}
+
+for my $name (qw( handle masked subprotocol ))
+{
+  around $name => sub {
+    my($get, $self, @new) = @_;
+    return $self->$get unless @new;
+    Carp::croak("$name is read-only: it can only be given to new");
   };
 }
 
@@ -76,6 +99,11 @@ my %SLOT = map { $_ => "_${_}_cb" } qw( each_message next_message finish parse_e
 my @TLS_FUNCTIONS = qw( SSL_read SSL_write BIO_read BIO_write BIO_ctrl_pending SSL_get_error ERR_clear_error );
 my $has_looked_for_tls;
 
+my %ATTRIBUTE = map { $_ => 1 } qw(
+  handle masked subprotocol max_payload_size max_fragments max_message_size max_control_rate max_buffered_amount strict
+  deflate close_timeout idle_timeout ping_interval ping_timeout close_code close_reason close_error
+);
+
 # What an attribute must be, if it is there.
 my @COUNT = ('a whole number, or undef', \&AnyEvent::WebSocket::Native::Number::whole);
 my @SECONDS = ('a number of seconds', \&AnyEvent::WebSocket::Native::Number::seconds);
@@ -86,10 +114,12 @@ my %VALID = (
 
 sub _check_attributes
 {
-  my($self) = @_;
+  my($self, $arguments) = @_;
+  AnyEvent::WebSocket::Native::Util::warn_of_slips(ref $self, $arguments, keys %ATTRIBUTE)
+    if grep { !$ATTRIBUTE{$_} } keys %$arguments;
   my $handle = $self->handle;
-  Carp::croak('handle must be an AnyEvent::Handle')
-    unless Scalar::Util::blessed $handle && ($handle->can('on_read') || $handle->can('AUTOLOAD'));
+  Carp::croak('handle must be an AnyEvent::Handle' . (Scalar::Util::openhandle($handle)
+    ? ': make one of this file handle with AnyEvent::Handle->new(fh => ...)' : '')) unless Scalar::Util::blessed $handle && ($handle->can('on_read') || $handle->can('AUTOLOAD'));
   _check_attribute($_, $self->$_) for grep { $VALID{$_} && _is_ours($self, $_) } keys %$self;
 }
 
@@ -146,8 +176,8 @@ sub _option
 
 sub BUILD
 {
-  my($self) = @_;
-  $self->_check_attributes;
+  my($self, $arguments) = @_;
+  $self->_check_attributes($arguments);
   my $handle = $self->handle;
   _look_for_tls() if !$has_looked_for_tls && $handle->{tls};
   my $hook = _attach(
@@ -159,7 +189,7 @@ sub BUILD
     $TAKES_EFFECT{$name}->($self) if _option($self, $name);
   }
   my $deflate = _is_ours($self, 'deflate') ? $self->{deflate} : undef;
-  AnyEvent::WebSocket::Native::Compression::enable_deflate($self, $deflate) if $deflate;
+  AnyEvent::WebSocket::Native::Compression::enable_deflate($self, $deflate, 'deflate') if $deflate;
   $handle->on_error($hook);
   $handle->on_eof($hook);
   if(_is_untouched($self))
@@ -170,6 +200,7 @@ sub BUILD
   }
   $handle->on_read($hook);
   $self->{_starter} = _soon($hook);
+  $self->_finish('the handle had been destroyed already') if ref $handle eq 'AnyEvent::Handle::destroyed';
 }
 
 sub _is_strict
@@ -248,6 +279,7 @@ sub on
   my $list = _list_of($self, $event);
   push @$list, $cb;
   $ON_FIRST{$event}->($self) if $ON_FIRST{$event};
+  $self->_finish_later($cb) if $event eq 'finish' && $self->{_end};
   return sub { $self->_off($event, $cb) };
 }
 
@@ -255,7 +287,8 @@ sub _list_of
 {
   my($self, $event) = @_;
   my $slot = defined $event && $SLOT{$event}
-    or Carp::croak('unrecognized event: ' . (defined $event ? $event : 'undef'));
+    or Carp::croak('unrecognized event: ' . (defined $event ? $event : 'undef')
+      . '; the events are ' . AnyEvent::WebSocket::Native::Util::list_of(keys %SLOT));
   return $self->{$slot} ||= [];
 }
 
@@ -329,15 +362,20 @@ sub close
 {
   my($self, $code, $reason) = @_;
   $code ||= $DEFAULT_CLOSE_CODE;
-  my $number = AnyEvent::WebSocket::Native::Number::whole($code);
-  Carp::croak("close: $code is not a close code") unless defined $number && $number >= 1000 && $number <= 4999;
+  my $number = _close_code($code);
+  Carp::croak("close: $code is not a close code, which is a whole number from 1000 to 4999") unless defined $number;
   return $self unless _can_close($self);
+  Carp::carp("close: $number is a code that must not be sent (RFC 6455, 7.4)") if _is_forbidden($number);
+  Carp::carp('close: the reason is a reference, not a string') if AnyEvent::WebSocket::Native::Util::is_bare_reference($reason);
   $reason = defined $reason ? _encoded("$reason") : '';
   my $is_bare = $number == NO_STATUS && $reason eq '';
   $self->_send_close($is_bare ? undef : $number, $reason);
   $self->_half_close;
   return $self;
 }
+
+# 1005 stands for an empty Close frame.
+sub _is_forbidden { return $_[0] == 1004 || $_[0] == 1006 || $_[0] >= 1015 && $_[0] <= 2999 }
 
 # As it is now: a program may put another one into the class.
 my $SEND = \&send;
@@ -397,8 +435,8 @@ sub _close_received
 # What is written next fails if the peer is gone already, and finish comes after parse_error.
 sub _failing
 {
-  my($self, $error) = @_;
-  $self->{_failure} = $error;
+  my($self, $error, $is_exception) = @_;
+  $self->{_failure} = [$error, $is_exception];
 }
 
 sub _failed
@@ -412,9 +450,28 @@ sub _failed
 sub _tell_failure
 {
   my($self) = @_;
-  return unless exists $self->{_failure};
-  my $error = delete $self->{_failure};
-  $_->($self, $error) for my @callbacks = _callbacks($self, 'parse_error');
+  my($error, $is_exception) = @{ delete $self->{_failure} || return };
+  $self->_trace(($is_exception ? 'a message callback died: ' : 'failed: ') . _shown($error)) if IS_TRACED;
+  my @callbacks = _callbacks($self, 'parse_error');
+  $self->_log_exception($error) if $is_exception && !@callbacks;
+  $_->($self, $error) for @callbacks;
+}
+
+# The original is silent then, and nobody would ever know.
+sub _log_exception
+{
+  my($self, $error) = @_;
+  my $whose = $self->peer || 'a connection';
+  AE::log(error => "a message callback of $whose died, and nothing listens to parse_error: " . _shown($error));
+}
+
+# An exception object may die when it is made a string.
+sub _shown
+{
+  my($error) = @_;
+  local $@;
+  my $text = eval { "$error" };
+  return defined $text ? $text : 'an exception that cannot be shown';
 }
 
 # Not before the program has had its chance to register a callback for it.
@@ -439,7 +496,30 @@ sub _finish_now
   $self->_stop_keepalive;
   $self->handle->push_shutdown;
   $self->close_error($message) if defined $message;
+  $self->{_end} = [$message];
+  $self->_trace('finished: ' . (defined $message ? $message : 'end of file')) if IS_TRACED;
   $_->($self, $message) for my @callbacks = _callbacks($self, 'finish');
+}
+
+# Who registers a callback when all is over is called from the event loop.
+sub _finish_later
+{
+  my($self, $cb) = @_;
+  push @{ $self->{_late} }, $cb;
+  Scalar::Util::weaken $self;
+  $self->{_late_timer} ||= _soon(sub { $self->_finish_late if $self });
+}
+
+sub _finish_late
+{
+  my($self) = @_;
+  delete $self->{_late_timer};
+  my @late = @{ delete $self->{_late} };
+  for my $cb (@late)
+  {
+    next unless grep { Scalar::Util::refaddr $_ == Scalar::Util::refaddr $cb } _callbacks($self, 'finish');
+    $_->($self, @{ $self->{_end} }) for $cb;
+  }
 }
 
 # A callback that runs the event loop gets the messages behind its own, and has its frames written, from here.

@@ -34,12 +34,16 @@ sub _seconds_since
   return $seconds < 0 ? 0 : $seconds;
 }
 
-sub peer { _address(getpeername($_[0]->handle->fh || return)) }
-sub local { _address(getsockname($_[0]->handle->fh || return)) }
+sub peer { _address(0, @_) }
+sub local { _address(1, @_) }
 
+# The library has noted both when the connection was made: in finish the socket often knows them no more.
 sub _address
 {
-  my($packed) = @_;
+  my($which, $self) = @_;
+  my $packed = ($self->_addresses || return)->[$which];
+  my $fh = $self->handle->fh;
+  $packed = $which ? getsockname $fh : getpeername $fh if !length $packed && $fh;
   return unless defined $packed && length $packed;
   my($port, $address) = AnyEvent::Socket::unpack_sockaddr($packed);
   return AnyEvent::Socket::format_hostport(AnyEvent::Socket::format_address($address), $port);

@@ -6,7 +6,7 @@ use strict;
 use warnings;
 use Carp ();
 
-our @CARP_NOT = qw( AnyEvent::WebSocket::Message AnyEvent::WebSocket::Native::Formats );
+our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
 
 my $codec;
 

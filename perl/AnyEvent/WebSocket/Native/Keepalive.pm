@@ -6,18 +6,21 @@ use strict;
 use warnings;
 use AE ();
 use AnyEvent::WebSocket::Native::Backpressure ();
+use AnyEvent::WebSocket::Native::Util ();
 use Carp ();
 use Errno ();
 use constant { MAX_PAYLOAD => 125, DEFAULT_TIMEOUT => 20 };
 use Moo::Role;
 use Scalar::Util ();
 
+our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
+
 has [qw( idle_timeout ping_interval ping_timeout )] => ( is => 'rw' );
 
 sub ping
 {
   my($self, $payload) = @_;
-  my $octets = _octets_of($payload);
+  my $octets = _octets_of(AnyEvent::WebSocket::Native::Util::text_of($payload, 'ping: the payload'));
   Carp::croak('ping: the payload must not be longer than ' . MAX_PAYLOAD . ' bytes') if length $octets > MAX_PAYLOAD;
   # Without a list of callbacks, the dispatcher discards pongs.
   $self->{_pong_cb} ||= [];

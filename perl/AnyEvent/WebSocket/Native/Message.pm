@@ -8,6 +8,8 @@ use Carp ();
 use Encode ();
 use Moo;
 
+our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
+
 has body => ( is => 'ro', required => 1 );
 has opcode => ( is => 'ro', default => sub { 1 } );
 

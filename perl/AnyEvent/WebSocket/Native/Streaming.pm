@@ -5,6 +5,7 @@ package AnyEvent::WebSocket::Native::Streaming;
 use strict;
 use warnings;
 use AnyEvent::WebSocket::Native::Backpressure ();
+use AnyEvent::WebSocket::Native::Util ();
 use Carp ();
 use Scalar::Util ();
 
@@ -18,13 +19,15 @@ use constant {
 
 use Moo::Role;
 
+our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
+
 my @WAITS_FOR = qw( drain finish );
 
 sub send_fragment
 {
   my($self, $data, %options) = @_;
   my($binary, $final) = delete @options{qw( binary final )};
-  Carp::croak("send_fragment: there is no option $_") for sort keys %options;
+  AnyEvent::WebSocket::Native::Util::no_more_options('send_fragment', \%options, qw( binary final ));
   Carp::croak('send_fragment: a stream is being sent') if $self->{_stream};
   _send_part($self, 'send_fragment', $data, $binary, $final);
   return $self;
@@ -33,7 +36,8 @@ sub send_fragment
 sub _send_part
 {
   my($self, $method, $data, $binary, $final) = @_;
-  my $octets = AnyEvent::WebSocket::Connection::_octets($data);
+  my $text = AnyEvent::WebSocket::Native::Util::text_of($data, "$method: the data");
+  my $octets = AnyEvent::WebSocket::Connection::_octets($text);
   my $error = $self->_send_fragment($binary ? BINARY : TEXT, $octets, $final ? 1 : 0);
   Carp::croak("$method: $error") if defined $error;
   $self->{_in_message} = !$final;
@@ -43,7 +47,7 @@ sub send_stream
 {
   my($self, $next, %options) = @_;
   my %stream = (next => $next, map { $_ => delete $options{$_} } qw( binary done ));
-  Carp::croak("send_stream: there is no option $_") for sort keys %options;
+  AnyEvent::WebSocket::Native::Util::no_more_options('send_stream', \%options, qw( binary done ));
   Carp::croak('send_stream: the chunks must come from a code reference') unless ref $next eq 'CODE';
   Carp::croak('send_stream: done must be a code reference') if defined $stream{done} && ref $stream{done} ne 'CODE';
   Carp::croak('send_stream: another stream is being sent') if $self->{_stream};
