@@ -465,17 +465,10 @@ extern "C" fn ws_rust_next_call(
     // SAFETY: the loop holds the object on which the connection hangs, and passes its own struct.
     let (shared, call) = unsafe { (&*connection, &mut *call) };
     let next = catch_unwind(AssertUnwindSafe(|| shared.borrow_mut().next_call(perl, stack, call)));
-    match next {
-        Ok(Some(next)) => {
-            *call = next;
-            true
-        }
-        Ok(None) => false,
-        Err(_) => {
-            give_up(shared);
-            false
-        }
-    }
+    next.unwrap_or_else(|_| {
+        give_up(shared);
+        false
+    })
 }
 
 /// The dispatch loop has ended: `exception` is what a callback died with, whose reference count is handed over.

@@ -6,6 +6,7 @@
 
 use super::after::{After, shim};
 use super::buffer::PerlBuffer;
+use super::callbacks::{self, Pair};
 use super::clock;
 use super::connection::{Connection, Shared};
 use super::ffi::{self, Perl};
@@ -16,7 +17,7 @@ use super::send;
 use super::sv;
 use super::turn::Left;
 use crate::engine::{CloseFrame, ControlPayload, Event, Opcode, Payload, ProtocolError};
-use libperl_rs::{AV, SV, thx};
+use libperl_rs::{SV, thx};
 use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::{from_ref, null, null_mut};
@@ -36,12 +37,12 @@ pub struct Call {
     method: *const c_char,
     args: [*mut SV; MAX_ARGS],
     count: c_int,
-    /// What is freed after the call.
-    owned: [*mut SV; MAX_ARGS],
-    /// Of `owned`: the message, to be made into the next one if the callbacks let it go.
-    message: *mut SV,
+    /// The first of `owned` is a message, to be made into the next one if the callbacks let it go.
+    has_message: bool,
     /// More than one frame is to be dispatched.
     are_many: bool,
+    /// What is freed after the call.
+    owned: [*mut SV; MAX_ARGS],
 }
 
 impl Call {
@@ -50,9 +51,9 @@ impl Call {
         method: null(),
         args: [null_mut(); MAX_ARGS],
         count: 0,
-        owned: [null_mut(); MAX_ARGS],
-        message: null_mut(),
+        has_message: false,
         are_many: false,
+        owned: [null_mut(); MAX_ARGS],
     };
 
     /// A method with arguments that are freed after the call.
@@ -64,37 +65,34 @@ impl Call {
 
     fn next_message(callback: *mut SV, message: *mut SV) -> Self {
         let args = [message, null_mut(), null_mut()];
-        Self { sub: callback, args, count: 1, owned: [message, callback, null_mut()], message, ..Self::EMPTY }
+        Self { sub: callback, args, count: 1, has_message: true, owned: [message, callback, null_mut()], ..Self::EMPTY }
     }
 
-    /// `entry` is an element of the list of each_message callbacks; if a program has made it something else, nothing is
-    /// called. The sub that unregisters the callback is handed out in a scalar that is the callback's own.
-    fn each_message(perl: Perl, entry: *mut SV, message: *mut SV, is_nested: bool) -> Self {
-        let mut owned = [message, entry, null_mut()];
-        let nothing = Self { owned, ..Self::EMPTY };
-        let Some(entry) = sv::referent(entry).filter(|&entry| sv::is_plain_array(entry)) else { return nothing };
-        let entry = entry.cast();
-        let (Some(callback), Some(unregister)) = (element(perl, entry, 0), element(perl, entry, 1)) else {
-            return nothing;
-        };
-        let Some(unregister) = sv::referent(unregister) else { return nothing };
-        let unregister = match element(perl, entry, 2).filter(|_| !is_nested) {
-            Some(kept) if sv::is_sole_reference_to(kept, unregister) => kept,
-            _ => {
-                let new = sv::new_reference(perl, unregister);
-                match is_nested {
-                    true => owned[2] = new,
-                    false => sv::replace_element(perl, entry, 2, new),
-                }
-                new
+    /// `entry` is the element that refers to the pair; its reference count is handed over.
+    #[inline]
+    fn each_message(perl: Perl, entry: *mut SV, pair: Pair, message: *mut SV, is_nested: bool) -> Self {
+        // An outer call of the callback may still have what was handed out last.
+        let (unregister, once) = match is_nested {
+            false => (pair.hand_out(perl), null_mut()),
+            true => {
+                let once = pair.hand_out_once(perl);
+                (once, once)
             }
         };
-        Self { sub: callback, args: [message, unregister, null_mut()], count: 2, owned, message, ..Self::EMPTY }
+        let (args, owned) = ([message, unregister, null_mut()], [message, entry, once]);
+        Self { sub: pair.callback, args, count: 2, has_message: true, owned, ..Self::EMPTY }
+    }
+
+    /// Calls nothing; what the job has is freed.
+    fn nothing(message: *mut SV, other: *mut SV) -> Self {
+        Self { has_message: true, owned: [message, other, null_mut()], ..Self::EMPTY }
     }
 }
 
 /// Something that is due; all values' reference counts are the job's.
 pub enum Job {
+    /// A callback may run the event loop from now on, and must not keep the messages behind it from being delivered.
+    ExpectRecursion,
     /// A message nobody has seen.
     Message(*mut SV),
     /// A next_message callback.
@@ -228,37 +226,45 @@ impl Connection {
         after.dispatching(sv::retain(self.object.cast()), from_ref(shared).cast(), &self.messages);
     }
 
-    /// What to call next on Perl's `stack`, now that `previous` has been called.
-    pub fn next_call(&mut self, perl: Perl, stack: *const c_void, previous: &Call) -> Option<Call> {
+    /// Decides what to call next on Perl's `stack`, now that `call` has been called, and puts it there. Returns `false` if
+    /// nothing is left.
+    pub fn next_call(&mut self, perl: Perl, stack: *const c_void, call: &mut Call) -> bool {
         self.callback_stack = stack;
-        if !previous.message.is_null() {
-            self.messages.keep(previous.message);
+        if call.has_message {
+            self.messages.keep(call.owned[0]);
         }
-        if !previous.message.is_null() || !previous.method.is_null() {
+        if call.has_message || !call.method.is_null() {
             self.note_callback(perl);
         }
-        loop {
-            let job = match self.jobs.pop_front() {
-                Some(job) => job,
-                None if !self.turn.may_deliver() => return None,
-                None => {
-                    let job = self.next_event()?;
-                    let is_complete = self.engine.is_frame_complete(self.inbox.rest());
-                    if self.turn.note_next(is_complete, clock::monotonic) {
-                        self.jobs.push_front(job);
-                        return Some(Call { are_many: true, ..Call::method(c"_expect_recursion", []) });
-                    }
-                    job
-                }
-            };
-            if let Some(call) = self.prepare(perl, job) {
+        while let Some(job) = self.next_job() {
+            if let Some(next) = self.prepare(perl, job) {
+                *call = next;
                 if self.cork.is_some() && !self.turn.is_quick() {
                     // Nobody knows how long this takes. What the kernel does not take waits for the end of the dispatch.
                     send::flush_natively(perl, self);
                 }
-                return Some(call);
+                return true;
             }
         }
+        false
+    }
+
+    /// What is due, or else the next event, if it may be looked at now.
+    #[inline]
+    fn next_job(&mut self) -> Option<Job> {
+        if let Some(job) = self.jobs.pop_front() {
+            return Some(job);
+        }
+        if !self.turn.may_deliver() {
+            return None;
+        }
+        let job = self.next_event()?;
+        let is_complete = self.engine.is_frame_complete(self.inbox.rest());
+        if self.turn.note_next(is_complete, clock::monotonic) {
+            self.jobs.push_front(job);
+            return Some(Job::ExpectRecursion);
+        }
+        Some(job)
     }
 
     /// The next event in the inbox.
@@ -287,19 +293,24 @@ impl Connection {
             return Some(Call::method(c"_trace", [self.trace_lines(perl)]));
         }
         match job {
+            Job::ExpectRecursion => Some(Call { are_many: true, ..Call::method(c"_expect_recursion", []) }),
             Job::Message(message) => self.call_for(perl, message),
             Job::Next { callback, message } => Some(Call::next_message(callback, message)),
-            Job::Each { entry, message } => Some(Call::each_message(perl, entry, message, self.turn.is_nested())),
+            Job::Each { entry, message } => Some(match Pair::of(perl, entry) {
+                Some(pair) => Call::each_message(perl, entry, pair, message, self.turn.is_nested()),
+                None => Call::nothing(message, entry),
+            }),
             Job::EachList { message } => {
                 let each = self.callbacks(perl, Key::EachMessage);
-                if each.is_some_and(|list| has_unpaired(perl, list)) {
+                if each.is_some_and(|list| callbacks::has_unpaired(perl, list)) {
                     self.jobs.push_front(Job::EachList { message });
                     return Some(Call::method(c"_pair_up", []));
                 }
-                let entries = each.into_iter().flat_map(|list| elements(perl, list));
-                self.jobs.extend(entries.map(|entry| Job::Each { entry, message: sv::retain(message) }));
+                let entries = each.map(|list| callbacks::elements(perl, list)).unwrap_or_default();
+                let jobs = entries.into_iter().map(|entry| Job::Each { entry, message: sv::retain(message) });
+                self.jobs.extend(jobs);
                 // Freed by the loop as what it called last.
-                Some(Call { owned: [message, null_mut(), null_mut()], message, ..Call::EMPTY })
+                Some(Call::nothing(message, null_mut()))
             }
             Job::Chunk { message, is_final } => {
                 Some(Call::method(c"_chunk_received", [message, sv::new_number(perl, is_final.into())]))
@@ -328,17 +339,19 @@ impl Connection {
 
     /// The call for a message with one callback; if there are more, they are queued.
     fn call_for(&mut self, perl: Perl, message: *mut SV) -> Option<Call> {
-        let next = self.callbacks(perl, Key::NextMessage).filter(|&list| len(perl, list) > 0);
+        // SAFETY: live arrays, and no Perl code runs.
+        let slots = |list| unsafe { callbacks::slots(perl, list) };
+        let next = self.callbacks(perl, Key::NextMessage).filter(|&list| !slots(list).is_empty());
         if let (None, Some(each)) = (next, self.callbacks(perl, Key::EachMessage))
-            && len(perl, each) == 1
-            && !has_unpaired(perl, each)
+            && let &[entry] = slots(each)
+            && let Some(pair) = Pair::of(perl, entry)
             && self.jobs.is_empty()
         {
-            return Some(Call::each_message(perl, elements(perl, each).next()?, message, self.turn.is_nested()));
+            return Some(Call::each_message(perl, sv::retain(entry), pair, message, self.turn.is_nested()));
         }
         if let Some(next) = next {
-            // SAFETY: the list is an array of ours; its elements' reference counts come with them.
-            let callbacks = (0..len(perl, next)).map(|_| unsafe { thx::Perl_av_shift(perl, next) });
+            // SAFETY: a live array; its elements' reference counts come with them.
+            let callbacks = (0..slots(next).len()).map(|_| unsafe { thx::Perl_av_shift(perl, next) });
             self.jobs.extend(callbacks.map(|callback| Job::Next { callback, message: sv::retain(message) }));
         }
         self.jobs.push_back(Job::EachList { message });
@@ -432,29 +445,4 @@ impl super::message::Messages {
             Err(error) => Job::Fail(error),
         }
     }
-}
-
-/// Whether the shim has yet to make pairs of a callback and its unregister sub, which callbacks alone take less memory than.
-fn has_unpaired(perl: Perl, list: *mut AV) -> bool {
-    let mut entries = (0..len(perl, list)).filter_map(|index| element(perl, list, index));
-    entries.any(|entry| !sv::referent(entry).is_some_and(sv::is_plain_array))
-}
-
-fn len(perl: Perl, list: *mut AV) -> usize {
-    // SAFETY: a live array.
-    unsafe { (thx::AvFILLp(perl, list) + 1) as usize }
-}
-
-/// The element at an index, if it is there.
-fn element(perl: Perl, list: *mut AV, index: usize) -> Option<*mut SV> {
-    if index >= len(perl, list) {
-        return None;
-    }
-    // SAFETY: a live array that reaches to this index; an element that is not there is null.
-    Some(unsafe { *thx::AvARRAY(perl, list).add(index) }).filter(|element| !element.is_null())
-}
-
-/// The elements of an array, each kept alive for the caller as it is taken.
-fn elements(perl: Perl, list: *mut AV) -> impl Iterator<Item = *mut SV> {
-    (0..len(perl, list)).filter_map(move |index| element(perl, list, index)).map(sv::retain)
 }

@@ -12,7 +12,7 @@ pub type Perl = *mut PerlInterpreter;
 unsafe extern "C" {
     pub fn ws_send_is_overridden(perl: Perl, object: *mut HV) -> c_int;
     pub fn ws_io(perl: Perl, fh: *mut SV) -> *mut SV;
-    pub fn ws_fileno(perl: Perl, io: *mut SV) -> c_int;
+    pub fn ws_fd(perl: Perl, fh: *mut SV) -> c_int;
     pub fn ws_is_destroyed(perl: Perl, handle: *mut HV) -> c_int;
     pub fn ws_read(fd: RawFd, start: *mut c_void, len: usize) -> isize;
     pub fn ws_write(fd: RawFd, start: *const c_void, len: usize) -> isize;

@@ -32,9 +32,9 @@ struct ws_call {
     const char *method;           /* NULL, too: nothing is called */
     SV *args[WS_MAX_ARGS];        /* behind the connection */
     int count;
-    SV *owned[WS_MAX_ARGS];       /* freed after the call */
-    SV *message;
+    bool has_message;             /* the first of what is owned is a message */
     bool are_many;                /* more than one frame is to be dispatched */
+    SV *owned[WS_MAX_ARGS];       /* freed after the call */
 };
 
 struct ws_sub_call {
@@ -270,17 +270,21 @@ static void dispatch(pTHX_ struct ws_after *after)
 }
 
 /* What a sub may still do when it leaves: these take no time worth mentioning. */
-static const U8 is_brief[MAXO + 1] = {
-    [OP_NULL] = 1, [OP_STUB] = 1, [OP_PUSHMARK] = 1, [OP_NEXTSTATE] = 1, [OP_LEAVE] = 1, [OP_CONST] = 1, [OP_PADSV] = 1,
-    [OP_PREINC] = 1, [OP_POSTINC] = 1
+enum { LONG, BRIEF, LEAVES };
+static const U8 takes[MAXO + 1] = {
+    [OP_NULL] = BRIEF, [OP_STUB] = BRIEF, [OP_PUSHMARK] = BRIEF, [OP_NEXTSTATE] = BRIEF, [OP_LEAVE] = BRIEF,
+    [OP_CONST] = BRIEF, [OP_PADSV] = BRIEF, [OP_PREINC] = BRIEF, [OP_POSTINC] = BRIEF,
+    [OP_LEAVESUB] = LEAVES, [OP_RETURN] = LEAVES
 };
 
 /* Whether all that a sub does from `op` on is leave, with a value perhaps. */
-static bool only_leaves(const OP *op)
+static inline bool only_leaves(const OP *op)
 {
-    while (op && is_brief[op->op_type])
+    U8 time = LONG;
+
+    while (op && (time = takes[op->op_type]) == BRIEF)
         op = op->op_next;
-    return op && (op->op_type == OP_LEAVESUB || op->op_type == OP_RETURN);
+    return time == LEAVES;
 }
 
 /* Returns true if calling this XSUB is the last thing that the callback does which the dispatch loop has called on `stack`.
@@ -451,6 +455,12 @@ int ws_fileno(void *thx, IO *io)
     if (!io || !IoIFP(io) || SvRMAGICAL((SV *)io))
         return -1;
     return PerlIO_fileno(IoIFP(io));
+}
+
+/* The descriptor of a handle's fh; -1 if it has none that read(2) could use. */
+int ws_fd(void *thx, SV *fh)
+{
+    return ws_fileno(thx, ws_io(thx, fh));
 }
 
 /* A socket takes recv(2) and send(2), which do what read(2) and write(2) do, less what the kernel does for files. What is

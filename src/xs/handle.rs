@@ -23,10 +23,10 @@ pub struct Handle<'k> {
 
 /// How outgoing bytes leave.
 pub enum Route {
-    /// Append to the handle's write buffer, then write(2).
-    Native { buffer: *mut SV },
-    /// Append to the handle's buffer of what is to be encrypted, then have it do so.
-    Tls { buffer: *mut SV },
+    /// Append to the handle's write buffer, then write(2) to the file handle.
+    Native { fh: *mut SV, buffer: *mut SV },
+    /// Append to the handle's buffer of what is to be encrypted, then encrypt, and write(2) to the file handle.
+    Tls { fh: *mut SV, buffer: *mut SV },
     /// Call its `push_write` with this string of ours.
     PushWrite { frame: *mut SV },
 }
@@ -79,12 +79,11 @@ impl<'k> Handle<'k> {
 
     /// How outgoing bytes leave, if this handle's methods are those of AnyEvent::Handle.
     pub fn route(self) -> Route {
-        if !self.is_slot_set(Key::Fh) {
-            return self.push_write_route();
-        }
+        let fh = self.keys.fetch(self.perl, self.hv, Key::Fh).filter(|&fh| sv::is_set(self.perl, fh));
+        let Some(fh) = fh else { return self.push_write_route() };
         let route = match self.is_tls() {
-            true => self.keys.fetch_lvalue(self.perl, self.hv, Key::TlsWbuf).map(|buffer| Route::Tls { buffer }),
-            false => self.write_buffer().map(|buffer| Route::Native { buffer }),
+            true => self.keys.fetch_lvalue(self.perl, self.hv, Key::TlsWbuf).map(|buffer| Route::Tls { fh, buffer }),
+            false => self.write_buffer().map(|buffer| Route::Native { fh, buffer }),
         };
         route.unwrap_or_else(|| self.push_write_route())
     }
@@ -177,8 +176,8 @@ impl<'k> Handle<'k> {
     ///
     /// # Errors
     /// The connection is broken.
-    pub fn write_both(self, header: &[u8], payload: &[u8]) -> Result<usize, WriteError> {
-        let written = self.fd().map_or(Ok(0), |fd| descriptor::write_both(fd, header, payload))?;
+    pub fn write_both(self, fh: *mut SV, header: &[u8], payload: &[u8]) -> Result<usize, WriteError> {
+        let written = fileno(self.perl, fh).map_or(Ok(0), |fd| descriptor::write_both(fd, header, payload))?;
         self.note_written(written);
         Ok(written)
     }
@@ -188,7 +187,7 @@ impl<'k> Handle<'k> {
     ///
     /// # Errors
     /// The connection is broken.
-    pub fn write_queued(self, buffer: *mut SV) -> Result<bool, WriteError> {
+    pub fn write_queued(self, fh: *mut SV, buffer: *mut SV) -> Result<bool, WriteError> {
         if sv::length(buffer) == 0 || self.is_slot_set(Key::WriteWatcher) {
             return Ok(true);
         }
@@ -197,7 +196,7 @@ impl<'k> Handle<'k> {
             return Ok(false);
         }
         let octets = sv::plain_octets(self.perl, buffer);
-        let written = self.fd().map_or(Ok(0), |fd| descriptor::write(fd, octets))?;
+        let written = fileno(self.perl, fh).map_or(Ok(0), |fd| descriptor::write(fd, octets))?;
         self.note_written(written);
         let is_all = written == octets.len();
         self.consume(buffer, written);
@@ -244,7 +243,7 @@ impl Outlet {
 
 fn fileno(perl: Perl, fh: *mut SV) -> Option<RawFd> {
     // SAFETY: `fh` is live.
-    let fd = unsafe { ffi::ws_fileno(perl, ffi::ws_io(perl, fh)) };
+    let fd = unsafe { ffi::ws_fd(perl, fh) };
     (fd >= 0).then_some(fd)
 }
 

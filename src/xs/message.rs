@@ -102,7 +102,7 @@ impl Messages {
         };
         // SAFETY: plain values that nobody else has.
         unsafe {
-            thx::Perl_sv_setpvn(self.perl, unused.body, octets.as_ptr().cast(), octets.len());
+            sv::set_octets(self.perl, unused.body, octets);
             (*unused.opcode).sv_u.svu_iv = opcode.into();
         }
         unused.message

@@ -17,6 +17,7 @@ mod after;
 mod boot;
 mod broadcast;
 mod buffer;
+mod callbacks;
 mod clock;
 mod connection;
 mod control_rate;

@@ -152,7 +152,7 @@ fn write(
     let (is_sent, route) = append(perl, connection, payload, encode)?;
     let is_queued = match route {
         Route::Native { .. } => true,
-        Route::Tls { buffer } => sv::length(buffer) == 0,
+        Route::Tls { buffer, .. } => sv::length(buffer) == 0,
         Route::PushWrite { .. } => false,
     };
     if is_sent && !(is_queued && connection.may_cork(perl)) {
@@ -173,8 +173,8 @@ fn append(
     let route = connection.route(perl);
     forget_inherited(perl, connection, &route);
     let (buffer, mark) = match route {
-        Route::Native { buffer } => (buffer, sv::length(buffer)),
-        Route::Tls { buffer } => (buffer, connection.handle(perl).backlog()),
+        Route::Native { buffer, .. } => (buffer, sv::length(buffer)),
+        Route::Tls { buffer, .. } => (buffer, connection.handle(perl).backlog()),
         Route::PushWrite { frame } => (frame, 0),
     };
     // Growing the buffer would pull a payload that lies in it from under our feet.
@@ -186,7 +186,7 @@ fn append(
     append_pending_pong(connection, &mut out)?;
     let is_sent = encode(&mut connection.engine, &payload, mask, &mut out);
     out.finish();
-    if let Route::Tls { buffer } = route {
+    if let Route::Tls { buffer, .. } = route {
         // At once, since what is not encrypted is lost if the handle is destroyed.
         tls::encrypt_queued(connection.handle(perl), buffer);
     }
@@ -215,7 +215,7 @@ fn send_uncopied(
     payload: &[u8],
     after: &mut After,
 ) -> Result<bool, SendError> {
-    let Route::Native { buffer } = connection.route(perl) else { return Ok(false) };
+    let Route::Native { fh, buffer } = connection.route(perl) else { return Ok(false) };
     let is_direct = !connection.engine.is_masked() && connection.pending_pong.is_none() && !connection.may_cork(perl);
     if !is_direct || !connection.handle(perl).is_idle(buffer) {
         return Ok(false);
@@ -224,7 +224,7 @@ fn send_uncopied(
     if !connection.engine.send_header(opcode, payload, &mut header)? {
         return Ok(true);
     }
-    let written = match connection.handle(perl).write_both(&header, payload) {
+    let written = match connection.handle(perl).write_both(fh, &header, payload) {
         Ok(written) => written,
         Err(error) => {
             fail_writing(perl, connection, error, after);
@@ -282,10 +282,10 @@ fn write_out(perl: Perl, connection: &mut Connection, route: &Route) -> Result<b
     connection.turn.note_flush(clock::monotonic);
     let handle = connection.handle(perl);
     match *route {
-        Route::Native { buffer } => handle.write_queued(buffer),
-        Route::Tls { buffer } => {
+        Route::Native { fh, buffer } => handle.write_queued(fh, buffer),
+        Route::Tls { fh, buffer } => {
             let is_encrypted = tls::encrypt_queued(handle, buffer);
-            let is_written = handle.write_buffer().map_or(Ok(true), |buffer| handle.write_queued(buffer))?;
+            let is_written = handle.write_buffer().map_or(Ok(true), |buffer| handle.write_queued(fh, buffer))?;
             Ok(is_encrypted && is_written)
         }
         // What waits since the handle could be written to natively is in its buffer.

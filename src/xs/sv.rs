@@ -3,8 +3,8 @@
 use super::ffi::{self, Perl};
 use bytes::buf::UninitSlice;
 use libperl_rs::{
-    AV, SV, SVf_FAKE, SVf_IOK, SVf_IsCOW, SVf_POK, SVf_PROTECT, SVf_READONLY, SVf_ROK, SVf_UTF8, SVs_GMG, SVs_OBJECT,
-    SVs_RMG, SVs_SMG, svtype, thx, xpvmg,
+    AV, SV, SVf_FAKE, SVf_IOK, SVf_IsCOW, SVf_NOK, SVf_POK, SVf_PROTECT, SVf_READONLY, SVf_ROK, SVf_UTF8, SVp_IOK,
+    SVp_NOK, SVs_GMG, SVs_OBJECT, SVs_RMG, SVs_SMG, svtype, thx, xpvmg,
 };
 use std::ffi::c_char;
 use std::slice;
@@ -116,6 +116,23 @@ pub unsafe fn set_capacity(sv: *mut SV, capacity: usize) {
     unsafe { (*(*sv).sv_any.cast::<libperl_rs::xpv>()).xpv_len_u.xpvlenu_len = capacity };
 }
 
+/// Changes a string that has no magic and one owner. Most such strings have the memory already, and take it for themselves.
+///
+/// # Safety
+/// It is one.
+pub unsafe fn set_octets(perl: Perl, sv: *mut SV, octets: &[u8]) {
+    // SAFETY: promised by the caller; there is room for the octets and the NUL behind them.
+    unsafe {
+        if (*sv).sv_flags & SVf_IsCOW != 0 || capacity(sv) <= octets.len() {
+            return thx::Perl_sv_setpvn(perl, sv, octets.as_ptr().cast(), octets.len());
+        }
+        let start: *mut u8 = thx::SvPVX(perl, sv).cast();
+        start.copy_from_nonoverlapping(octets.as_ptr(), octets.len());
+        *start.add(octets.len()) = 0;
+        (*(*sv).sv_any.cast::<libperl_rs::xpv>()).xpv_cur = octets.len();
+    }
+}
+
 /// The octets of a plain string, empty for anything else.
 pub fn plain_octets<'a>(perl: Perl, sv: *mut SV) -> &'a [u8] {
     // SAFETY: POK, and the caller does nothing to the scalar while it holds the slice.
@@ -125,9 +142,16 @@ pub fn plain_octets<'a>(perl: Perl, sv: *mut SV) -> &'a [u8] {
 /// Makes a string that native code may change in place: it shares its memory with no copy. Returns `false` if it cannot be
 /// one, as when it is read-only.
 pub fn make_changeable(perl: Perl, sv: *mut SV) -> bool {
-    const SPECIAL: u32 = SVf_READONLY | SVf_PROTECT | SVf_ROK | SVf_FAKE | SVf_IsCOW | SVs_GMG | SVs_SMG | SVs_RMG;
     // SAFETY: callers pass live SVs.
-    unsafe { (*sv).sv_flags & (SPECIAL | SVf_POK) == SVf_POK || !ffi::ws_reserve(perl, sv, 0).is_null() }
+    is_simple(sv) || unsafe { !ffi::ws_reserve(perl, sv, 0).is_null() }
+}
+
+/// Whether a value is a string of octets and nothing else, and native code may change it in place.
+fn is_simple(sv: *mut SV) -> bool {
+    const SPECIAL: u32 = SVf_READONLY | SVf_PROTECT | SVf_ROK | SVf_FAKE | SVf_IsCOW | SVs_GMG | SVs_SMG | SVs_RMG;
+    const OTHER: u32 = SVf_UTF8 | SVf_IOK | SVf_NOK | SVp_IOK | SVp_NOK;
+    // SAFETY: callers pass live SVs.
+    unsafe { (*sv).sv_flags & (SPECIAL | OTHER | SVf_POK) == SVf_POK }
 }
 
 /// A new string of octets.
@@ -208,6 +232,12 @@ pub struct Appender {
 impl Appender {
     /// Makes room for `extra` bytes; `None` if `sv` cannot be a string of octets.
     pub fn new(perl: Perl, sv: *mut SV, extra: usize) -> Option<Self> {
+        if is_simple(sv) && capacity(sv) > length(sv).saturating_add(extra) {
+            // SAFETY: a string, with room for the NUL.
+            let start = unsafe { thx::SvPVX(perl, sv).cast() };
+            let len = length(sv);
+            return Some(Self { perl, sv, start, len, capacity: len + extra });
+        }
         // SAFETY: `sv` is live.
         let start = unsafe { ffi::ws_reserve(perl, sv, extra) };
         let len = length(sv);
@@ -217,7 +247,14 @@ impl Appender {
     /// Makes what was appended part of the string.
     pub fn finish(self) {
         // SAFETY: up to `len` everything is initialised, and there is room for the NUL behind it.
-        unsafe { ffi::ws_set_length(self.perl, self.sv, self.len) };
+        unsafe {
+            if is_simple(self.sv) {
+                *self.start.add(self.len) = 0;
+                (*(*self.sv).sv_any.cast::<libperl_rs::xpv>()).xpv_cur = self.len;
+            } else {
+                ffi::ws_set_length(self.perl, self.sv, self.len);
+            }
+        }
     }
 }
 

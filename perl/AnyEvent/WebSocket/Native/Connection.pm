@@ -72,21 +72,23 @@ AnyEvent::WebSocket::Native::switched_on('ANYEVENT_WEBSOCKET_STRICT');
 my %DEFAULT = ( masked => sub { 0 }, strict => sub { $ENV{ANYEVENT_WEBSOCKET_STRICT} ? 1 : 0 } );
 for my $name (keys %DEFAULT)
 {
-  has $name => ( is => $name eq 'strict' ? 'rw' : 'ro' );
+  has $name => ( is => 'rw' );
   around $name => sub {
-    my($get, $self, @new) = @_;
-    return @new || exists $self->{$name} ? $self->$get(@new) : $DEFAULT{$name}->();
+    my($accessor, $self, @new) = @_;
+    _read_only($name) if @new && $name eq 'masked';
+    return @new || exists $self->{$name} ? $self->$accessor(@new) : $DEFAULT{$name}->();
   };
 }
 
-for my $name (qw( handle masked subprotocol ))
+# In the place of Moo's own, which do not say what to do instead.
+for my $name (qw( handle subprotocol ))
 {
-  around $name => sub {
-    my($get, $self, @new) = @_;
-    return $self->$get unless @new;
-    Carp::croak("$name is read-only: it can only be given to new");
-  };
+  no strict 'refs';
+  no warnings 'redefine';
+  *$name = sub { @_ == 1 ? $_[0]{$name} : _read_only($name) };
 }
+
+sub _read_only { Carp::croak("$_[0] is read-only: it can only be given to new") }
 
 with map { "AnyEvent::WebSocket::Native::$_" } qw( Backpressure Broadcast Compression Formats Inspection Keepalive Streaming );
 
