@@ -2,7 +2,7 @@
 #
 #   prove -b -It/lib xt/interop-deflate.t
 #
-# They are looked for where bench/compare has them, in BENCH_CACHE (default ~/.cache/ws-bench), and else by NODE_PATH and
+# They are looked for where bench/compare.pl has them, in BENCH_CACHE (default ~/.cache/ws-bench), and else by NODE_PATH and
 # python3; what is not there is skipped.
 use strict;
 use warnings;

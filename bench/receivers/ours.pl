@@ -1,5 +1,5 @@
 #!/usr/bin/env perl
-# The client of this build as the receiver of bench/deflate.
+# The client of this build as the receiver of bench/deflate.pl.
 use strict;
 use warnings;
 

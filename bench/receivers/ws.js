@@ -1,4 +1,4 @@
-// Node ws as the receiver of bench/deflate.
+// Node ws as the receiver of bench/deflate.pl.
 const WebSocket = require('ws');
 const [port, count] = process.argv.slice(2).map(Number);
 const socket = new WebSocket(`ws://127.0.0.1:${port}/`, { perMessageDeflate: true });

@@ -70,7 +70,7 @@ sub load {
     my ($side, $case) = @_;
     my (undef, $driver, @load) = @$case;
     my @arguments = ($driver, @$side{qw(port pid)}, @load, $seconds);
-    my @command = (@$driver_core, $^X, @{ $side->{include} }, "$root/script/echo-load", @arguments);
+    my @command = (@$driver_core, $^X, @{ $side->{include} }, "$root/script/echo-load.pl", @arguments);
     local %ENV = (%ENV, %{ $side->{env} });
     open my $output, '-|', @command or die "echo-load: $!";
     my ($messages, $elapsed, $cpu) = split ' ', readline($output) // '';

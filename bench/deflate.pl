@@ -2,9 +2,9 @@
 # What it costs a client to receive compressed JSON: CPU time, user and system and of all threads, a message, of this build
 # and of Node ws, from the same sender, with context takeover.
 #
-#   bench/deflate [--bytes N] [--count N] [--runs N] [--blib DIR]
+#   bench/deflate.pl [--bytes N] [--count N] [--runs N] [--blib DIR]
 #
-# Node ws is looked for where bench/compare has it, in BENCH_CACHE (default ~/.cache/ws-bench), and else by NODE_PATH.
+# Node ws is looked for where bench/compare.pl has it, in BENCH_CACHE (default ~/.cache/ws-bench), and else by NODE_PATH.
 use strict;
 use warnings;
 

@@ -4,7 +4,7 @@
 # Compares with instructions.txt beside this file and fails over 5 % above it; the numbers are those of one perl, EV
 # and AnyEvent, so with others there is nothing to compare, and it says so.
 #
-#   bench/instructions [--update] [--blib DIR]
+#   bench/instructions.pl [--update] [--blib DIR]
 use strict;
 use warnings;
 
@@ -105,7 +105,7 @@ sub update
 {
   my($counted) = @_;
   open my $file, '>', $numbers or die "$numbers: $!\n";
-  print $file "# Instructions a message, by bench/instructions --update, with:\n$platform\n";
+  print $file "# Instructions a message, by bench/instructions.pl --update, with:\n$platform\n";
   print $file "$counted->{$_->[0]} $_->[0]\n" for @cases;
   close $file or die "$numbers: $!\n";
   print "written to $numbers\n";

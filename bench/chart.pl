@@ -1,7 +1,7 @@
 #!/usr/bin/env perl
-# Draws the README's chart from the figures of bench/compare, with gnuplot (Debian package gnuplot-nox).
+# Draws the README's chart from the figures of bench/compare.pl, with gnuplot (Debian package gnuplot-nox).
 #
-#   bench/chart [RESULTS.csv [CHART.svg]]
+#   bench/chart.pl [RESULTS.csv [CHART.svg]]
 use strict;
 use warnings;
 use utf8;
@@ -47,7 +47,7 @@ sub read_csv
   my($path) = @_;
   open my $file, '<:encoding(UTF-8)', $path or die "$path: $!\n";
   chomp(my($header, @lines) = <$file>);
-  die "$path is not from bench/compare\n" if $header !~ /^cell,server,unit,median,/;
+  die "$path is not from bench/compare.pl\n" if $header !~ /^cell,server,unit,median,/;
   my %medians;
   for(@lines) { my($cell, $server, undef, $median) = split /,/; $medians{$cell}{$server} = $median }
   return \%medians;

@@ -1,7 +1,7 @@
 #!/usr/bin/env perl
 # Loads an echo server and checks every reply, byte for byte:
 #
-#   echo-load raw|client PORT PID BYTES IN_FLIGHT CONNECTIONS SECONDS
+#   echo-load.pl raw|client PORT PID BYTES IN_FLIGHT CONNECTIONS SECONDS
 #
 # "raw" speaks TCP with frames made beforehand, so that it is seldom what limits the rate; "client" is
 # AnyEvent::WebSocket::Client. Prints the messages echoed, the seconds they took, and the CPU microseconds that the

@@ -2,13 +2,13 @@
 # Measures this build beside the original and beside other libraries' servers, and prints a table: the CPU time that the
 # server spends on a message, user and system, which doesn't depend on how fast the load comes. Compare within one run.
 #
-#   bench/compare [--quick] [--servers NAME,...] [--cells CELL,...] [--runs N] [--seconds N] [--csv FILE] [--blib DIR]
+#   bench/compare.pl [--quick] [--servers NAME,...] [--cells CELL,...] [--runs N] [--seconds N] [--csv FILE] [--blib DIR]
 #
 # A cell is ws:BYTESxIN_FLIGHTxCONNECTIONS; the same with wss: or, for AnyEvent's own loop, perl:; feed:BYTES or
 # send:BYTES, the client's role; connect, new or idle; or a kind alone, such as wss, for all its cells.
 # bench/lib/Cells.pm lists them.
 #
-# A full run writes its figures to bench/results.csv, which bench/chart draws; any other only where --csv says.
+# A full run writes its figures to bench/results.csv, which bench/chart.pl draws; any other only where --csv says.
 #
 # Every measurement has a server process of its own, on core 0; the load comes from core 1. A run goes over all cells
 # and servers, so that a drift of the machine meets all of them; the table has the medians of the runs.
