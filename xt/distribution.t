@@ -70,7 +70,7 @@ subtest 'make dist' => sub {
     $tarball =~ s/\.tar\.gz$//;
     chdir "$scratch/$tarball" or die $!;
     ok(-f $_, "$_ is in it")
-        for qw(Cargo.lock Cargo.toml build.rs META.json MANIFEST README.md src/xs/glue.c inc/Toolchain.pm);
+        for qw(Cargo.lock Cargo.toml build.rs META.json MANIFEST README.md src/xs/glue.c inc/Toolchain.pm LICENSE);
     my @foreign = grep { m{^(?:target|blib|\.git)/|^Makefile$|^MYMETA} } files_below('.');
     is("@foreign", '', 'nothing built is in it');
 

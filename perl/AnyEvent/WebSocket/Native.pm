@@ -256,7 +256,8 @@ parent alone, and masking keys are drawn anew.
 
 =head1 LICENSE
 
-The same terms as Perl itself.
+The same terms as Perl itself: the GNU General Public License, version 1 or later, or the Artistic License. The
+distribution has both texts in its file F<LICENSE>.
 
 =head1 SEE ALSO
 
