@@ -27,6 +27,14 @@ my $so      = "auto/AnyEvent/WebSocket/Native/Native.$Config{dlext}";
 $ENV{CARGO_TARGET_DIR} //= "$root/target";
 delete @ENV{qw(PERL5LIB PERL_MM_OPT PERL_MB_OPT ANYEVENT_WEBSOCKET_PP MAKEFLAGS)};
 
+# All files and directories that may lie at the top.
+my @packed = qw(
+    ARCHITECTURE.md CONTRIBUTING.md Cargo.lock Cargo.toml Changes LICENSE MANIFEST.SKIP Makefile.PL README.md SECURITY.md
+    bench benches build.rs deny.toml examples fuzz inc perl rustfmt.toml script src t tests xt
+);
+my @not_packed = qw(.ci .gitignore);
+my @generated = qw(MANIFEST META.json META.yml);
+
 # Returns the output; a command that fails is a failed test.
 sub run_ok {
     my ($command, $name) = @_;
@@ -53,7 +61,28 @@ sub digests {
     return { map { $_ => Digest::SHA->new(1)->addfile("$dir/$_")->hexdigest } files_below($dir) };
 }
 
+# The first parts of these paths, each once.
+sub at_the_top {
+    my %seen = map { m{^([^/]+)} ? ($1 => 1) : () } @_;
+    return [sort keys %seen];
+}
+
 chdir $root or die $!;
+subtest 'what is in the repository' => sub {
+    plan skip_all => 'this is not a checkout of git' if !-e '.git';
+    my @files = split /\0/, run_ok('git ls-files -z');
+    is_deeply(at_the_top(@files), [sort @packed, @not_packed], 'nothing else lies at the top');
+    # A shell that is given a Perl program by a bare name makes files of what it takes for redirections.
+    my @misnamed = grep { !/\.(?:pl|t)$/ && first_line($_) =~ /^#!.*\bperl\b/ } grep { -f } @files;
+    is("@misnamed", '', 'programs in Perl have names that say so');
+};
+
+sub first_line {
+    my ($path) = @_;
+    open my $file, '<', $path or die "$path: $!";
+    return scalar(<$file>) // '';
+}
+
 {
     my $skipped = maniskip("$root/MANIFEST.SKIP");
     local ($ExtUtils::Manifest::Quiet, $ExtUtils::Manifest::Verbose) = (1, 0);
@@ -71,8 +100,9 @@ subtest 'make dist' => sub {
     chdir "$scratch/$tarball" or die $!;
     ok(-f $_, "$_ is in it")
         for qw(Cargo.lock Cargo.toml build.rs META.json MANIFEST README.md src/xs/glue.c inc/Toolchain.pm LICENSE);
-    my @foreign = grep { m{^(?:target|blib|\.git)/|^Makefile$|^MYMETA} } files_below('.');
+    my @foreign = grep { m{(?:^|/)(?:target|blib|\.git)/} } files_below('.');
     is("@foreign", '', 'nothing built is in it');
+    is_deeply(at_the_top(files_below('.')), [sort @packed, @generated], 'nothing else lies at the top');
 
     open my $file, '<', 'META.json' or die $!;
     my $meta = decode_json(join '', <$file>);
