@@ -12,7 +12,7 @@ use ExampleProgram;
 use ExampleTest;
 use File::Temp;
 
-plan skip_all => 'the original lacks what the examples show' if is_original();
+plan skip_all => 'by design: the original lacks what the examples show' if is_original();
 alarm 400;    # browsers take their time
 
 my $directory = File::Temp->newdir;

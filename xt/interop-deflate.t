@@ -14,7 +14,7 @@ use WebSocketTest;
 use AnyEvent::Socket ();
 use AnyEvent::Util ();
 
-plan skip_all => 'the original has no compression' if is_original();
+plan skip_all => 'by design: the original has no compression' if is_original();
 for my $class (qw(AnyEvent::WebSocket::Deflate::Client Protocol::WebSocket::Handshake::Server)) {
     plan skip_all => "$class does not load: $@" unless eval "require $class";
 }

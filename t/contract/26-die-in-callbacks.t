@@ -152,7 +152,7 @@ subtest '$SIG{__DIE__} is not in the way' => sub {
 };
 
 SKIP: {
-    skip loop() . ' does not let exceptions through', 2 if loop() =~ /Glib|POE/;
+    skip 'by design: ' . loop() . ' does not let exceptions through', 2 if loop() =~ /Glib|POE/;
 
     subtest 'die in finish' => sub {
         my ($connection, $peer) = connection_and_peer();

@@ -22,7 +22,7 @@ subtest 'destroy in the callback of a message that was in the handle when the co
 
 for my $what ('a message', 'a ping') {
     subtest "a violation, behind $what, of a peer that has gone already" => sub {
-        plan skip_all => 'the original does not answer violations' if is_original();
+        plan skip_all => 'by design: the original does not answer violations' if is_original();
         for my $masked (0, 1) {
             my ($connection, $peer) = connection_and_peer(masked => $masked);
             my $seen = recorder($connection);

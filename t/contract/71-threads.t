@@ -8,7 +8,7 @@ use WebSocketTest;
 
 use Config;
 
-plan skip_all => 'this perl has no threads' unless $Config{useithreads};
+plan skip_all => 'by design: this perl has no threads' unless $Config{useithreads};
 
 # In processes of their own, which must end cleanly; with the pure-Perl loop, since EV itself does not survive threads.
 sub course {

@@ -18,7 +18,7 @@ sub no_cycles_ok {
 }
 
 subtest 'cycles' => sub {
-    plan skip_all => 'timers of AnyEvent::Impl::IOAsync hold themselves' if loop() eq 'IOAsync';
+    plan skip_all => 'by design: timers of AnyEvent::Impl::IOAsync hold themselves' if loop() eq 'IOAsync';
     plan skip_all => 'Test::Memory::Cycle is not installed' unless eval { require Test::Memory::Cycle };
     my ($connection, $peer) = connection_and_peer(masked => 1);
     no_cycles_ok($connection, 'a new connection');
@@ -81,7 +81,7 @@ sub growth {
 
 subtest 'resident memory' => sub {
     plan skip_all => 'needs /proc, and no valgrind' unless resident();
-    plan skip_all => 'timers of AnyEvent::Impl::IOAsync leak' if loop() eq 'IOAsync';
+    plan skip_all => 'by design: timers of AnyEvent::Impl::IOAsync leak' if loop() eq 'IOAsync';
 
     my $connections = growth(400, sub {
         my ($connection, $peer) = connection_and_peer(masked => 1);

@@ -8,7 +8,7 @@ use WebSocketTest;
 
 use AnyEvent::Socket ();
 
-plan skip_all => 'the original has no compression' if is_original();
+plan skip_all => 'by design: the original has no compression' if is_original();
 plan skip_all => 'AnyEvent::WebSocket::Client is not installed' unless eval { require AnyEvent::WebSocket::Client };
 plan skip_all => 'AnyEvent::WebSocket::Client is too old' unless AnyEvent::WebSocket::Client->can('_make_tcp_connection');
 require AnyEvent::WebSocket::Deflate::Client;
@@ -133,7 +133,7 @@ subtest 'options of the client' => sub {
 
 # As its documentation and ours say.
 subtest 'AnyEvent::WebSocket::Server' => sub {
-    plan skip_all => 'it is not installed' unless eval { require AnyEvent::WebSocket::Server };
+    plan skip_all => 'by design: Debian has no AnyEvent::WebSocket::Server' unless eval { require AnyEvent::WebSocket::Server };
     my $websocket_server = AnyEvent::WebSocket::Server->new(handshake => sub {
         my ($request, $response) = @_;
         my ($header, $parameters) = AnyEvent::WebSocket::Deflate::accept($request->fields->{'sec-websocket-extensions'});
@@ -161,7 +161,7 @@ subtest 'AnyEvent::WebSocket::Server' => sub {
 subtest 'the original' => sub {
     my $server = start_server(answer => $accepts);
     my ($printed, $status) = run_perl_against($server);
-    plan skip_all => 'it is not installed' if $status;
+    plan skip_all => 'the original is not installed' if $status;
     is $printed, 'pp back', 'is a client without compression';
     is $server->{requests}[0]{'sec-websocket-extensions'}, undef, 'which offers none';
 };

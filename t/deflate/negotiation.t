@@ -8,7 +8,7 @@ use WebSocketTest;
 
 use AnyEvent::WebSocket::Deflate;
 
-plan skip_all => 'the original has no compression' if is_original();
+plan skip_all => 'by design: the original has no compression' if is_original();
 
 sub accepted  { goto &AnyEvent::WebSocket::Deflate::accept }
 sub confirmed { goto &AnyEvent::WebSocket::Deflate::confirm }
@@ -158,7 +158,7 @@ subtest 'the original' => sub {
             print eval { $code->(); 1 } ? 'lived' : $@ =~ /ANYEVENT_WEBSOCKET_PP/ ? ' died' : $@;
         }
 PROGRAM
-    plan skip_all => 'it is not installed' if $status;
+    plan skip_all => 'the original is not installed' if $status;
     is $printed, '00 died died died', 'accepts nothing, and the rest says why it cannot';
 };
 

@@ -11,7 +11,7 @@ use ExampleTest;
 use IO::Socket::INET;
 
 plan skip_all => missing(modules => ['HTTP::Parser::XS']) if missing(modules => ['HTTP::Parser::XS']);
-plan skip_all => 'the original has no broadcast' if is_original();
+plan skip_all => 'by design: the original has no broadcast' if is_original();
 
 my $server = ExampleProgram->start('chat/chat-server.pl');
 my ($address) = $server->wait_for(qr{^listening on http://(.*)/$}m);

@@ -48,7 +48,7 @@ subtest '--port' => sub {
 };
 
 subtest '--ping-interval' => sub {
-    plan skip_all => 'the original has no pings' if is_original();
+    plan skip_all => 'by design: the original has no pings' if is_original();
     my $server = start('--ping-interval', 0.1);
     my $client = client_of(port_of($server));
     next_event('a ping', sub { $client->on(ping => $_[0]) });

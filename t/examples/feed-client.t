@@ -12,7 +12,7 @@ use ExampleTest;
 use Protocol::WebSocket::Handshake::Server;
 
 plan skip_all => missing() if missing();
-plan skip_all => 'the original has neither pings nor JSON' if is_original();
+plan skip_all => 'by design: the original has neither pings nor JSON' if is_original();
 
 my ($server, $port, $sockets);
 

@@ -13,7 +13,7 @@ use ExampleTest;
 use File::Temp;
 
 plan skip_all => missing() if missing();
-plan skip_all => 'the original does not stream' if is_original();
+plan skip_all => 'by design: the original does not stream' if is_original();
 
 my $directory = File::Temp->newdir;
 my $server = ExampleProgram->start('upload-server.pl', "$directory");

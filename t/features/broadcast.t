@@ -8,7 +8,7 @@ use Test::More;
 use WebSocketTest;
 use WebSocketTest::TLS;
 
-plan skip_all => 'the original has no broadcast' if is_original();
+plan skip_all => 'by design: the original has no broadcast' if is_original();
 
 my $class = 'AnyEvent::WebSocket::Connection';
 my $much = 'x' x 4_000_000;

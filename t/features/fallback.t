@@ -6,7 +6,7 @@ use lib "$FindBin::Bin/../lib";
 use Test::More;
 use WebSocketTest;
 
-plan skip_all => 'for the build: it looks for the original itself' if is_original();
+plan skip_all => 'by design: it looks for the original itself' if is_original();
 
 sub output_with {
     my ($options) = @_;

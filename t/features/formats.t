@@ -7,7 +7,7 @@ use lib "$FindBin::Bin/../lib";
 use Test::More;
 use WebSocketTest;
 
-plan skip_all => 'the original has only send' if is_original();
+plan skip_all => 'by design: the original has only send' if is_original();
 
 sub croaks_here_ok {
     my ($name, $pattern, $code) = @_;
@@ -68,7 +68,7 @@ subtest 'decoded_json' => sub {
 };
 
 subtest '$@ is left alone' => sub {
-    plan skip_all => 'making a watcher resets it on this loop' if loop() eq 'IOAsync';
+    plan skip_all => 'by design: making a watcher resets it on this loop' if loop() eq 'IOAsync';
     my ($connection) = connection_and_peer();
     $@ = 'before';
     $connection->send_json([1])->send_text('x')->send_binary('y');

@@ -7,7 +7,7 @@ use Test::More;
 use Errno ();
 use WebSocketTest;
 
-plan skip_all => 'the original tells nothing of itself' if is_original();
+plan skip_all => 'by design: the original tells nothing of itself' if is_original();
 
 subtest 'state' => sub {
     my ($connection, $peer) = connection_and_peer();

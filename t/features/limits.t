@@ -6,7 +6,7 @@ use lib "$FindBin::Bin/../lib";
 use Test::More;
 use WebSocketTest;
 
-plan skip_all => 'the original has no such limits' if is_original();
+plan skip_all => 'by design: the original has no such limits' if is_original();
 
 subtest 'max_message_size bounds all frames of a message together' => sub {
     my ($connection, $peer) = connection_and_peer(max_message_size => 10);

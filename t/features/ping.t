@@ -6,7 +6,7 @@ use lib "$FindBin::Bin/../lib";
 use Test::More;
 use WebSocketTest;
 
-plan skip_all => 'the original has no ping' if is_original();
+plan skip_all => 'by design: the original has no ping' if is_original();
 
 sub heard {
     my ($connection, $event) = @_;

@@ -8,7 +8,7 @@ use Test::More;
 use WebSocketTest;
 use WebSocketTest::Deflate;
 
-plan skip_all => 'the original does not stream' if is_original();
+plan skip_all => 'by design: the original does not stream' if is_original();
 
 sub shapes { map { [@$_{qw(opcode fin payload)}] } @_ }
 sub next_shapes { my ($peer, $count) = @_; [shapes(map { $peer->next_frame } 1 .. $count)] }

@@ -8,7 +8,7 @@ use WebSocketTest;
 
 needs_plain_loop();
 
-plan skip_all => 'the original would fail in ways that are described elsewhere' if is_original();
+plan skip_all => 'by design: the original would fail in ways that are described elsewhere' if is_original();
 require ApiFuzz::Leaks;
 
 my $SEEDS = 200;

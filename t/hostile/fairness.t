@@ -8,7 +8,7 @@ use Test::More;
 use Time::HiRes qw(time);
 use WebSocketTest;
 
-plan skip_all => 'the original has no bound' if is_original();
+plan skip_all => 'by design: the original has no bound' if is_original();
 
 my $MESSAGES = 2000;
 my $PATIENCE = 60;   # seconds, of which a second is enough where nothing else runs

@@ -9,7 +9,7 @@ use WebSocketTest;
 use WebSocketTest::Attacks;
 use WebSocketTest::Usage;
 
-plan skip_all => 'the original has few bounds' if is_original();
+plan skip_all => 'by design: the original has few bounds' if is_original();
 plan skip_all => 'needs /proc, and no valgrind' unless resident();
 
 for my $attack (attacks()) {

@@ -9,7 +9,7 @@ use Test::More;
 use WebSocketTest;
 use WebSocketTest::TLS;
 
-plan skip_all => 'the original knows few of these' if is_original();
+plan skip_all => 'by design: the original knows few of these' if is_original();
 
 # --- the table
 

@@ -22,6 +22,9 @@ WebSocketTest - what the contract tests share
 The files of F<t/contract> run against this project and against the original (C<ANYEVENT_WEBSOCKET_PP=1>, or without
 C<-b> where the original is installed). C<differs> marks what the contract does otherwise than the original, C<after_044> what the original of 0.44 could not yet.
 
+A reason to skip that begins with C<by design: > belongs to the backend, the loop or the perl that the tests run on.
+F<script/test> counts any other as something that the machine lacks, which fails where C<CI> is set.
+
 With C<WEBSOCKET_TEST_BACKEND=rust> (or C<pp>) a file dies when it has got the other one by accident.
 
 All waiting is for an event, under a watchdog (10 seconds, or C<WEBSOCKET_TEST_TIMEOUT>), and dies at the caller's line.
@@ -79,7 +82,7 @@ sub loop { AnyEvent::detect() =~ /(\w+)\z/ ? $1 : '' }
 
 # For tests that fork, take descriptors away or end perl, with which other loops have troubles of their own.
 sub needs_plain_loop {
-    Test::More::plan(skip_all => 'on EV and AnyEvent\'s own loop only') if loop() !~ /\A(?:EV|Perl)\z/;
+    Test::More::plan(skip_all => 'by design: only for EV and AnyEvent\'s own loop') if loop() !~ /\A(?:EV|Perl)\z/;
 }
 
 # differs 'row of the contract' => 'what the original does' => sub { tests }
@@ -88,7 +91,7 @@ sub differs {
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my $caught = sub { eval { $tests->(); 1 } or Test::More::fail("died: $@") };    # and go on with the next
     return Test::More::subtest($row => $caught) unless is_original();
-  SKIP: { Test::More::skip("$row: the original $original", 1) }
+  SKIP: { Test::More::skip("by design: the original differs: $row: it $original", 1) }
 }
 
 # after_044 $name => sub { tests }: what the original of 0.44 could not do: max_fragments, next_message in next_message
@@ -98,7 +101,7 @@ sub after_044 {
     my ($name, $tests) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     return Test::More::subtest($name => $tests) unless is_044();
-  SKIP: { Test::More::skip("$name: not yet in the original's 0.44", 1) }
+  SKIP: { Test::More::skip("by design: not yet in the original's 0.44: $name", 1) }
 }
 
 # --- sockets and connections
