@@ -9,6 +9,10 @@ test_dirs=(t/contract t/deflate t/examples t/features t/hostile t/process)
 # What building needs, and then what running an AnyEvent application on it does.
 build_packages=(perl gcc libc6-dev make libperl-dev libclang-dev)
 runtime_packages=(libanyevent-perl libev-perl libmoo-perl libprotocol-websocket-perl)
+# What the Perl tests need, beside that; and what those of the examples do. Without it, they skip a part.
+test_packages=(openssl libnet-ssleay-perl libanyevent-websocket-client-perl libtest-memory-cycle-perl
+  libtest-mockmodule-perl libsub-override-perl)
+example_packages=(libhttp-parser-xs-perl libanyevent-redis-perl redis-server nginx chromium chromium-driver)
 
 say() { printf '==> %s\n' "$*"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }

@@ -97,6 +97,8 @@ subtest 'SIGTERM' => sub {
 };
 
 subtest '--redis' => sub {
+    my $why_not = missing(modules => ['AnyEvent::Redis']);
+    plan skip_all => $why_not if $why_not;
     my $wrong = ExampleProgram->start('chat/chat-server.pl', '--redis', 'localhost');
     $wrong->wait_for(qr/^usage: /m);
     isnt $wrong->wait, 0, 'with what is no URL: the usage';

@@ -20,6 +20,12 @@ sub problems_of {
     return map { "seed $seed: $_" } @problems;
 }
 
+SKIP: {
+    my $why_not = ApiFuzz::Leaks::why_not_values();
+    skip $why_not, 1 if $why_not;
+    pass 'the values that a seed leaves behind are counted';
+}
+
 for (my $first = 1; $first < $SEEDS; $first += $EACH) {
     my $last = $first + $EACH - 1;
     is join("\n", map { problems_of($_) } $first .. $last), '', "seeds $first to $last";
