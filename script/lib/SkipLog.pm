@@ -1,0 +1,76 @@
+package SkipLog;
+
+# A harness for prove that also writes down what was skipped, and the reading of what it wrote:
+#
+#   SKIP_LOG=FILE perl -Iscript/lib -S prove --harness SkipLog t     # appends to FILE a reason for each test that is skipped
+#   perl -Iscript/lib -MSkipLog -e 'exit !SkipLog::tell(shift)' FILE  # prints how many, and why; fails if something is missing
+#
+# A reason that begins with "by design: " belongs to the backend, the loop or the perl that the tests run on. Any other is
+# something that the machine lacks.
+
+use strict;
+use warnings;
+use parent 'TAP::Harness';
+
+use TAP::Parser;
+
+# Without this, prove passes when there is nothing to run.
+sub runtests {
+    my ($self, @tests) = @_;
+    die "there are no tests to run\n" if !@tests;
+    return $self->SUPER::runtests(@tests);
+}
+
+sub make_parser {
+    my ($self, $job) = @_;
+    my ($parser, $session) = $self->SUPER::make_parser($job);
+    $parser->callback(ALL => sub { note($_) for _reasons($_[0]) });
+    return ($parser, $session);
+}
+
+# For programs that script/test runs beside prove, too.
+sub note {
+    my ($reason) = @_;
+    my $path = $ENV{SKIP_LOG} // return;
+    open my $file, '>>', $path or die "$path: $!\n";
+    print {$file} "$reason\n";
+    close $file or die "$path: $!\n";
+}
+
+# Why this line of TAP says that something is skipped, if it does. To the parser, what is in a subtest is unknown.
+sub _reasons {
+    my ($result) = @_;
+    return map { _reasons_in_subtest($_) } $result->raw =~ /^\s+(.*skip.*)/i if $result->is_unknown;
+    return unless ($result->is_test || $result->is_plan) && $result->has_skip;
+    return length $result->explanation ? $result->explanation : 'no reason given';
+}
+
+# A subtest's plan that skips all of it is repeated in its own line, one level further out.
+sub _reasons_in_subtest {
+    my ($line) = @_;
+    my $result = TAP::Parser->new({ tap => "$line\n" })->next;
+    return $result && $result->is_test ? _reasons($result) : ();
+}
+
+# Prints what the file says, in words on one line, or nothing if it is empty. Returns whether the machine lacked nothing.
+sub tell {
+    my ($path) = @_;
+    open my $file, '<', $path or die "$path: $!\n";
+    chomp(my @reasons = <$file>);
+    # Behind "by design: " stands what several have in common, and perhaps, after another colon, what is particular.
+    my @by_design = map { /^by design: (.*?)(?:: .*)?$/ ? $1 : () } @reasons;
+    my @missing = grep { !/^by design: / } @reasons;
+    print join '; ', _counted('skipped', @missing), _counted('skipped by design', @by_design);
+    return !@missing;
+}
+
+sub _counted {
+    my ($what, @reasons) = @_;
+    return if !@reasons;
+    my %count;
+    $count{$_}++ for @reasons;
+    my @sorted = sort { $count{$b} <=> $count{$a} || $a cmp $b } keys %count;
+    return @reasons . " $what: " . join ', ', map { "$_ ($count{$_})" } @sorted;
+}
+
+1;
