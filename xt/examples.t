@@ -13,7 +13,7 @@ use ExampleTest;
 use File::Temp;
 
 plan skip_all => 'by design: the original lacks what the examples show' if is_original();
-alarm 400;    # browsers take their time
+alarm 1200 * patience();    # browsers take their time
 
 my $directory = File::Temp->newdir;
 

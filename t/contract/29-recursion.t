@@ -17,7 +17,7 @@ sub wait_in_callback {
     my ($what, $register) = @_;
     my $cv = AE::cv;
     $register->($cv);
-    my $timeout = AE::timer 10, 0, sub { $cv->croak("timed out waiting for $what in a callback") };
+    my $timeout = AE::timer 60 * patience(), 0, sub { $cv->croak("timed out waiting for $what in a callback") };
     local $AnyEvent::CondVar::Base::WAITING;
     return $cv->recv;
 }

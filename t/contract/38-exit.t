@@ -17,7 +17,7 @@ my $program = <<'PROGRAM';
     open my $fh, '+<&=', shift @ARGV or die "cannot open: $!";
     my $way = shift @ARGV;
     my $connection = AnyEvent::WebSocket::Connection->new(handle => AnyEvent::Handle->new(fh => $fh));
-    alarm 30 * ($ENV{WEBSOCKET_TEST_PATIENCE} || 1);
+    alarm 120 * ($ENV{WEBSOCKET_TEST_PATIENCE} || 1);
     our $cv = AE::cv;
     my $count = 0;
     $connection->on(each_message => sub {

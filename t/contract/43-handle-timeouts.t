@@ -66,9 +66,9 @@ subtest 'activity' => sub {
         my ($timeout, $on_timeout) = ($case->{name}, "on_$case->{name}");
         @$case{qw(connection peer)} = ready();
         $case->{connection}->handle->$on_timeout(sub { $case->{fired}++; $_[0]->$timeout(0); poke() });
-        $case->{connection}->handle->$timeout(0.6);
+        $case->{connection}->handle->$timeout(0.6 * patience());
     }
-    for (1 .. 8) { after(0.15); $traffic{ $_->{by} }->($_->{connection}, $_->{peer}) for @cases }
+    for (1 .. 8) { after(0.15 * patience()); $traffic{ $_->{by} }->($_->{connection}, $_->{peer}) for @cases }
     is $_->{fired}, 0, "$_->{name} is kept off by $_->{by}" for @cases;
     wait_until('the timeouts', sub { !grep { !$_->{fired} } @cases });
     is_deeply [map { $_->{fired} } @cases], [1, 1, 1, 1], 'when it has ended, they fire';
@@ -97,8 +97,8 @@ subtest 'timeout_reset' => sub {
     my $fired = 0;
     my $handle = $connection->handle;
     $handle->on_rtimeout(sub { $fired++ });
-    $handle->rtimeout(0.4);
-    for (1 .. 6) { after(0.1); $handle->rtimeout_reset }
+    $handle->rtimeout(0.4 * patience());
+    for (1 .. 6) { after(0.1 * patience()); $handle->rtimeout_reset }
     is $fired, 0, 'keeps it off by hand';
 };
 

@@ -121,7 +121,7 @@ subtest 'descriptor 0' => sub {
         my $cv = AE::cv;
         $connection->on(each_message => sub { $_[0]->send(fileno($_[0]->handle->fh) . ' ' . $_[1]->body) });
         $connection->on(finish => sub { $cv->send });
-        alarm 30 * ($ENV{WEBSOCKET_TEST_PATIENCE} || 1);
+        alarm 120 * ($ENV{WEBSOCKET_TEST_PATIENCE} || 1);
         $cv->recv;
 PROGRAM
     close $left;

@@ -158,8 +158,8 @@ subtest 'rtimeout' => sub {
     my ($connection, $raw, $seen) = ready();
     my $fired = 0;
     $connection->handle->on_rtimeout(sub { $fired++; $_[0]->rtimeout(0); poke() });
-    $connection->handle->rtimeout(0.5);
-    for (1 .. 6) { after(0.12); raw_write($raw, text('x')) }
+    $connection->handle->rtimeout(0.5 * patience());
+    for (1 .. 6) { after(0.12 * patience()); raw_write($raw, text('x')) }
     is $fired, 0, 'messages keep it off';
     wait_until('rtimeout', sub { $fired });
     is scalar $seen->messages, 6, 'when they end, it fires';

@@ -101,11 +101,11 @@ differs 'after a die in a callback' => $never => sub {
 
 subtest 'the peer answers in time' => sub {
     for my $how (qw(half_close close)) {
-        my ($connection, $peer, $seen) = closing(0.05);
+        my ($connection, $peer, $seen) = closing(0.3);
         $connection->close(4000);
         $peer->wait_eof->write(close_frame(4000))->$how;
         $seen->wait_finish;
-        after(0.1 * patience());
+        after(0.35 * patience());
         is_deeply [$seen->arguments('finish')]->[0][1], undef, "$how: finish without a message";
         is $seen->finished, 1, 'once';
         is $connection->close_error, undef, 'no error';

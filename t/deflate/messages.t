@@ -194,7 +194,7 @@ subtest 'a handle whose methods are not its own' => sub {
 };
 
 subtest 'memory for sending goes when nothing is sent, and nobody notices' => sub {
-    my ($connection, $peer) = compressing('server', idle_timeout => 0.05);
+    my ($connection, $peer) = compressing('server', idle_timeout => 0.3 * patience());
     my $receiver = receiver(12);
     my $length = sub {
         $connection->send(json(800));

@@ -80,12 +80,13 @@ subtest 'max_control_rate gives room for the time in which nothing was read' => 
 };
 
 subtest 'idle_timeout' => sub {
-    my ($connection, $peer) = connection_and_peer(idle_timeout => 0.15);
+    my $seconds = 0.3 * patience();
+    my ($connection, $peer) = connection_and_peer(idle_timeout => $seconds);
     my $seen = recorder($connection);
-    for (1 .. 5) { after(0.05); $connection->send('from us'); $peer->write(pong('')) }
+    for (1 .. 5) { after($seconds / 4); $connection->send('from us'); $peer->write(pong('')) }
     is_deeply $seen->order, [], 'not while the peer sends something';
     $seen->wait_finish;
-    like $connection->close_error, qr/^the peer sent nothing within 0\.15 seconds$/, 'but when it does not, whatever we send';
+    like $connection->close_error, qr/^the peer sent nothing within \Q$seconds\E seconds$/, 'but when it does not, whatever we send';
 };
 
 subtest 'idle_timeout ends with the connection' => sub {
@@ -186,10 +187,10 @@ subtest 'strict set later' => sub {
 };
 
 subtest 'keepalive and idle_timeout taken back' => sub {
-    my ($connection, $peer) = connection_and_peer(ping_interval => 0.02, ping_timeout => 0.05, idle_timeout => 0.06);
+    my ($connection, $peer) = connection_and_peer(ping_interval => 0.02, map { $_ => 0.3 * patience() } qw(ping_timeout idle_timeout));
     $peer->next_frame;
     $connection->$_(0) for qw(ping_interval idle_timeout);
-    after(0.15);
+    after(0.4 * patience());
     is $connection->close_error, undef, 'end';
     is $connection->state, 'open', 'and it stays open';
 };

@@ -27,9 +27,10 @@ F<script/test> counts any other as something that the machine lacks, which fails
 
 With C<WEBSOCKET_TEST_BACKEND=rust> (or C<pp>) a file dies when it has got the other one by accident.
 
-All waiting is for an event, under a watchdog (10 seconds, or C<WEBSOCKET_TEST_TIMEOUT>), and dies at the caller's line.
-C<WEBSOCKET_TEST_PATIENCE=20> makes all watchdogs wait twenty times as long, for a perl that is that much slower; C<patience>
-is that number, for tests with times of their own.
+All waiting is for an event, under a watchdog (60 seconds, or C<WEBSOCKET_TEST_TIMEOUT>), and dies at the caller's line.
+C<WEBSOCKET_TEST_PATIENCE=20> makes all watchdogs wait twenty times as long, for a perl that is that much slower; without it,
+a machine that has more to do than it has processors for is given that many times as long. C<patience> is the number, for
+tests with times of their own.
 Frames: see L<WebSocketTest::Frame>; the raw end: L<WebSocketTest::Peer>; callbacks' log: L<WebSocketTest::Recorder>.
 
 =cut
@@ -45,6 +46,7 @@ use AnyEvent::WebSocket::Connection;
 use Carp;
 use Exporter 'import';
 use Fcntl qw(F_SETFD);
+use List::Util qw(max);
 use POSIX ();
 use Scalar::Util qw(refaddr);
 use Socket;
@@ -62,10 +64,24 @@ our @EXPORT = (
 );
 our @CARP_NOT = qw(WebSocketTest::Peer WebSocketTest::Recorder);
 
-sub patience { $ENV{WEBSOCKET_TEST_PATIENCE} || 1 }
+# The programs that a test runs have the same patience.
+sub patience { $ENV{WEBSOCKET_TEST_PATIENCE} ||= _load() }
+
+# How many processes want each processor, now or in the last minute, but at least 1; and 1 where there is no /proc.
+sub _load {
+    my ($average, $running) = _of_proc('loadavg') =~ m{^([\d.]+) \S+ \S+ (\d+)/} or return 1;
+    my $processors = () = _of_proc('stat') =~ /^cpu\d/mg;
+    return max(1, POSIX::ceil(max($average, $running) / ($processors || 1)));
+}
+
+sub _of_proc {
+    my ($name) = @_;
+    open my $file, '<', "/proc/$name" or return '';
+    return join '', <$file>;
+}
 
 # A callback or a loop that never returns must not hang the run.
-alarm 150 * patience();
+alarm 600 * patience();
 
 sub backend {
     my $can = AnyEvent::WebSocket::Connection->can('backend');
@@ -155,7 +171,7 @@ sub poke { $_->send for values %waiting }
 # against recursion is lifted, which is what happens when the outer loop is EV::run or another program's loop.
 sub wait_until {
     my ($what, $condition, $seconds) = @_;
-    $seconds = patience() * ($seconds || $ENV{WEBSOCKET_TEST_TIMEOUT} || 10);
+    $seconds = patience() * ($seconds || $ENV{WEBSOCKET_TEST_TIMEOUT} || 60);
     my $late;
     AnyEvent->now_update;
     my $watchdog = AE::timer $seconds, 0, sub { $late = 1; poke() };

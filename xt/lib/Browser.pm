@@ -18,10 +18,11 @@ use ExampleProgram;
 use File::Temp;
 use HTTP::Tiny;
 use JSON::PP;
+use WebSocketTest ();
 
 use constant ELEMENT => 'element-6066-11e4-a52e-4f735466cecf';    # the key that the specification gives element ids
 
-our $TIMEOUT = 60;
+our $TIMEOUT = 60 * WebSocketTest::patience();
 
 sub new {
     my ($class) = @_;

@@ -68,7 +68,7 @@ sub play {
 sub most_again { my ($cost) = @_; return 4096 + $cost->{grown} / 3 + $KIB_ALIVE * $cost->{more_alive} }
 
 # The bound of the time that another connection has to wait, ms; a loaded machine, not ours, takes so long.
-sub slowest { return 2000 }
+sub slowest { return 2000 * patience() }
 
 # --- attackers are processes of their own, so that what they take is not seen as ours
 
