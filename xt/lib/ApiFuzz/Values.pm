@@ -110,7 +110,7 @@ sub acting {
 
 sub odd_values {
     return ([], {}, \1, sub { }, qr/x/, \*STDOUT, *STDIN{IO}, \\1, \v1.2, bless([], 'ApiFuzz::Nothing'),
-        (map { ApiFuzz::Duck->new($_, 'x') } 16, 255, -1, 'x', undef, 1e9, '', [], "1\n"), ApiFuzz::Text->new(sub { 'x' }));
+        (map { ApiFuzz::Duck->new($_, 'x') } 16, 255, -1, 'x', 1e9, [], '1x'), ApiFuzz::Text->new(sub { 'x' }));
 }
 
 package ApiFuzz::Tied {
