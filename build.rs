@@ -11,8 +11,10 @@ mod xs {
     use libperl_config::PerlConfig;
     use std::{env, fs, path::Path};
 
+    const GLUE: &str = "src/xs/glue";
+
     pub fn build() {
-        println!("cargo::rerun-if-changed=src/xs/glue.c");
+        println!("cargo::rerun-if-changed={GLUE}");
         println!("cargo::rerun-if-env-changed=PERL");
         let perl = PerlConfig::default();
         perl.emit_features(&["useithreads"]);
@@ -23,15 +25,15 @@ mod xs {
         }
         // Perl's headers, not ours, set off these.
         glue.flag_if_supported("-Wno-unused-parameter");
-        glue.file("src/xs/glue.c").compile("glue");
+        glue.files(["calls", "state", "system", "values"].map(|name| format!("{GLUE}/{name}.c"))).compile("glue");
     }
 
     /// libperl-sys asks for `-lperl`. An extension must not have it: the interpreter that loads the extension provides
-    /// every symbol, and a second copy of them would be another interpreter. An empty linker script by that name, found
-    /// first, satisfies the linker.
+    /// every symbol, and a second copy of them would be another interpreter. A linker script by that name, found first,
+    /// satisfies the linker. It is one comment: GNU ld takes no script that says less.
     fn hide_libperl() {
         let out_dir = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
-        fs::write(Path::new(&out_dir).join("libperl.so"), "INPUT()\n").expect("OUT_DIR is writable");
+        fs::write(Path::new(&out_dir).join("libperl.so"), "/* nothing */\n").expect("OUT_DIR is writable");
         println!("cargo::rustc-link-search=native={out_dir}");
     }
 }

@@ -1,7 +1,7 @@
 //! What an XSUB does after Rust has returned: the outermost act, when nothing is left that an exception could skip.
 
+use super::ffi::{CV, SV};
 use super::message::Messages;
-use libperl_rs::{CV, SV};
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::{null, null_mut};
 

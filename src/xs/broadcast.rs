@@ -3,13 +3,12 @@
 use super::clock;
 use super::connection::{self, Connection};
 use super::descriptor::{self, WriteError};
-use super::ffi::{self, Perl};
+use super::ffi::{AV, HV, Perl, SV};
 use super::handle::Outlet;
 use super::send::Engine;
 use super::sv::{self, Appender};
 use crate::engine::{DeflateConfig, MAX_HEADER_LEN, UsageError, encode_frame};
 use bytes::BufMut;
-use libperl_rs::{AV, HV, SV, thx};
 use std::cell::{Cell, RefCell};
 use std::hint::black_box;
 use std::os::fd::RawFd;
@@ -93,10 +92,8 @@ impl<'a> Broadcast<'a> {
     pub fn run(&self, perl: Perl, list: *mut AV) -> Result<Option<Outcome>, UsageError> {
         let mut outcome = Outcome::default();
         // SAFETY: `list` is live, and its elements are while no Perl code runs.
-        let elements: Vec<*mut SV> = (0..unsafe { thx::Perl_av_len(perl, list) } + 1)
-            .filter_map(|index| unsafe { thx::Perl_av_fetch(perl, list, index, 0).as_ref() })
-            .copied()
-            .collect();
+        let elements = unsafe { sv::slots(list) }.iter().copied();
+        let elements: Vec<*mut SV> = elements.filter(|element| !element.is_null()).collect();
         if !elements.iter().all(|&element| sv::is_plain(element)) {
             return Ok(None);
         }
@@ -149,7 +146,7 @@ impl<'a> Broadcast<'a> {
             return None;
         }
         let frame = self.frame_for(engine)?;
-        if !connection.has_usual_handle(perl) || self.sends_its_own_way(perl, connection.object) {
+        if !connection.has_usual_handle(perl) || self.sends_its_own_way(connection) {
             return None;
         }
         let outlet = connection.handle(perl).outlet()?;
@@ -206,14 +203,13 @@ impl<'a> Broadcast<'a> {
     }
 
     /// Whether the class of an object has a `send` of its own. Most of a list are of one class, so the last is remembered.
-    fn sends_its_own_way(&self, perl: Perl, object: *mut HV) -> bool {
+    fn sends_its_own_way(&self, connection: &Connection) -> bool {
         // SAFETY: a live object.
-        let class = unsafe { thx::SvSTASH(perl, object.cast()) };
+        let class = unsafe { sv::class(connection.object.cast()) };
         match self.last_class.get() {
             Some((last, answer)) if last == class => answer,
             _ => {
-                // SAFETY: as above.
-                let answer = unsafe { ffi::ws_send_is_overridden(perl, object) != 0 };
+                let answer = !connection.messages.sends_natively(connection.object);
                 self.last_class.set(Some((class, answer)));
                 answer
             }

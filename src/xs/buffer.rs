@@ -1,9 +1,7 @@
 //! Memory for message bodies.
 
-use super::ffi::{self, Perl};
-use super::sv;
+use super::ffi::{self, Perl, SV};
 use crate::engine::MessageBuffer;
-use libperl_rs::{Perl_safesysfree, Perl_safesysrealloc, SV, SV_HAS_TRAILING_NUL, thx};
 use std::cell::RefCell;
 use std::ptr::null_mut;
 use std::slice;
@@ -82,7 +80,7 @@ impl PerlBuffer {
         }
         self.capacity = needed.max(self.capacity.saturating_mul(2)).max(64);
         // SAFETY: `start` is null or came from the same allocator.
-        self.start = unsafe { Perl_safesysrealloc(self.start.cast(), self.capacity).cast() };
+        self.start = unsafe { ffi::ws_realloc(self.start.cast(), self.capacity).cast() };
     }
 
     /// How many bytes are in it.
@@ -113,11 +111,8 @@ impl PerlBuffer {
         // SAFETY: `start` has `len` initialised bytes and room for the NUL; its ownership goes to the scalar.
         unsafe {
             *self.start.add(self.len) = 0;
-            let sv = thx::Perl_newSV(perl, 0);
-            thx::Perl_sv_usepvn_flags(perl, sv, self.start.cast(), self.len, SV_HAS_TRAILING_NUL);
-            sv::set_capacity(sv, self.capacity);
-            self.start = null_mut();
-            sv
+            let start = std::mem::replace(&mut self.start, null_mut());
+            ffi::ws_new_string_in(perl, start.cast(), self.len, self.capacity)
         }
     }
 
@@ -126,7 +121,7 @@ impl PerlBuffer {
         let needed = self.len + 1;
         if self.capacity > needed.saturating_mul(MAX_SLACK).max(64) {
             // SAFETY: `start` came from the same allocator, and keeps what is initialised.
-            self.start = unsafe { Perl_safesysrealloc(self.start.cast(), needed).cast() };
+            self.start = unsafe { ffi::ws_realloc(self.start.cast(), needed).cast() };
             self.capacity = needed;
         }
     }
@@ -154,6 +149,6 @@ impl MessageBuffer for PerlBuffer {
 impl Drop for PerlBuffer {
     fn drop(&mut self) {
         // SAFETY: null or from this allocator, and no one else's.
-        unsafe { Perl_safesysfree(self.start.cast()) };
+        unsafe { ffi::ws_free(self.start.cast()) };
     }
 }

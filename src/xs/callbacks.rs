@@ -1,38 +1,18 @@
 //! The shim's lists of callbacks, as the dispatcher reads them: plain arrays, unless a program has put something else there.
 
-use super::ffi::Perl;
-use super::sv;
-use libperl_rs::{AV, SV, thx};
-use std::slice;
-
-/// The elements of an array, null where there is none.
-///
-/// # Safety
-/// The array is live, and nobody changes it while the slice lives: no Perl code runs.
-pub unsafe fn slots<'a>(perl: Perl, array: *mut AV) -> &'a [*mut SV] {
-    // SAFETY: promised by the caller; an array that has ever had an element has memory for all up to the last.
-    unsafe {
-        match thx::AvFILLp(perl, array) + 1 {
-            len @ 1.. => slice::from_raw_parts(thx::AvARRAY(perl, array), len as usize),
-            _ => &[],
-        }
-    }
-}
+use super::ffi::{self, AV, Perl, SV};
+use super::sv::{self, slots};
 
 /// The elements of an array that are there, each kept alive for the caller.
-pub fn elements(perl: Perl, array: *mut AV) -> Vec<*mut SV> {
+pub fn elements(array: *mut AV) -> Vec<*mut SV> {
     // SAFETY: a live array, and no Perl code runs.
-    unsafe { slots(perl, array) }
-        .iter()
-        .filter(|element| !element.is_null())
-        .map(|&element| sv::retain(element))
-        .collect()
+    unsafe { slots(array) }.iter().filter(|element| !element.is_null()).map(|&element| sv::retain(element)).collect()
 }
 
 /// Whether the shim has yet to make pairs of callbacks: those alone take less memory.
-pub fn has_unpaired(perl: Perl, list: *mut AV) -> bool {
+pub fn has_unpaired(list: *mut AV) -> bool {
     // SAFETY: a live array, and no Perl code runs.
-    let mut entries = unsafe { slots(perl, list) }.iter().filter(|entry| !entry.is_null());
+    let mut entries = unsafe { slots(list) }.iter().filter(|entry| !entry.is_null());
     entries.any(|&entry| !sv::referent(entry).is_some_and(sv::is_plain_array))
 }
 
@@ -50,13 +30,13 @@ pub struct Pair {
 impl Pair {
     /// The pair of an element; `None` if it is none, or none yet.
     #[inline]
-    pub fn of(perl: Perl, entry: *mut SV) -> Option<Self> {
+    pub fn of(entry: *mut SV) -> Option<Self> {
         if entry.is_null() {
             return None;
         }
         let array = sv::referent(entry).filter(|&array| sv::is_plain_array(array))?.cast();
         // SAFETY: a live array, and no Perl code runs.
-        match *unsafe { slots(perl, array) } {
+        match *unsafe { slots(array) } {
             [callback, unregister, ref rest @ ..] if !callback.is_null() && !unregister.is_null() => Some(Self {
                 callback,
                 array,
@@ -75,7 +55,8 @@ impl Pair {
             return self.handed_out;
         }
         let new = self.hand_out_once(perl);
-        sv::replace_element(perl, self.array, 2, new);
+        // SAFETY: a live array.
+        unsafe { ffi::ws_replace_element(perl, self.array, 2, new) };
         new
     }
 

@@ -4,7 +4,7 @@ use super::buffer::PerlBuffer;
 use super::control_rate::ControlRate;
 use super::descriptor::{self, WriteError};
 use super::dispatch::Job;
-use super::ffi::{self, Perl};
+use super::ffi::{self, AV, HV, Perl, SV, Xsub};
 use super::handle::{Handle, Route};
 use super::keys::Key;
 use super::mask_keys;
@@ -13,7 +13,6 @@ use super::receive::Inbox;
 use super::sv;
 use super::turn::Turn;
 use crate::engine::{self, Config, ControlPayload, ProtocolError};
-use libperl_rs::{AV, HV, SV, svtype, thx};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::c_void;
@@ -112,6 +111,8 @@ pub struct Parts {
     pub messages: Rc<Messages>,
     pub object: *mut HV,
     pub handle: *mut HV,
+    /// What is to be called for the handle and its watcher.
+    pub hook: &'static Xsub,
     pub config: Config,
     pub is_traced: bool,
 }
@@ -120,7 +121,7 @@ impl Connection {
     /// Makes a connection's state, and hangs it on its object. Returns a reference to its hook.
     pub fn attach(perl: Perl, parts: Parts) -> *mut SV {
         mask_keys::watch_forks();
-        let (object, handle) = (parts.object, parts.handle);
+        let (object, handle, hook) = (parts.object, parts.handle, parts.hook);
         let mut connection = Self::new(parts);
         if let Some(fd) = connection.handle(perl).fd() {
             connection.addresses = descriptor::addresses(fd);
@@ -129,7 +130,7 @@ impl Connection {
         // SAFETY: live values.
         let hook = unsafe {
             ffi::ws_state_attach(perl, object.cast(), State::connection(&shared, Kind::Object), handle.cast());
-            ffi::ws_new_hook(perl, State::connection(&shared, Kind::Sub))
+            ffi::ws_new_hook(perl, hook, State::connection(&shared, Kind::Sub))
         };
         shared.borrow_mut().hook = sv::referent(hook).map_or(null_mut(), sv::retain);
         hook
@@ -187,8 +188,7 @@ impl Connection {
     /// A list of callbacks, if there ever was any for that event.
     pub fn callbacks(&self, perl: Perl, key: Key) -> Option<*mut AV> {
         let list = self.messages.keys.fetch(perl, self.object, key).and_then(sv::referent)?;
-        // SAFETY: the list is live.
-        unsafe { (thx::SvTYPE(perl, list) == svtype::SVt_PVAV).then_some(list.cast()) }
+        sv::is_array(list).then_some(list.cast())
     }
 
     /// The handle, to be looked at before any Perl code runs.
@@ -241,8 +241,8 @@ pub unsafe fn free(state: State) -> *mut SV {
     }
 }
 
-/// What makes this interpreter's messages; it hangs on the XSUB `sub`.
-pub fn messages(perl: Perl, sub: *mut SV) -> Rc<Messages> {
+/// What makes this interpreter's messages; it hangs on the XSUB `sub`. `send` is the XSUB of that name.
+pub fn messages(perl: Perl, sub: *mut SV, send: &'static Xsub) -> Rc<Messages> {
     // SAFETY: `sub` is live, and the kind says whose pointer it is.
     unsafe {
         let found = ffi::ws_state(perl, sub);
@@ -250,7 +250,7 @@ pub fn messages(perl: Perl, sub: *mut SV) -> Rc<Messages> {
             Rc::increment_strong_count(found.state.cast::<Messages>());
             return Rc::from_raw(found.state.cast());
         }
-        let messages = Rc::new(Messages::new(perl));
+        let messages = Rc::new(Messages::new(perl, send));
         let state = State { kind: Kind::Messages, state: Rc::into_raw(Rc::clone(&messages)).cast() };
         ffi::ws_state_attach(perl, sub, state, null_mut());
         messages

@@ -9,7 +9,7 @@ use super::buffer::PerlBuffer;
 use super::callbacks::{self, Pair};
 use super::clock;
 use super::connection::{Connection, Shared};
-use super::ffi::{self, Perl};
+use super::ffi::{self, Perl, SV};
 use super::handle::Route;
 use super::keys::Key;
 use super::mask_keys;
@@ -17,7 +17,6 @@ use super::send;
 use super::sv;
 use super::turn::Left;
 use crate::engine::{CloseFrame, ControlPayload, Event, Opcode, Payload, ProtocolError};
-use libperl_rs::{SV, thx};
 use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::{from_ref, null, null_mut};
@@ -210,8 +209,7 @@ pub fn finish(perl: Perl, shared: &RefCell<Connection>, outcome: Outcome, after:
             connection.engine.abandon();
             connection.clear_inbox();
             for value in std::mem::take(&mut connection.jobs).iter().flat_map(Job::values) {
-                // SAFETY: a reference count of the job's; perl frees it when no Rust frame is left.
-                unsafe { thx::Perl_sv_2mortal(perl, value) };
+                sv::free_later(perl, value);
             }
             after.calling(shim::FAILED, [connection.reference(perl)]);
         }
@@ -296,17 +294,17 @@ impl Connection {
             Job::ExpectRecursion => Some(Call { are_many: true, ..Call::method(c"_expect_recursion", []) }),
             Job::Message(message) => self.call_for(perl, message),
             Job::Next { callback, message } => Some(Call::next_message(callback, message)),
-            Job::Each { entry, message } => Some(match Pair::of(perl, entry) {
+            Job::Each { entry, message } => Some(match Pair::of(entry) {
                 Some(pair) => Call::each_message(perl, entry, pair, message, self.turn.is_nested()),
                 None => Call::nothing(message, entry),
             }),
             Job::EachList { message } => {
                 let each = self.callbacks(perl, Key::EachMessage);
-                if each.is_some_and(|list| callbacks::has_unpaired(perl, list)) {
+                if each.is_some_and(|list| callbacks::has_unpaired(list)) {
                     self.jobs.push_front(Job::EachList { message });
                     return Some(Call::method(c"_pair_up", []));
                 }
-                let entries = each.map(|list| callbacks::elements(perl, list)).unwrap_or_default();
+                let entries = each.map(|list| callbacks::elements(list)).unwrap_or_default();
                 let jobs = entries.into_iter().map(|entry| Job::Each { entry, message: sv::retain(message) });
                 self.jobs.extend(jobs);
                 // Freed by the loop as what it called last.
@@ -340,18 +338,18 @@ impl Connection {
     /// The call for a message with one callback; if there are more, they are queued.
     fn call_for(&mut self, perl: Perl, message: *mut SV) -> Option<Call> {
         // SAFETY: live arrays, and no Perl code runs.
-        let slots = |list| unsafe { callbacks::slots(perl, list) };
+        let slots = |list| unsafe { sv::slots(list) };
         let next = self.callbacks(perl, Key::NextMessage).filter(|&list| !slots(list).is_empty());
         if let (None, Some(each)) = (next, self.callbacks(perl, Key::EachMessage))
             && let &[entry] = slots(each)
-            && let Some(pair) = Pair::of(perl, entry)
+            && let Some(pair) = Pair::of(entry)
             && self.jobs.is_empty()
         {
             return Some(Call::each_message(perl, sv::retain(entry), pair, message, self.turn.is_nested()));
         }
         if let Some(next) = next {
             // SAFETY: a live array; its elements' reference counts come with them.
-            let callbacks = (0..slots(next).len()).map(|_| unsafe { thx::Perl_av_shift(perl, next) });
+            let callbacks = (0..slots(next).len()).map(|_| unsafe { ffi::ws_shift(perl, next) });
             self.jobs.extend(callbacks.map(|callback| Job::Next { callback, message: sv::retain(message) }));
         }
         self.jobs.push_back(Job::EachList { message });
@@ -383,8 +381,7 @@ impl Connection {
     /// Answers a ping: through `send`, if a subclass has its own.
     fn answer_ping(&mut self, perl: Perl, payload: &ControlPayload) -> Option<Call> {
         let is_direct = !matches!(self.route(perl), Route::PushWrite { .. });
-        // SAFETY: a live object.
-        if !is_direct || unsafe { ffi::ws_send_is_overridden(perl, self.object) } != 0 {
+        if !is_direct || !self.messages.sends_natively(self.object) {
             let pong = self.messages.message(Opcode::Pong as u8, payload.as_slice());
             return Some(Call::method(c"send", [pong]));
         }
@@ -404,14 +401,11 @@ impl Connection {
             self.jobs.push_front(Job::Fail(error));
         }
         let reason = self.messages.received_string(frame.reason());
-        // SAFETY: new values.
-        let (code, is_valid) = unsafe {
-            let code = match frame.code {
-                Some(code) => thx::Perl_newSViv(perl, code.value().into()),
-                None => thx::Perl_newSV(perl, 0),
-            };
-            (code, thx::Perl_newSViv(perl, frame.error.is_none().into()))
+        let code = match frame.code {
+            Some(code) => sv::new_number(perl, code.value().into()),
+            None => sv::new_undef(perl),
         };
+        let is_valid = sv::new_number(perl, frame.error.is_none().into());
         Call::method(c"_close_received", [code, reason, is_valid])
     }
 

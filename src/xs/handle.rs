@@ -3,10 +3,9 @@
 
 use super::clock;
 use super::descriptor::{self, WriteError};
-use super::ffi::{self, Perl};
+use super::ffi::{self, AV, HV, Perl, SV};
 use super::keys::{Key, KeyTable};
 use super::sv;
-use libperl_rs::{AV, HV, SV, thx};
 use std::os::fd::RawFd;
 use std::ptr::null_mut;
 
@@ -49,7 +48,7 @@ impl<'k> Handle<'k> {
 
     /// The number in a slot.
     pub fn integer(self, key: Key) -> Option<i64> {
-        sv::plain_integer(self.perl, self.keys.fetch(self.perl, self.hv, key)?)
+        sv::plain_integer(self.keys.fetch(self.perl, self.hv, key)?)
     }
 
     /// The buffer of bytes to be written.
@@ -79,7 +78,7 @@ impl<'k> Handle<'k> {
 
     /// How outgoing bytes leave, if this handle's methods are those of AnyEvent::Handle.
     pub fn route(self) -> Route {
-        let fh = self.keys.fetch(self.perl, self.hv, Key::Fh).filter(|&fh| sv::is_set(self.perl, fh));
+        let fh = self.keys.fetch(self.perl, self.hv, Key::Fh).filter(|&fh| sv::is_set(fh));
         let Some(fh) = fh else { return self.push_write_route() };
         let route = match self.is_tls() {
             true => self.keys.fetch_lvalue(self.perl, self.hv, Key::TlsWbuf).map(|buffer| Route::Tls { fh, buffer }),
@@ -126,7 +125,7 @@ impl<'k> Handle<'k> {
     fn has_empty_queue(self) -> bool {
         match self.keys.fetch(self.perl, self.hv, Key::Queue).and_then(sv::referent) {
             // SAFETY: AnyEvent::Handle keeps an array there.
-            Some(queue) => unsafe { thx::AvFILLp(self.perl, queue.cast::<AV>()) < 0 },
+            Some(queue) => !sv::is_array(queue) || unsafe { sv::slots(queue.cast::<AV>()) }.is_empty(),
             None => true,
         }
     }
@@ -195,7 +194,7 @@ impl<'k> Handle<'k> {
         if is_watched || !sv::make_changeable(self.perl, buffer) {
             return Ok(false);
         }
-        let octets = sv::plain_octets(self.perl, buffer);
+        let octets = sv::plain_octets(buffer);
         let written = fileno(self.perl, fh).map_or(Ok(0), |fd| descriptor::write(fd, octets))?;
         self.note_written(written);
         let is_all = written == octets.len();
@@ -205,19 +204,19 @@ impl<'k> Handle<'k> {
 
     /// Takes bytes off the start of a buffer that is changeable.
     pub fn consume(self, buffer: *mut SV, count: usize) {
-        let octets = sv::plain_octets(self.perl, buffer);
+        let octets = sv::plain_octets(buffer);
         // SAFETY: `buffer` is a changeable string, and `count` lies in it.
         unsafe {
             match count {
                 0 => {}
                 _ if count == octets.len() => ffi::ws_empty(self.perl, buffer, KEEP_WRITE_BUFFER),
-                _ => thx::Perl_sv_chop(self.perl, buffer, octets.as_ptr().add(count).cast()),
+                _ => ffi::ws_chop(self.perl, buffer, count),
             }
         }
     }
 
     fn is_slot_set(self, key: Key) -> bool {
-        self.keys.fetch(self.perl, self.hv, key).is_some_and(|value| sv::is_set(self.perl, value))
+        self.keys.fetch(self.perl, self.hv, key).is_some_and(|value| sv::is_set(value))
     }
 }
 

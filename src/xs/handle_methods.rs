@@ -1,8 +1,8 @@
 //! Which handles' insides may be used: those whose methods are AnyEvent::Handle's own, as that module defines them. A program
 //! may replace a method at any time, in a subclass or in the class itself; such a handle is only called.
 
-use super::ffi::{self, Perl};
-use libperl_rs::{HV, SVs_OBJECT, thx};
+use super::ffi::{self, HV, Perl, SVs_OBJECT};
+use super::sv;
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::ptr::null_mut;
@@ -48,7 +48,7 @@ impl HandleMethods {
             if (*handle).sv_flags & SVs_OBJECT == 0 {
                 return false;
             }
-            let class = thx::SvSTASH(perl, handle.cast());
+            let class = sv::class(handle.cast());
             let is_usual =
                 METHODS.iter().all(|name| ffi::ws_is_defined_in(perl, class, name.as_ptr(), FILE.as_ptr()) != 0);
             // Looking methods up may have changed the number.

@@ -3,14 +3,9 @@
 //! Perl keeps one copy of each key of all hashes, so that a key is found by comparing pointers. That takes a tenth of the
 //! instructions of perl's own lookup, of which an echo needs twenty.
 
-use super::ffi::{self, Perl};
-use libperl_rs::{
-    HE, HEK, HV, HV_FETCH_ISSTORE, HV_FETCH_JUST_SV, SV, SVf_PROTECT, SVf_READONLY, SVphv_SHAREKEYS, SVs_GMG, SVs_RMG,
-    hek, thx, xpvhv,
-};
-use std::ffi::{c_char, c_int};
-use std::mem::offset_of;
-use std::ptr::{NonNull, null_mut};
+use super::ffi::{self, HE, HEK, HV, Perl, SV, SVf_PROTECT, SVf_READONLY, SVphv_SHAREKEYS, SVs_GMG, SVs_RMG, xpvhv};
+use std::ffi::c_char;
+use std::ptr::NonNull;
 
 /// A slot of an AnyEvent::Handle, a connection or a message.
 #[derive(Clone, Copy)]
@@ -90,12 +85,9 @@ impl KeyTable {
     /// The keys of `perl`.
     pub fn new(perl: Perl) -> Self {
         Self(NAMES.map(|name| {
-            // SAFETY: a pointer and its length. A shared string points into its key, and it is never freed.
-            unsafe {
-                let sv = thx::Perl_newSVpvn_share(perl, name.as_ptr().cast(), name.len() as i32, 0);
-                let key = thx::SvPVX(perl, sv).byte_sub(offset_of!(hek, hek_key));
-                NonNull::new(key.cast()).expect("a shared string has a key")
-            }
+            // SAFETY: a pointer and its length.
+            let key = unsafe { ffi::ws_shared_key(perl, name.as_ptr().cast(), name.len() as i32) };
+            NonNull::new(key).expect("a shared string has a key")
         }))
     }
 
@@ -120,11 +112,7 @@ impl KeyTable {
     pub fn store(&self, perl: Perl, hv: *mut HV, key: Key, value: *mut SV) {
         let name = NAMES[key as usize];
         // SAFETY: a live hash without magic, and a key with its length and hash value.
-        unsafe {
-            let (name, len) = (name.as_ptr().cast(), name.len());
-            let action = (HV_FETCH_ISSTORE | HV_FETCH_JUST_SV) as c_int;
-            thx::Perl_hv_common(perl, hv, null_mut(), name, len, 0, action, value, self.hash(key));
-        }
+        unsafe { ffi::ws_store(perl, hv, name.as_ptr().cast(), name.len() as i32, self.hash(key), value) };
     }
 
     fn find(&self, hv: *mut HV, key: Key) -> Option<*mut SV> {

@@ -1,16 +1,18 @@
 //! Message objects, as the class in Message.pm makes them: a blessed hash with `body` and `opcode`.
 
 use super::buffer::{PerlBuffer, SpareBuffers};
-use super::ffi::{self, Perl};
+use super::ffi::{
+    self, CV, HV, Perl, SV, SVf_IOK, SVf_IsCOW, SVf_POK, SVp_IOK, SVp_POK, SVs_OBJECT, Xsub, svtype, xpvhv,
+};
 use super::handle_methods::HandleMethods;
 use super::keys::{Key, KeyTable};
 use super::sv;
 use crate::engine::{DeflatePool, MessageBuffer};
-use libperl_rs::{CV, HV, SV, SVf_IOK, SVf_IsCOW, SVf_POK, SVp_IOK, SVp_POK, svtype, thx, xpvhv};
 use std::cell::Cell;
+use std::ffi::CStr;
 use std::rc::Rc;
 
-const CLASS: &[u8] = b"AnyEvent::WebSocket::Message";
+const CLASS: &CStr = c"AnyEvent::WebSocket::Message";
 /// Of a message whose body has more memory than this, bytes, only that memory is kept.
 const MAX_SPARE_BODY: usize = 4096;
 /// Up to this length, bytes, a body counts as small. Small and large messages are reused separately, so that a small one
@@ -38,6 +40,8 @@ pub struct Messages {
     pub keys: KeyTable,
     /// The XSUB that calls callbacks.
     pub dispatch_loop: *mut CV,
+    /// The XSUB `send`.
+    send: &'static Xsub,
     /// What `$@` is while it does.
     pub error: *mut SV,
     /// What `$_` is while it does.
@@ -61,21 +65,19 @@ pub struct Messages {
 
 impl Messages {
     /// The class is made if need be.
-    pub fn new(perl: Perl) -> Self {
-        let create = libperl_rs::GV_ADD as i32;
-        // SAFETY: a pointer and its length.
-        let class = unsafe { thx::Perl_gv_stashpvn(perl, CLASS.as_ptr().cast(), CLASS.len() as u32, create) };
+    pub fn new(perl: Perl, send: &'static Xsub) -> Self {
+        // SAFETY: a string.
+        let class = unsafe { ffi::ws_class(perl, CLASS.as_ptr()) };
         let keys = KeyTable::new(perl);
         // SAFETY: perl has this sub since the library was loaded.
-        let dispatch_loop =
-            unsafe { thx::Perl_get_cv(perl, c"AnyEvent::WebSocket::Connection::_dispatch".as_ptr(), 0) };
+        let dispatch_loop = unsafe { ffi::ws_sub(perl, c"AnyEvent::WebSocket::Connection::_dispatch".as_ptr()) };
         Self {
             perl,
             keys,
             dispatch_loop,
+            send,
             error: sv::new_string(perl, b""),
-            // SAFETY: a new value.
-            topic: unsafe { thx::Perl_newSV(perl, 0) },
+            topic: sv::new_undef(perl),
             handle_methods: HandleMethods::default(),
             scratch: Cell::new(None),
             deflate: Rc::default(),
@@ -87,6 +89,12 @@ impl Messages {
             pristine: Cell::new(0),
             generation: Cell::new(None),
         }
+    }
+
+    /// Whether an object's `send` is ours, and not one that a subclass or a program has put there.
+    pub fn sends_natively(&self, object: *mut HV) -> bool {
+        // SAFETY: a live object.
+        unsafe { ffi::ws_has_xsub(self.perl, object, c"send".as_ptr(), self.send) != 0 }
     }
 
     /// A reference to a message with these octets.
@@ -149,16 +157,14 @@ impl Messages {
     /// A reference to a message; the body's reference count is handed over.
     fn message_with_body(&self, opcode: u8, body: *mut SV) -> *mut SV {
         self.received(body);
-        // SAFETY: a new hash, its slots, and a reference that is its only owner.
-        unsafe {
-            let hv = thx::Perl_newHV(self.perl);
-            self.keys.store(self.perl, hv, Key::Body, body);
-            self.keys.store(self.perl, hv, Key::Opcode, thx::Perl_newSViv(self.perl, opcode.into()));
-            let reference = thx::Perl_newRV_noinc(self.perl, hv.cast());
-            thx::Perl_sv_bless(self.perl, reference, self.class);
-            self.pristine.set((*hv).sv_flags);
-            reference
-        }
+        // SAFETY: a live class.
+        let reference = unsafe { ffi::ws_new_object(self.perl, self.class) };
+        let hv: *mut HV = sv::referent(reference).expect("a new reference").cast();
+        self.keys.store(self.perl, hv, Key::Body, body);
+        self.keys.store(self.perl, hv, Key::Opcode, sv::new_number(self.perl, opcode.into()));
+        // SAFETY: a live hash.
+        self.pristine.set(unsafe { (*hv).sv_flags });
+        reference
     }
 
     /// Keeps a message for the next one, if it is as it was made and nobody but the caller has any part of it.
@@ -174,8 +180,7 @@ impl Messages {
         } else if len > MAX_SMALL_BODY || capacity <= 2 * MAX_SMALL_BODY {
             sv::retain(message);
             if let Some(old) = self.unused_for(len).replace(Some(unused)) {
-                // SAFETY: a live value; it is freed when no Rust frame is left.
-                unsafe { thx::Perl_sv_2mortal(self.perl, old.message) };
+                sv::free_later(self.perl, old.message);
             }
         }
     }
@@ -186,7 +191,7 @@ impl Messages {
         // SAFETY: the reference, its hash and the values in it are live; the flags tell what they are.
         unsafe {
             let is_sole = (*message).sv_refcnt == 1 && (*object).sv_refcnt == 1;
-            if !is_sole || (*object).sv_flags != self.pristine.get() || thx::SvSTASH(self.perl, object) != self.class {
+            if !is_sole || (*object).sv_flags != self.pristine.get() || sv::class(object) != self.class {
                 return None;
             }
             let hv: *mut HV = object.cast();
@@ -216,16 +221,13 @@ impl Messages {
     /// The opcode and the body's scalar of a message that is of this very class, so that no method need be called.
     pub fn parts(&self, object: *mut SV) -> Option<(i64, *mut SV)> {
         // SAFETY: `object` is live; an object's body has a stash.
-        let is_message = unsafe {
-            thx::SvTYPE(self.perl, object) == svtype::SVt_PVHV
-                && (*object).sv_flags & libperl_rs::SVs_OBJECT != 0
-                && thx::SvSTASH(self.perl, object) == self.class
-        };
+        let is_message =
+            unsafe { sv::is_hash(object) && (*object).sv_flags & SVs_OBJECT != 0 && sv::class(object) == self.class };
         if !is_message {
             return None;
         }
         let hv = object.cast();
-        let opcode = sv::plain_integer(self.perl, self.keys.fetch(self.perl, hv, Key::Opcode)?)?;
+        let opcode = sv::plain_integer(self.keys.fetch(self.perl, hv, Key::Opcode)?)?;
         Some((opcode, self.keys.fetch(self.perl, hv, Key::Body)?))
     }
 }

@@ -14,7 +14,6 @@
 //! may have closed, destroyed or re-entered the connection.
 
 mod after;
-mod boot;
 mod broadcast;
 mod buffer;
 mod callbacks;
@@ -34,3 +33,4 @@ mod send;
 mod sv;
 mod tls;
 mod turn;
+mod xsubs;

@@ -4,11 +4,10 @@ use super::after::{After, shim};
 use super::connection::{Connection, Shared};
 use super::descriptor::{self, Read};
 use super::dispatch;
-use super::ffi::{self, Perl};
+use super::ffi::{self, HV, Perl};
 use super::handle::Handle;
 use super::sv;
 use super::tls::Session;
-use libperl_rs::{HV, thx};
 use std::os::fd::RawFd;
 
 /// At most this much is read per readiness, bytes, so that one fast peer cannot starve the loop.
@@ -128,8 +127,7 @@ pub fn readable(perl: Perl, shared: &Shared, after: &mut After) {
         }
         Read::Failed(errno) => {
             shared.borrow_mut().clear_inbox();
-            // SAFETY: a new integer.
-            let errno = unsafe { thx::Perl_newSViv(perl, errno.into()) };
+            let errno = sv::new_number(perl, errno.unsigned_abs().into());
             after.calling(shim::READ_ERROR, [shared.borrow().handle(perl).reference(), errno]);
         }
     }
@@ -198,7 +196,7 @@ pub fn take_over(perl: Perl, shared: &Shared, handle: *mut HV) {
         // SAFETY: `buffer` is live; reserving makes it a string of octets.
         unsafe {
             if !ffi::ws_reserve(perl, buffer, 0).is_null() {
-                inbox.append(&messages.scratch, sv::plain_octets(perl, buffer));
+                inbox.append(&messages.scratch, sv::plain_octets(buffer));
                 ffi::ws_empty(perl, buffer, KEEP_READ_BUFFER);
             }
         }

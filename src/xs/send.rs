@@ -5,14 +5,13 @@ use super::buffer::PerlBuffer;
 use super::clock;
 use super::connection::{Attempt, Connection, Cork, Shared};
 use super::descriptor::WriteError;
-use super::ffi::{self, Perl};
+use super::ffi::{self, Perl, SV};
 use super::handle::Route;
 use super::mask_keys;
 use super::sv::{self, Appender};
 use super::tls;
 use crate::engine::{CloseCode, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, MaskKey, Opcode, ProtocolError, UsageError};
 use bytes::BufMut;
-use libperl_rs::{SV, thx};
 use std::borrow::Cow;
 use thiserror::Error;
 
@@ -178,7 +177,7 @@ fn append(
         Route::PushWrite { frame } => (frame, 0),
     };
     // Growing the buffer would pull a payload that lies in it from under our feet.
-    let is_inside = sv::plain_octets(perl, buffer).as_ptr_range().contains(&payload.as_ptr());
+    let is_inside = sv::plain_octets(buffer).as_ptr_range().contains(&payload.as_ptr());
     let payload = if is_inside { Cow::Owned(payload.to_vec()) } else { Cow::Borrowed(payload) };
     let room_for_pong = if connection.pending_pong.is_some() { MAX_CONTROL_PAYLOAD + MAX_HEADER_LEN } else { 0 };
     let room = payload.len() + MAX_HEADER_LEN + room_for_pong;
@@ -270,8 +269,7 @@ fn flush_route(perl: Perl, connection: &mut Connection, route: &Route, after: &m
 /// Has the handle report that writing has failed: that is the end of the connection.
 fn fail_writing(perl: Perl, connection: &mut Connection, WriteError(errno): WriteError, after: &mut After) {
     connection.cork = None;
-    // SAFETY: a new integer.
-    let errno = unsafe { thx::Perl_newSViv(perl, errno.into()) };
+    let errno = sv::new_number(perl, errno.unsigned_abs().into());
     after.calling(shim::WRITE_ERROR, [connection.handle(perl).reference(), errno]);
 }
 

@@ -1,11 +1,10 @@
 //! Perl strings.
 
-use super::ffi::{self, Perl};
-use bytes::buf::UninitSlice;
-use libperl_rs::{
-    AV, SV, SVf_FAKE, SVf_IOK, SVf_IsCOW, SVf_NOK, SVf_POK, SVf_PROTECT, SVf_READONLY, SVf_ROK, SVf_UTF8, SVp_IOK,
-    SVp_NOK, SVs_GMG, SVs_OBJECT, SVs_RMG, SVs_SMG, svtype, thx, xpvmg,
+use super::ffi::{
+    self, AV, HV, Perl, SV, SVf_FAKE, SVf_IOK, SVf_IsCOW, SVf_NOK, SVf_POK, SVf_PROTECT, SVf_READONLY, SVf_ROK,
+    SVf_UTF8, SVp_IOK, SVp_NOK, SVs_GMG, SVs_OBJECT, SVs_RMG, SVs_SMG, svtype, xpv, xpvav, xpviv, xpvmg,
 };
+use bytes::buf::UninitSlice;
 use std::ffi::c_char;
 use std::slice;
 
@@ -35,13 +34,19 @@ pub fn referent(sv: *mut SV) -> Option<*mut SV> {
 /// Whether a value is an array, and no object.
 pub fn is_plain_array(sv: *mut SV) -> bool {
     // SAFETY: callers pass live SVs.
-    unsafe { (*sv).sv_flags & (0xff | SVs_OBJECT) == svtype::SVt_PVAV as u32 }
+    unsafe { (*sv).sv_flags & (TYPE_MASK | SVs_OBJECT) == svtype::SVt_PVAV as u32 }
+}
+
+/// Whether a value is an array.
+pub fn is_array(sv: *mut SV) -> bool {
+    // SAFETY: callers pass live SVs.
+    unsafe { (*sv).sv_flags & TYPE_MASK == svtype::SVt_PVAV as u32 }
 }
 
 /// Whether a value is a hash.
 pub fn is_hash(sv: *mut SV) -> bool {
     // SAFETY: callers pass live SVs.
-    unsafe { (*sv).sv_flags & 0xff == svtype::SVt_PVHV as u32 }
+    unsafe { (*sv).sv_flags & TYPE_MASK == svtype::SVt_PVHV as u32 }
 }
 
 /// Whether a value is undef, as far as it may be read as it stands.
@@ -51,29 +56,39 @@ pub fn is_undef(sv: *mut SV) -> bool {
 }
 
 /// An integer that needs no conversion.
-pub fn plain_integer(perl: Perl, sv: *mut SV) -> Option<i64> {
-    // SAFETY: IOK without magic: SvIVX is there to be read.
-    unsafe { (is_plain(sv) && (*sv).sv_flags & SVf_IOK != 0).then(|| thx::SvIVX(perl, sv) as i64) }
+pub fn plain_integer(sv: *mut SV) -> Option<i64> {
+    // SAFETY: IOK without magic: the integer is there to be read.
+    unsafe { (is_plain(sv) && (*sv).sv_flags & SVf_IOK != 0).then(|| integer(sv)) }
+}
+
+/// The integer of a value.
+///
+/// # Safety
+/// It is IOK.
+#[allow(clippy::unnecessary_cast, reason = "an integer of perl's may be smaller")]
+unsafe fn integer(sv: *mut SV) -> i64 {
+    // SAFETY: promised by the caller: it has a body that starts like xpviv, or perl pretends so.
+    unsafe { (*(*sv).sv_any.cast::<xpviv>()).xiv_u.xivu_iv as i64 }
 }
 
 /// Whether a plain value is true enough for a flag of an AnyEvent::Handle: any reference, or a string or number that
 /// is not empty or zero.
-pub fn is_set(perl: Perl, sv: *mut SV) -> bool {
+pub fn is_set(sv: *mut SV) -> bool {
     // SAFETY: callers pass live SVs; the flags say what may be read.
     unsafe {
         let flags = (*sv).sv_flags;
         match flags & (SVf_ROK | SVf_POK | SVf_IOK) {
             0 => flags & 0xff00 != 0,
             kind if kind & SVf_ROK != 0 => true,
-            kind if kind & SVf_IOK != 0 => thx::SvIVX(perl, sv) != 0,
-            _ => !matches!(octets(perl, sv), b"" | b"0"),
+            kind if kind & SVf_IOK != 0 => integer(sv) != 0,
+            _ => !matches!(octets(sv), b"" | b"0"),
         }
     }
 }
 
 /// A string's octets as they go onto the wire: those of a string with the UTF8 flag are UTF-8. `None` for what is not
 /// simply a string: references, numbers, undef, magic, and characters that UTF-8 cannot encode.
-pub fn wire_octets<'a>(perl: Perl, sv: *mut SV) -> Option<&'a [u8]> {
+pub fn wire_octets<'a>(sv: *mut SV) -> Option<&'a [u8]> {
     // SAFETY: POK without magic or reference: the string buffer is there to be read. The caller does nothing to the
     // scalar while it holds the slice.
     unsafe {
@@ -81,39 +96,39 @@ pub fn wire_octets<'a>(perl: Perl, sv: *mut SV) -> Option<&'a [u8]> {
         if flags & (SVs_GMG | SVf_ROK | SVf_POK) != SVf_POK {
             return None;
         }
-        let octets = octets(perl, sv);
+        let octets = octets(sv);
         (flags & SVf_UTF8 == 0 || simdutf8::basic::from_utf8(octets).is_ok()).then_some(octets)
     }
+}
+
+/// Where a string is.
+///
+/// # Safety
+/// `sv` is POK.
+unsafe fn start(sv: *mut SV) -> *mut u8 {
+    // SAFETY: promised by the caller: this member of the union is in use.
+    unsafe { (*sv).sv_u.svu_pv.cast() }
 }
 
 /// The string buffer of `sv`.
 ///
 /// # Safety
 /// `sv` is POK, and stays as it is while the slice lives.
-unsafe fn octets<'a>(perl: Perl, sv: *mut SV) -> &'a [u8] {
+unsafe fn octets<'a>(sv: *mut SV) -> &'a [u8] {
     // SAFETY: promised by the caller.
-    unsafe { slice::from_raw_parts(thx::SvPVX(perl, sv).cast(), length(sv)) }
+    unsafe { slice::from_raw_parts(start(sv), length(sv)) }
 }
 
 /// The length of a string, bytes; 0 for anything else.
 pub fn length(sv: *mut SV) -> usize {
     // SAFETY: a POK value has a body that starts like xpv.
-    unsafe { if (*sv).sv_flags & SVf_POK == 0 { 0 } else { (*(*sv).sv_any.cast::<libperl_rs::xpv>()).xpv_cur } }
+    unsafe { if (*sv).sv_flags & SVf_POK == 0 { 0 } else { (*(*sv).sv_any.cast::<xpv>()).xpv_cur } }
 }
 
 /// How much memory a string has, bytes.
 pub fn capacity(sv: *mut SV) -> usize {
     // SAFETY: callers pass plain strings, of which this member of the union is the capacity.
-    unsafe { (*(*sv).sv_any.cast::<libperl_rs::xpv>()).xpv_len_u.xpvlenu_len }
-}
-
-/// Tells perl how much memory a new string has, bytes.
-///
-/// # Safety
-/// It has that.
-pub unsafe fn set_capacity(sv: *mut SV, capacity: usize) {
-    // SAFETY: a string has a body that starts like xpv.
-    unsafe { (*(*sv).sv_any.cast::<libperl_rs::xpv>()).xpv_len_u.xpvlenu_len = capacity };
+    unsafe { (*(*sv).sv_any.cast::<xpv>()).xpv_len_u.xpvlenu_len }
 }
 
 /// Changes a string that has no magic and one owner. Most such strings have the memory already, and take it for themselves.
@@ -124,19 +139,19 @@ pub unsafe fn set_octets(perl: Perl, sv: *mut SV, octets: &[u8]) {
     // SAFETY: promised by the caller; there is room for the octets and the NUL behind them.
     unsafe {
         if (*sv).sv_flags & SVf_IsCOW != 0 || capacity(sv) <= octets.len() {
-            return thx::Perl_sv_setpvn(perl, sv, octets.as_ptr().cast(), octets.len());
+            return ffi::ws_set_string(perl, sv, octets.as_ptr().cast(), octets.len());
         }
-        let start: *mut u8 = thx::SvPVX(perl, sv).cast();
+        let start = start(sv);
         start.copy_from_nonoverlapping(octets.as_ptr(), octets.len());
         *start.add(octets.len()) = 0;
-        (*(*sv).sv_any.cast::<libperl_rs::xpv>()).xpv_cur = octets.len();
+        (*(*sv).sv_any.cast::<xpv>()).xpv_cur = octets.len();
     }
 }
 
 /// The octets of a plain string, empty for anything else.
-pub fn plain_octets<'a>(perl: Perl, sv: *mut SV) -> &'a [u8] {
+pub fn plain_octets<'a>(sv: *mut SV) -> &'a [u8] {
     // SAFETY: POK, and the caller does nothing to the scalar while it holds the slice.
-    unsafe { if (*sv).sv_flags & SVf_POK == 0 { b"" } else { octets(perl, sv) } }
+    unsafe { if (*sv).sv_flags & SVf_POK == 0 { b"" } else { octets(sv) } }
 }
 
 /// Makes a string that native code may change in place: it shares its memory with no copy. Returns `false` if it cannot be
@@ -157,38 +172,45 @@ fn is_simple(sv: *mut SV) -> bool {
 /// A new string of octets.
 pub fn new_string(perl: Perl, octets: &[u8]) -> *mut SV {
     // SAFETY: copies `octets`.
-    unsafe { thx::Perl_newSVpvn(perl, octets.as_ptr().cast(), octets.len()) }
+    unsafe { ffi::ws_new_string(perl, octets.as_ptr().cast(), octets.len()) }
 }
 
 /// A new, empty string that perl frees unless someone else takes an interest.
 pub fn new_mortal_string(perl: Perl) -> *mut SV {
-    // SAFETY: a new value.
-    unsafe { thx::Perl_sv_2mortal(perl, new_string(perl, b"")) }
+    let string = new_string(perl, b"");
+    free_later(perl, string);
+    string
 }
 
 /// A new whole number.
 pub fn new_number(perl: Perl, number: u64) -> *mut SV {
     // SAFETY: a new value.
-    unsafe { thx::Perl_newSVuv(perl, number as _) }
+    unsafe { ffi::ws_new_number(perl, number) }
 }
 
 /// A reference to a new array of values, whose reference counts are handed over.
 pub fn new_array(perl: Perl, values: impl IntoIterator<Item = *mut SV>) -> *mut SV {
-    // SAFETY: a new array, which takes the values, and whose reference is its only owner.
-    unsafe {
-        let array = thx::Perl_newSV(perl, 0);
-        thx::Perl_sv_upgrade(perl, array, svtype::SVt_PVAV);
-        for value in values {
-            thx::Perl_av_push(perl, array.cast(), value);
-        }
-        thx::Perl_newRV_noinc(perl, array)
-    }
+    let values: Vec<*mut SV> = values.into_iter().collect();
+    // SAFETY: a pointer and its length.
+    unsafe { ffi::ws_new_array(perl, values.as_ptr(), values.len()) }
+}
+
+/// A new value that is undef.
+pub fn new_undef(perl: Perl) -> *mut SV {
+    // SAFETY: a new value.
+    unsafe { ffi::ws_new_undef(perl) }
+}
+
+/// Gives up a reference count when no Rust frame is left, as a destructor may be called.
+pub fn free_later(perl: Perl, sv: *mut SV) {
+    // SAFETY: `sv` is live.
+    unsafe { ffi::ws_free_later(perl, sv) };
 }
 
 /// A new reference to `sv`, which it keeps alive.
 pub fn new_reference(perl: Perl, sv: *mut SV) -> *mut SV {
     // SAFETY: `sv` is live.
-    unsafe { thx::Perl_newRV(perl, sv) }
+    unsafe { ffi::ws_new_reference(perl, sv) }
 }
 
 /// Whether a value is a reference to `referent`, as it was made, and has one owner.
@@ -197,20 +219,27 @@ pub fn is_sole_reference_to(value: *mut SV, referent: *mut SV) -> bool {
     unsafe { (*value).sv_refcnt == 1 && (*value).sv_flags & !TYPE_MASK == SVf_ROK && (*value).sv_u.svu_rv == referent }
 }
 
-/// Puts a value, whose reference count is handed over, into a plain array; what was there is freed when no Rust frame is left.
-pub fn replace_element(perl: Perl, array: *mut AV, index: usize, value: *mut SV) {
-    // SAFETY: a live array, which is made to reach to the index.
+/// The elements of an array, null where there is none.
+///
+/// # Safety
+/// The array is live, and nobody changes it while the slice lives: no Perl code runs.
+pub unsafe fn slots<'a>(array: *mut AV) -> &'a [*mut SV] {
+    // SAFETY: promised by the caller; an array that has ever had an element has memory for all up to the last.
     unsafe {
-        thx::Perl_av_extend(perl, array, index as isize);
-        if thx::Perl_av_len(perl, array) >= index as isize {
-            let slot = thx::AvARRAY(perl, array).add(index);
-            if let Some(old) = slot.replace(value).as_mut() {
-                thx::Perl_sv_2mortal(perl, old);
-            }
-        } else {
-            thx::Perl_av_store(perl, array, index as isize, value);
+        match (*(*array).sv_any.cast::<xpvav>()).xav_fill + 1 {
+            len @ 1.. => slice::from_raw_parts((*array).sv_u.svu_array, len as usize),
+            _ => &[],
         }
     }
+}
+
+/// The class of an object.
+///
+/// # Safety
+/// It is one.
+pub unsafe fn class(object: *mut SV) -> *mut HV {
+    // SAFETY: promised by the caller: its body starts like xpvmg.
+    unsafe { (*(*object).sv_any.cast::<xpvmg>()).xmg_stash }
 }
 
 /// One more owner of `sv`.
@@ -234,7 +263,7 @@ impl Appender {
     pub fn new(perl: Perl, sv: *mut SV, extra: usize) -> Option<Self> {
         if is_simple(sv) && capacity(sv) > length(sv).saturating_add(extra) {
             // SAFETY: a string, with room for the NUL.
-            let start = unsafe { thx::SvPVX(perl, sv).cast() };
+            let start = unsafe { start(sv) };
             let len = length(sv);
             return Some(Self { perl, sv, start, len, capacity: len + extra });
         }
@@ -250,7 +279,7 @@ impl Appender {
         unsafe {
             if is_simple(self.sv) {
                 *self.start.add(self.len) = 0;
-                (*(*self.sv).sv_any.cast::<libperl_rs::xpv>()).xpv_cur = self.len;
+                (*(*self.sv).sv_any.cast::<xpv>()).xpv_cur = self.len;
             } else {
                 ffi::ws_set_length(self.perl, self.sv, self.len);
             }

@@ -4,11 +4,11 @@
 //! is linked to, found by the shim; without them, and wherever anything but data comes up - the end of the session, an
 //! error, a handshake that waits for the peer - the handle's own methods go on from where this leaves off.
 
+use super::ffi::SV;
 use super::handle::Handle;
 use super::keys::Key;
 use super::sv::{self, Appender};
 use bytes::BufMut;
-use libperl_rs::SV;
 use std::ffi::{c_int, c_void};
 use std::sync::OnceLock;
 
@@ -133,7 +133,7 @@ pub fn encrypt_queued(handle: Handle<'_>, plain: *mut SV) -> bool {
     if !sv::make_changeable(handle.perl(), plain) {
         return false;
     }
-    let octets = sv::plain_octets(handle.perl(), plain);
+    let octets = sv::plain_octets(plain);
     let (Some(session), Some(buffer)) = (Session::of(handle), handle.write_buffer()) else { return octets.is_empty() };
     let done = session.encrypt(octets);
     handle.consume(plain, done);

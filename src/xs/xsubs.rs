@@ -1,52 +1,26 @@
-//! The XSUBs, as their trampolines in `glue.c` call them.
+//! The XSUBs, in one table: the name of the Perl sub, what it takes and returns, and its body.
 
 use super::after::{After, shim};
 use super::broadcast::Broadcast;
 use super::connection::{self, Connection, Found, Parts, Shared, State};
 use super::control_rate::ControlRate;
 use super::dispatch::{self, Outcome};
-use super::ffi::{self, Entry, Perl};
+use super::ffi::{self, Body, CV, Perl, SV, Xsub};
 use super::receive;
 use super::send;
 use super::sv;
 use super::tls;
 use crate::engine::{CloseCode, Config, DeflateConfig, Opcode};
-use libperl_rs::{CV, SV, thx, xs_boot};
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr::null_mut;
+use std::ptr::{null, null_mut};
 use std::slice;
 
-use super::ffi::{
-    ws_xs_addresses as _addresses, ws_xs_answer_ping as _answer_ping, ws_xs_attach as _attach,
-    ws_xs_broadcast as _broadcast, ws_xs_can_close as _can_close, ws_xs_close as _close,
-    ws_xs_deliver_rest as _deliver_rest, ws_xs_dispatch as _dispatch, ws_xs_enable_deflate as _enable_deflate,
-    ws_xs_flush as _flush, ws_xs_forget_idle_window as _forget_idle_window, ws_xs_hold as _hold,
-    ws_xs_is_untouched as _is_untouched, ws_xs_library_version as library_version, ws_xs_resume as _resume,
-    ws_xs_send as send, ws_xs_send_fragment as _send_fragment, ws_xs_send_frame as _send_frame,
-    ws_xs_set_limits as _set_limits, ws_xs_set_streaming as _set_streaming, ws_xs_start as _start,
-    ws_xs_state as state, ws_xs_take_read_buffer as _take_read_buffer, ws_xs_traffic as _traffic,
-    ws_xs_transport_closed as _transport_closed, ws_xs_use_tls as _use_tls, ws_xs_watch_backlog as _watch_backlog,
-};
-
-xs_boot! {
-    module = "AnyEvent::WebSocket::Native::Subs";
-    package = "AnyEvent::WebSocket::Native";
-    subs = [library_version];
-    package = "AnyEvent::WebSocket::Connection";
-    subs = [
-        send, state, _addresses, _answer_ping, _attach, _broadcast, _can_close, _close, _deliver_rest, _dispatch,
-        _enable_deflate, _flush, _forget_idle_window, _hold, _is_untouched, _resume, _send_frame,
-        _send_fragment, _set_limits, _set_streaming, _start, _take_read_buffer, _traffic, _transport_closed,
-        _use_tls, _watch_backlog
-    ];
-}
-
-/// What XSLoader calls. `xs_boot!` neither checks the perl nor keeps its stack: the C half does, around it.
+/// What XSLoader calls.
 #[cfg(perl_useithreads)]
 #[unsafe(no_mangle)]
 #[allow(non_snake_case, missing_docs)]
-pub unsafe extern "C" fn boot_AnyEvent__WebSocket__Native(perl: *mut libperl_rs::PerlInterpreter, cv: *mut CV) {
+pub unsafe extern "C" fn boot_AnyEvent__WebSocket__Native(perl: *mut ffi::PerlInterpreter, cv: *mut CV) {
     // SAFETY: perl's own arguments, passed on.
     unsafe { ffi::ws_boot(perl, cv) }
 }
@@ -73,7 +47,7 @@ impl Call<'_> {
     }
 
     fn integer(&self, index: usize) -> Option<i64> {
-        sv::plain_integer(self.perl, self.arg(index)?)
+        sv::plain_integer(self.arg(index)?)
     }
 
     /// The whole number that is an argument: `None` if that is undef or not there. What else it may be is the shim's mistake,
@@ -81,7 +55,7 @@ impl Call<'_> {
     fn number(&self, index: usize, after: &mut After) -> Result<Option<u64>, ()> {
         match self.arg(index).filter(|&value| !sv::is_undef(value)) {
             None => Ok(None),
-            Some(value) => match sv::plain_integer(self.perl, value).and_then(|n| u64::try_from(n).ok()) {
+            Some(value) => match sv::plain_integer(value).and_then(|n| u64::try_from(n).ok()) {
                 Some(number) => Ok(Some(number)),
                 None => {
                     after.croaking(self.located(&format!("argument {index} must be a whole number")));
@@ -144,8 +118,7 @@ impl Call<'_> {
     }
 
     fn boolean(&self, value: bool) -> *mut SV {
-        // SAFETY: a new integer.
-        unsafe { thx::Perl_newSViv(self.perl, value.into()) }
+        sv::new_number(self.perl, value.into())
     }
 }
 
@@ -166,44 +139,78 @@ fn run(call: &Call<'_>, after: &mut After, body: impl FnOnce(&mut After)) {
     }
 }
 
-macro_rules! entries {
-    ($($(#[$doc:meta])* $name:ident = |$call:ident, $after:ident| $body:expr;)*) => {$(
-        $(#[$doc])*
+macro_rules! xsubs {
+    (
+        $(package $package:literal {
+            $($(#[$doc:meta])* $name:ident = |$call:ident, $after:ident| $body:expr;)*
+        })*
+        without a name {
+            $($(#[$hook_doc:meta])* $hook:ident = |$hook_call:ident, $hook_after:ident| $hook_body:expr;)*
+        }
+    ) => {
+        /// What the trampoline calls.
+        #[allow(unused_imports)]
+        mod bodies {
+            use super::*;
+            $($(xsubs!(body $(#[$doc])* $name, $call, $after, $body);)*)*
+            $(xsubs!(body $(#[$hook_doc])* $hook, $hook_call, $hook_after, $hook_body);)*
+            xsubs!(body nothing, _call, _after, ());
+        }
+
+        /// The rows of the table.
+        #[allow(non_camel_case_types, dead_code)]
+        enum Row { $($($name,)*)* Count }
+
+        /// The table, which ends with a row without a name.
         #[unsafe(no_mangle)]
-        extern "C" fn $name(perl: Perl, sub: *mut CV, args: *mut *mut SV, items: i32, after: *mut After) {
+        #[allow(non_upper_case_globals)]
+        static ws_rust_xsubs: [Xsub; Row::Count as usize + 1] = [
+            $($(Xsub {
+                body: bodies::$name,
+                name: concat!($package, "::", stringify!($name), "\0").as_ptr().cast(),
+            },)*)*
+            Xsub { body: bodies::nothing, name: null() },
+        ];
+
+        $(static HOOK: Xsub = Xsub { body: bodies::$hook, name: null() };)*
+    };
+    (body $(#[$doc:meta])* $name:ident, $call:ident, $after:ident, $body:expr) => {
+        $(#[$doc])*
+        pub(super) extern "C" fn $name(perl: Perl, sub: *mut CV, args: *mut *mut SV, items: i32, after: *mut After) {
             // SAFETY: the trampoline passes its own struct, and the stack from the first argument on.
             let (args, after) = unsafe { (slice::from_raw_parts(args, items as usize), &mut *after) };
             let call = Call { perl, sub, args };
             run(&call, after, |$after| { let $call = &call; $body });
         }
-        const _: Entry = $name;
-    )*};
+        const _: Body = $name;
+    };
 }
 
-entries! {
+xsubs! {
+package "AnyEvent::WebSocket::Connection" {
     /// `$connection->send($string or $message)`: returns the connection.
-    ws_rust_send = |call, after| {
+    send = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         send_fast(call, shared, after).unwrap_or_else(|| send_anything(call, after));
         // SAFETY: the interpreter is running this XSUB, and its first argument is live.
         unsafe {
             if ffi::ws_wants_value(call.perl) != 0 {
-                after.returning(thx::Perl_newSVsv(call.perl, call.args[0]));
+                after.returning(ffi::ws_new_copy(call.perl, call.args[0]));
             }
         }
     };
     /// `_send_frame($connection, $opcode, $octets)`: returns what is wrong, if anything is.
-    ws_rust_send_frame = |call, after| {
+    _send_frame = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let opcode = call.integer(1).and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX);
-        let octets = call.arg(2).map_or(&b""[..], |sv| sv::plain_octets(call.perl, sv));
+        let octets = call.arg(2).map_or(&b""[..], |sv| sv::plain_octets(sv));
         if let Err(error) = send::send(call.perl, shared, opcode, octets, after) {
             after.returning(sv::new_string(call.perl, error.to_string().as_bytes()));
         }
     };
     /// `_attach($connection, $handle, $masked, $strict, $max_payload_size or undef, $max_fragments, $trace)`: returns the hook, which is to be the handle's `on_read`, `on_eof` and `on_error`, and to be called from the loop
     /// once.
-    ws_rust_attach = |call, after| {
+    _attach = |call, after| {
         let hash = |index| call.arg(index).and_then(sv::referent).filter(|&sv| sv::is_hash(sv)).map(|sv| sv.cast());
         let (Ok(max_payload_size), Ok(max_fragments)) = (call.number(4, after), call.number(5, after)) else { return };
         let config = Config {
@@ -215,54 +222,54 @@ entries! {
         let (Some(object), Some(handle)) = (hash(0), hash(1)) else {
             return after.croaking(call.located("the connection and its handle must be hashes"));
         };
-        let messages = connection::messages(call.perl, call.sub.cast());
-        let parts = Parts { messages, object, handle, config, is_traced: call.is_true(6) };
+        let messages = connection::messages(call.perl, call.sub.cast(), &ws_rust_xsubs[Row::send as usize]);
+        let parts = Parts { messages, object, handle, hook: &HOOK, config, is_traced: call.is_true(6) };
         after.returning(Connection::attach(call.perl, parts));
     };
     /// `_start($connection)`: delivers what has arrived so far; from now on, messages are delivered as they come.
-    ws_rust_start = |call, after| {
+    _start = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         shared.borrow_mut().is_started = true;
         let handle = shared.borrow().handle;
         receive::on_read(call.perl, shared, handle, after);
     };
     /// `_is_untouched($connection)`: whether nothing has arrived yet, and what does may be read natively from now on.
-    ws_rust_is_untouched = |call, after| {
+    _is_untouched = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let connection = &mut *shared.borrow_mut();
         connection.is_started = connection.has_usual_handle(call.perl) && connection.handle(call.perl).is_untouched();
         after.returning(call.boolean(connection.is_started));
     };
     /// `_take_read_buffer($connection)`: takes over what the handle has read, to be delivered later.
-    ws_rust_take_read_buffer = |call, after| {
+    _take_read_buffer = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let handle = shared.borrow().handle;
         receive::take_over(call.perl, shared, handle);
     };
     /// `_deliver_rest($connection)`: delivers what a dispatch has left to the loop's next turn, which will not come.
-    ws_rust_deliver_rest = |call, after| {
+    _deliver_rest = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         dispatch::deliver_rest(shared, after);
     };
     /// `_resume($connection)`: goes on with the messages that wait behind one whose callback runs the event loop.
-    ws_rust_resume = |call, after| {
+    _resume = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         dispatch::pump(shared, after);
     };
     /// `_hold($connection, $is_held)`: whether messages that have arrived wait.
-    ws_rust_hold = |call, after| {
+    _hold = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         shared.borrow_mut().turn.hold(call.is_true(1));
     };
     /// `_watch_backlog($connection)`: from now on, has the program told of what waits for the peer to read.
-    ws_rust_watch_backlog = |call, after| {
+    _watch_backlog = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let connection = &mut *shared.borrow_mut();
         connection.watches_backlog = true;
         after.calling(shim::BACKLOGGED, [connection.reference(call.perl)]);
     };
     /// `$connection->state`.
-    ws_rust_state = |call, after| {
+    state = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let connection = shared.borrow();
         let name = if connection.handle(call.perl).is_destroyed() { "closed" } else { connection.engine.state_name() };
@@ -270,7 +277,7 @@ entries! {
     };
     /// `_traffic($connection)`: a reference to an array of what was received: messages, frames, bytes, pings, pongs; and
     /// of what was sent, the same; with compression, bytes before and after it, of both.
-    ws_rust_traffic = |call, after| {
+    _traffic = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let engine = &shared.borrow().engine;
         let counts = engine.traffic().map(|t| [t.messages(), t.frames, t.bytes, t.pings, t.pongs]).concat();
@@ -279,7 +286,7 @@ entries! {
         after.returning(sv::new_array(call.perl, numbers));
     };
     /// `_addresses($connection)`: a reference to an array of the peer's address and our own, packed.
-    ws_rust_addresses = |call, after| {
+    _addresses = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let (addresses, peer_len) = &shared.borrow().addresses;
         let (peer, local) = addresses.split_at(*peer_len);
@@ -289,11 +296,11 @@ entries! {
     /// an element has to be fetched first; or a reference to an array: how many get it, and references to arrays of those
     /// whose `send` is to be called, of what is none of ours, of those whose handles have to write the rest, and of
     /// [connection, errno] for those that are broken.
-    ws_rust_broadcast = |call, after| {
+    _broadcast = |call, after| {
         let list = call.arg(0).and_then(sv::referent).filter(|&list| sv::is_plain_array(list));
         let Some(list) = list else { return after.croaking(call.located("the connections must be an array")) };
         let opcode = call.integer(1).and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX);
-        let octets = call.arg(2).map_or(&b""[..], |sv| sv::plain_octets(call.perl, sv));
+        let octets = call.arg(2).map_or(&b""[..], |sv| sv::plain_octets(sv));
         let Ok(max_backlog) = call.number(4, after) else { return };
         let broadcast = Broadcast::new(opcode, octets, call.arg(3).and_then(sv::referent), max_backlog);
         let result = broadcast.run(call.perl, list.cast());
@@ -304,22 +311,22 @@ entries! {
         }
     };
     /// `_send_fragment($connection, $opcode, $octets, $is_final)`: returns what is wrong, if anything is.
-    ws_rust_send_fragment = |call, after| {
+    _send_fragment = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let opcode = if call.integer(1) == Some(2) { Opcode::Binary } else { Opcode::Text };
-        let octets = call.arg(2).map_or(&b""[..], |sv| sv::plain_octets(call.perl, sv));
+        let octets = call.arg(2).map_or(&b""[..], |sv| sv::plain_octets(sv));
         if let Err(error) = send::send_fragment(call.perl, shared, opcode, call.is_true(3), octets, after) {
             after.returning(sv::new_string(call.perl, error.to_string().as_bytes()));
         }
     };
     /// `_set_streaming($connection, $streams)`: whether messages that begin from now on are handed on in parts.
-    ws_rust_set_streaming = |call, after| {
+    _set_streaming = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         shared.borrow_mut().engine.set_streaming(call.is_true(1));
     };
     /// `_set_limits($connection, $strict, $max_payload_size or undef, $max_fragments, $max_message_size or undef,
     /// $max_control_rate or undef)`.
-    ws_rust_set_limits = |call, after| {
+    _set_limits = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let [Ok(max_payload_size), Ok(max_fragments), Ok(message_size), Ok(control_rate)] =
             [2, 3, 4, 5].map(|index| call.number(index, after))
@@ -336,21 +343,21 @@ entries! {
         connection.control_rate = control_rate.map(ControlRate::new).map(Box::new);
     };
     /// `_flush($connection)`: writes what waits for the end of a dispatch.
-    ws_rust_flush = |call, after| {
+    _flush = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         send::flush(call.perl, &mut shared.borrow_mut(), after);
     };
     /// `_can_close($connection)`: says whether a Close frame may still be sent.
-    ws_rust_can_close = |call, after| {
+    _can_close = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         after.returning(call.boolean(shared.borrow().engine.can_send(Opcode::Close as u8)));
     };
     /// `_close($connection, $code or undef, $octets)`: says whether a Close frame was sent.
-    ws_rust_close = |call, after| {
+    _close = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let Ok(code) = call.number(1, after) else { return };
         let code = code.map(|code| CloseCode::new(u16::try_from(code).unwrap_or_default()));
-        let reason = call.arg(2).map_or(&b""[..], |sv| sv::plain_octets(call.perl, sv));
+        let reason = call.arg(2).map_or(&b""[..], |sv| sv::plain_octets(sv));
         let reason = String::from_utf8_lossy(reason);
         match send::close(call.perl, shared, code, &reason, after) {
             Ok(is_sent) => after.returning(call.boolean(is_sent)),
@@ -358,19 +365,19 @@ entries! {
         }
     };
     /// `_transport_closed($connection)`: says whether that is news.
-    ws_rust_transport_closed = |call, after| {
+    _transport_closed = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let is_news = shared.borrow_mut().engine.transport_closed();
         after.returning(call.boolean(is_news));
     };
     /// `_answer_ping($connection)`: the peer has read something; says whether the last ping still waits for its answer.
-    ws_rust_answer_ping = |call, after| {
+    _answer_ping = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let is_waiting = dispatch::answer_pending_ping(call.perl, shared, after);
         after.returning(call.boolean(is_waiting));
     };
     /// `_use_tls(@addresses)`: of the functions that Net::SSLeay is linked to.
-    ws_rust_use_tls = |call, _after| {
+    _use_tls = |call, _after| {
         let addresses: Vec<usize> = (0..call.args.len()).filter_map(|i| call.integer(i)).map(|n| n as usize).collect();
         if let Ok(addresses) = addresses.try_into() {
             // SAFETY: the shim asks the dynamic linker for them, by name, where Net::SSLeay has them from.
@@ -379,7 +386,7 @@ entries! {
     };
     /// `_enable_deflate($connection, $window_bits, $no_context_takeover, $peer_window_bits, $peer_no_context_takeover,
     /// $level, $mem_level, $threshold)`: says `false` if a message has gone either way already.
-    ws_rust_enable_deflate = |call, after| {
+    _enable_deflate = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let numbers = [1, 3, 5, 6, 7].map(|index| call.number(index, after));
         let [Ok(window_bits), Ok(peer_window_bits), Ok(level), Ok(mem_level), Ok(threshold)] = numbers else { return };
@@ -399,20 +406,24 @@ entries! {
     };
     /// `_forget_idle_window($connection)`: drops the window of what was sent, if nothing was since the last call; says
     /// whether there still is one.
-    ws_rust_forget_idle_window = |call, after| {
+    _forget_idle_window = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let connection = &mut *shared.borrow_mut();
         connection.expects_idleness = connection.engine.forget_idle_window();
         after.returning(call.boolean(connection.expects_idleness));
     };
+}
+package "AnyEvent::WebSocket::Native" {
     /// `library_version()`.
-    ws_rust_library_version = |call, after| {
+    library_version = |call, after| {
         after.returning(sv::new_string(call.perl, env!("CARGO_PKG_VERSION").as_bytes()));
     };
+}
+without a name {
     /// The hook. Called with the handle, or with one that this passes calls on to, it is `on_error` if there are more
     /// arguments, `on_eof` if nothing is left to be read, and else `on_read`; called with whatever an event loop passes, a
     /// timer has had it start, or the descriptor is readable.
-    ws_rust_hook = |call, after| {
+    hook = |call, after| {
         let hash = call.arg(0).and_then(sv::referent).filter(|&sv| sv::is_hash(sv));
         let Some(shared) = call.bound_connection() else { return call.hook_without_connection(hash, after) };
         let connection = || sv::new_reference(call.perl, shared.borrow().object.cast());
@@ -429,6 +440,7 @@ entries! {
         }
     };
 }
+}
 
 /// Sends a string or a message of our own class. `None` if it takes Perl code to do so, or to say what is wrong.
 fn send_fast(call: &Call<'_>, shared: &Shared, after: &mut After) -> Option<()> {
@@ -440,7 +452,7 @@ fn send_fast(call: &Call<'_>, shared: &Shared, after: &mut After) -> Option<()> 
             (u8::try_from(code).ok()?, body)
         }
     };
-    let payload = sv::wire_octets(call.perl, body)?;
+    let payload = sv::wire_octets(body)?;
     send::send(call.perl, shared, opcode, payload, after).ok()
 }
 

@@ -1,0 +1,104 @@
+/* Rust's state, as perl's values hold it. */
+#include "glue.h"
+
+extern SV *ws_rust_free(struct ws_state state);
+
+static MAGIC *state_magic(pTHX_ SV *sv);
+
+/* A connection's object goes, and its hook with it. Its handle goes too if only the object and its magic hold it. If it
+ * stays, and the hook still watches it, the hook has the handle read for itself. */
+static void leave_handle(pTHX_ HV *handle, SV *hook)
+{
+    MAGIC *mg;
+
+    if (SvREFCNT((SV *)handle) <= 2) {
+        (void)hv_delete(handle, "_rw", 3, G_DISCARD);
+    } else if ((mg = state_magic(aTHX_ hook)) && !mg->mg_obj) {
+        mg->mg_obj = sv_rvweaken(newRV_inc((SV *)handle));
+        mg->mg_flags |= MGf_REFCOUNTED;
+    }
+}
+
+/* Ext magic ties Rust state to a Perl value: freed with it, and absent from its copy in another thread. An object's has
+ * the handle as its mg_obj; that of a hook whose connection has gone, a weak reference to the handle. */
+static int state_free(pTHX_ SV *sv, MAGIC *mg)
+{
+    struct ws_state state = { mg->mg_private, mg->mg_ptr };
+    SV *hook;
+
+    PERL_UNUSED_VAR(sv);
+    if (!mg->mg_ptr)
+        return 0;
+    hook = ws_rust_free(state);
+    mg->mg_ptr = NULL;
+    if (hook && mg->mg_obj && !PL_dirty)
+        leave_handle(aTHX_ (HV *)mg->mg_obj, hook);
+    SvREFCNT_dec(hook);
+    return 0;
+}
+
+#ifdef USE_ITHREADS
+static int state_dup(pTHX_ MAGIC *mg, CLONE_PARAMS *params)
+{
+    PERL_UNUSED_VAR(params);
+    mg->mg_ptr = NULL;
+    return 0;
+}
+#else
+#  define state_dup NULL
+#endif
+
+static const MGVTBL state_vtbl = { NULL, NULL, NULL, NULL, state_free, NULL, state_dup, NULL };
+
+/* `keeps`, if any, lives as long as `sv` does. */
+void ws_state_attach(void *thx, SV *sv, struct ws_state state, SV *keeps)
+{
+    TAKE_THX(thx);
+    MAGIC *mg = sv_magicext(sv, keeps, PERL_MAGIC_ext, &state_vtbl, state.state, 0);
+
+    mg->mg_private = state.kind;
+#ifdef USE_ITHREADS
+    mg->mg_flags |= MGf_DUP;
+#endif
+}
+
+static MAGIC *state_magic(pTHX_ SV *sv)
+{
+    MAGIC *mg = SvTYPE(sv) < SVt_PVMG ? NULL : SvMAGIC(sv);
+
+    return mg && mg->mg_virtual != &state_vtbl ? mg_findext(sv, PERL_MAGIC_ext, &state_vtbl) : mg;
+}
+
+/* The handle that a hook's connection has left behind, if it is still there. */
+HV *ws_left_handle(void *thx, SV *hook)
+{
+    TAKE_THX(thx);
+    const MAGIC *mg = state_magic(aTHX_ hook);
+
+    return mg && mg->mg_obj && SvROK(mg->mg_obj) ? (HV *)SvRV(mg->mg_obj) : NULL;
+}
+
+/* What hangs on `sv`. */
+struct ws_state ws_state(void *thx, SV *sv)
+{
+    TAKE_THX(thx);
+    struct ws_state state = { 0, NULL };
+    MAGIC *mg = state_magic(aTHX_ sv);
+
+    if (mg) {
+        state.kind = mg->mg_private;
+        state.state = mg->mg_ptr;
+    }
+    return state;
+}
+
+/* An anonymous sub that finds its connection through its magic. */
+SV *ws_new_hook(void *thx, const struct ws_xsub *xsub, struct ws_state state)
+{
+    TAKE_THX(thx);
+    CV *sub = newXS(NULL, ws_xs_call, __FILE__);
+
+    CvXSUBANY(sub).any_ptr = (void *)xsub;
+    ws_state_attach(thx, (SV *)sub, state, NULL);
+    return newRV_noinc((SV *)sub);
+}

@@ -1,0 +1,95 @@
+/* System calls on a handle's descriptor. */
+#include "glue.h"
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+/* What a handle's fh stands for; NULL if it is no file handle. */
+IO *ws_io(void *thx, SV *fh)
+{
+    TAKE_THX(thx);
+
+    if (SvROK(fh))
+        fh = SvRV(fh);
+    if (isGV_with_GP(fh))
+        return GvIO((GV *)fh);
+    return SvTYPE(fh) == SVt_PVIO ? (IO *)fh : NULL;
+}
+
+/* Its descriptor; -1 if it has none that read(2) could use. */
+int ws_fileno(void *thx, IO *io)
+{
+    TAKE_THX(thx);
+
+    if (!io || !IoIFP(io) || SvRMAGICAL((SV *)io))
+        return -1;
+    return PerlIO_fileno(IoIFP(io));
+}
+
+/* The descriptor of a handle's fh; -1 if it has none that read(2) could use. */
+int ws_fd(void *thx, SV *fh)
+{
+    return ws_fileno(thx, ws_io(thx, fh));
+}
+
+/* A socket takes recv(2) and send(2), which do what read(2) and write(2) do, less what the kernel does for files. What is
+ * none says so, which is nothing that went wrong. */
+#define TRANSFER(name, memory, on_socket, on_file)                           \
+    ssize_t name(int fd, memory *start, size_t len)                          \
+    {                                                                        \
+        const int before = errno;                                            \
+        ssize_t count = on_socket(fd, start, len, 0);                        \
+        if (count < 0 && errno == ENOTSOCK) {                                \
+            errno = before;                                                  \
+            count = on_file(fd, start, len);                                 \
+        }                                                                    \
+        return outcome(count, before);                                       \
+    }
+
+/* What a system call returned, or its negative errno; the program's own $! is left alone. */
+static ssize_t outcome(ssize_t count, int before)
+{
+    const int error = errno;
+
+    if (count >= 0)
+        return count;
+    errno = before;
+    return -error;
+}
+
+#define WS_ADDRESSES_SIZE 256
+STATIC_ASSERT_DECL(WS_ADDRESSES_SIZE >= 2 * sizeof(struct sockaddr_storage));
+
+TRANSFER(ws_read, void, recv, read)
+TRANSFER(ws_write, const void, send, write)
+
+/* Writes the addresses of a socket's peer and of its own end, packed, one after the other; there is room for
+ * WS_ADDRESSES_SIZE bytes. What has none, or is no socket, has empty ones. */
+void ws_addresses(int fd, char *out, size_t len[2])
+{
+    const int before = errno;
+    struct sockaddr_storage address;
+    socklen_t size;
+
+    size = sizeof address;
+    len[0] = getpeername(fd, (struct sockaddr *)&address, &size) == 0 && size <= sizeof address ? size : 0;
+    memcpy(out, &address, len[0]);
+    size = sizeof address;
+    len[1] = getsockname(fd, (struct sockaddr *)&address, &size) == 0 && size <= sizeof address ? size : 0;
+    memcpy(out + len[0], &address, len[1]);
+    errno = before;
+}
+
+/* The same for two pieces of memory, one after the other. */
+ssize_t ws_write_both(int fd, const void *first, size_t first_len, const void *second, size_t second_len)
+{
+    const int before = errno;
+    struct iovec pieces[2];
+
+    pieces[0].iov_base = (void *)first;
+    pieces[0].iov_len = first_len;
+    pieces[1].iov_base = (void *)second;
+    pieces[1].iov_len = second_len;
+    return outcome(writev(fd, pieces, 2), before);
+}

@@ -1,0 +1,347 @@
+/* Perl's values: what perl offers only as macros or inline functions, in any of its versions. Nothing here runs Perl code, but
+ * for freeing what a program has put into a value.
+ */
+#include "glue.h"
+
+SV *ws_new_undef(void *thx)
+{
+    TAKE_THX(thx);
+
+    return newSV(0);
+}
+
+SV *ws_new_string(void *thx, const char *start, STRLEN len)
+{
+    TAKE_THX(thx);
+
+    return newSVpvn(start, len);
+}
+
+SV *ws_new_number(void *thx, UV number)
+{
+    TAKE_THX(thx);
+
+    return newSVuv(number);
+}
+
+SV *ws_new_reference(void *thx, SV *sv)
+{
+    TAKE_THX(thx);
+
+    return newRV_inc(sv);
+}
+
+SV *ws_new_copy(void *thx, SV *sv)
+{
+    TAKE_THX(thx);
+
+    return newSVsv(sv);
+}
+
+/* A reference to a new array of values, whose reference counts are handed over. */
+SV *ws_new_array(void *thx, SV **values, STRLEN count)
+{
+    TAKE_THX(thx);
+    AV *array = newAV();
+    STRLEN i;
+
+    for (i = 0; i < count; i++)
+        av_push(array, values[i]);
+    return newRV_noinc((SV *)array);
+}
+
+/* A reference to a new, empty hash that is an object. */
+SV *ws_new_object(void *thx, HV *class)
+{
+    TAKE_THX(thx);
+
+    return sv_bless(newRV_noinc((SV *)newHV()), class);
+}
+
+/* A string in memory from perl's allocator, which it takes over: `len` bytes, a NUL, and room up to `capacity`. */
+SV *ws_new_string_in(void *thx, char *start, STRLEN len, STRLEN capacity)
+{
+    TAKE_THX(thx);
+    SV *sv = newSV(0);
+
+    sv_usepvn_flags(sv, start, len, SV_HAS_TRAILING_NUL);
+    SvLEN_set(sv, capacity);
+    return sv;
+}
+
+/* Frees a value when no Rust frame is left. */
+void ws_free_later(void *thx, SV *sv)
+{
+    TAKE_THX(thx);
+
+    sv_2mortal(sv);
+}
+
+/* perl's allocator. */
+void *ws_realloc(void *start, STRLEN size)
+{
+    return saferealloc(start, (MEM_SIZE)size);
+}
+
+void ws_free(void *start)
+{
+    Safefree(start);
+}
+
+void ws_set_string(void *thx, SV *sv, const char *start, STRLEN len)
+{
+    TAKE_THX(thx);
+
+    sv_setpvn(sv, start, len);
+}
+
+/* Takes bytes off the start of a string from ws_reserve. */
+void ws_chop(void *thx, SV *sv, STRLEN count)
+{
+    TAKE_THX(thx);
+
+    sv_chop(sv, SvPVX(sv) + count);
+}
+
+/* The first element of an array, whose reference count is handed over. */
+SV *ws_shift(void *thx, AV *array)
+{
+    TAKE_THX(thx);
+
+    return av_shift(array);
+}
+
+/* Puts a value, whose reference count is handed over, into an array; what was there is freed when no Rust frame is left. */
+void ws_replace_element(void *thx, AV *array, SSize_t index, SV *value)
+{
+    TAKE_THX(thx);
+
+    if (AvFILLp(array) < index) {
+        (void)av_store(array, index, value);
+        return;
+    }
+    if (AvARRAY(array)[index])
+        sv_2mortal(AvARRAY(array)[index]);
+    AvARRAY(array)[index] = value;
+}
+
+/* A class, made if need be. */
+HV *ws_class(void *thx, const char *name)
+{
+    TAKE_THX(thx);
+
+    return gv_stashpv(name, GV_ADD);
+}
+
+CV *ws_sub(void *thx, const char *name)
+{
+    TAKE_THX(thx);
+
+    return get_cv(name, 0);
+}
+
+/* perl's one copy of a hash key, which is kept for good. */
+HEK *ws_shared_key(void *thx, const char *name, I32 len)
+{
+    TAKE_THX(thx);
+
+    return SvSHARED_HEK_FROM_PV(SvPVX(newSVpvn_share(name, len, 0)));
+}
+
+/* Puts a value, whose reference count is handed over, into a new hash. */
+void ws_store(void *thx, HV *hash, const char *key, I32 len, U32 hashed, SV *value)
+{
+    TAKE_THX(thx);
+
+    (void)hv_store(hash, key, len, value, hashed);
+}
+
+/* Returns true if native code may change this scalar where it is: a string, a number or undef that is not read-only, and
+ * has no magic but such as perl itself hangs on strings. */
+static bool is_changeable(const SV *sv)
+{
+    const MAGIC *mg;
+
+    if (SvTYPE(sv) > SVt_PVMG || SvROK(sv) || SvREADONLY(sv))
+        return FALSE;
+    if (!SvMAGICAL(sv))
+        return TRUE;
+    for (mg = SvMAGIC(sv); mg; mg = mg->mg_moremagic)
+        if (mg->mg_type != PERL_MAGIC_taint && mg->mg_type != PERL_MAGIC_regex_global && mg->mg_type != PERL_MAGIC_utf8)
+            return FALSE;
+    return TRUE;
+}
+
+/* Makes room to append to a string of octets, which afterwards shares its memory with no copy. Returns NULL if the scalar
+ * is not a string of octets, or may not be changed. */
+char *ws_reserve(void *thx, SV *sv, STRLEN extra)
+{
+    TAKE_THX(thx);
+
+    if (!is_changeable(sv))
+        return NULL;
+    if (SvIsCOW(sv))
+        sv_force_normal_flags(sv, 0);
+    if (!SvOK(sv))
+        sv_setpvs(sv, "");
+    else if (!SvPOK(sv))
+        (void)sv_pvn_force_flags(sv, NULL, 0);
+    if (SvUTF8(sv)) {
+        const bool was_tainted = cBOOL(TAINT_get);
+        const bool is_octets = sv_utf8_downgrade(sv, TRUE);
+
+        TAINT_set(was_tainted); /* looking at a tainted string taints the rest of perl's statement */
+        if (!is_octets)
+            return NULL;
+    }
+    (void)SvPOK_only(sv);
+    return SvGROW(sv, SvCUR(sv) + extra + 1);
+}
+
+/* Sets the length of a string from ws_reserve; set magic only makes perl forget what it has noted about the string. */
+void ws_set_length(void *thx, SV *sv, STRLEN len)
+{
+    TAKE_THX(thx);
+
+    SvCUR_set(sv, len);
+    *SvEND(sv) = '\0';
+    SvSETMAGIC(sv);
+}
+
+/* Empties a string. Memory beyond `keep` bytes is given back, and memory shared with a copy is left to the copy. */
+void ws_empty(void *thx, SV *sv, STRLEN keep)
+{
+    TAKE_THX(thx);
+
+    if (!is_changeable(sv))
+        return;
+    if (SvIsCOW(sv)) {
+        sv_force_normal_flags(sv, SV_COW_DROP_PV);
+        sv_setpvs(sv, "");
+    } else if (SvLEN(sv) > keep) {
+        SvOOK_off(sv);
+        SvPV_free(sv);
+        SvPV_set(sv, NULL);
+        SvLEN_set(sv, 0);
+        (void)SvGROW(sv, 16);
+    }
+    ws_set_length(thx, sv, 0);
+}
+
+/* Returns the value in a slot, which is made if need be and `is_lvalue` says so; NULL if there is none. A locked hash has
+ * only the slots it has, and a tied one has none, so that perl neither dies nor calls anything. */
+SV *ws_fetch(void *thx, HV *hash, const char *key, I32 len, U32 hashed, bool is_lvalue)
+{
+    TAKE_THX(thx);
+    SV **slot;
+
+    if (SvRMAGICAL((SV *)hash) && mg_find((SV *)hash, PERL_MAGIC_tied))
+        return NULL;
+    if (SvREADONLY((SV *)hash) && !hv_exists(hash, key, len))
+        return NULL;
+    slot = (SV **)hv_common_key_len(hash, key, len, HV_FETCH_JUST_SV | (is_lvalue ? HV_FETCH_LVALUE : 0), NULL, hashed);
+    return slot ? *slot : NULL;
+}
+
+static void set_number(pTHX_ SV *sv, NV number)
+{
+    const U32 looked_at = SVf_IOK | SVp_IOK | SVf_NOK | SVp_NOK | SVf_POK | SVp_POK | SVf_THINKFIRST | SVs_GMG | SVs_SMG;
+
+    if ((SvFLAGS(sv) & looked_at) == (SVf_NOK | SVp_NOK)) /* as it was left by the last call */
+        SvNV_set(sv, number);
+    else if (is_changeable(sv))
+        sv_setnv(sv, number);
+}
+
+/* Notes a time in slots of a handle; NULL for one that is not there. What a program has made read-only stays. */
+void ws_set_times(void *thx, SV *first, SV *second, double seconds)
+{
+    TAKE_THX(thx);
+
+    if (first)
+        set_number(aTHX_ first, (NV)seconds);
+    if (second)
+        set_number(aTHX_ second, (NV)seconds);
+}
+
+/* Returns true under perl -T. */
+int ws_is_tainting(void *thx)
+{
+    TAKE_THX(thx);
+
+    return cBOOL(TAINTING_get);
+}
+
+/* Marks a new value as come from outside. */
+void ws_taint(void *thx, SV *sv)
+{
+    TAKE_THX(thx);
+
+    SvTAINTED_on(sv);
+}
+
+/* Takes the memory of a plain string that nobody else has, and leaves it without a value. */
+char *ws_take_buffer(SV *sv, STRLEN *capacity)
+{
+    char *buffer = SvPVX(sv);
+
+    *capacity = SvLEN(sv);
+    SvPV_set(sv, NULL);
+    SvLEN_set(sv, 0);
+    SvCUR_set(sv, 0);
+    (void)SvOK_off(sv);
+    return buffer;
+}
+
+/* Another number whenever a method may have changed: in all classes, in a parent of this one, or in this one. */
+static inline U32 class_generation(pTHX_ HV *class)
+{
+    struct mro_meta *meta = HvMROMETA(class);
+
+    return PL_sub_generation + meta->cache_gen + meta->pkg_gen;
+}
+
+U32 ws_class_generation(void *thx, HV *class)
+{
+    TAKE_THX(thx);
+
+    return class_generation(aTHX_ class);
+}
+
+/* Whether the object is of this class, and the class is as it was when it had this number. */
+int ws_is_of_class(void *thx, HV *object, HV *class, U32 generation)
+{
+    TAKE_THX(thx);
+
+    return SvOBJECT((SV *)object) && SvSTASH((SV *)object) == class
+        && class_generation(aTHX_ class) == generation;
+}
+
+/* Whether the method that the class has by this name is Perl code from a file whose path ends so. */
+int ws_is_defined_in(void *thx, HV *class, const char *name, const char *file)
+{
+    TAKE_THX(thx);
+    GV *gv = gv_fetchmeth_pv(class, name, 0, 0);
+    const CV *cv = gv ? GvCV(gv) : NULL;
+    const char *path = cv && !CvISXSUB(cv) ? CvFILE(cv) : NULL;
+    const STRLEN path_len = path ? strlen(path) : 0;
+    const STRLEN file_len = strlen(file);
+
+    return path_len >= file_len && strEQ(path + path_len - file_len, file);
+}
+
+int ws_has_destructor(void *thx, HV *class)
+{
+    TAKE_THX(thx);
+
+    return gv_fetchmeth_pvn(class, "DESTROY", 7, 0, 0) != NULL;
+}
+
+/* Whether AnyEvent::Handle has destroyed a handle. */
+int ws_is_destroyed(void *thx, HV *handle)
+{
+    TAKE_THX(thx);
+    const char *name = SvOBJECT((SV *)handle) ? HvNAME_get(SvSTASH((SV *)handle)) : NULL;
+
+    return name && strEQ(name, "AnyEvent::Handle::destroyed");
+}
