@@ -124,12 +124,12 @@ fn standard_verdicts(pieces: &[&[u8]]) -> Vec<bool> {
     let mut verdicts = Vec::new();
     for piece in pieces {
         text.extend_from_slice(piece);
-        verdicts.push(str::from_utf8(&text).err().is_none_or(|error| error.error_len().is_none()));
+        verdicts.push(std::str::from_utf8(&text).err().is_none_or(|error| error.error_len().is_none()));
         if verdicts.last() == Some(&false) {
             return verdicts;
         }
     }
-    verdicts.push(str::from_utf8(&text).is_ok());
+    verdicts.push(std::str::from_utf8(&text).is_ok());
     verdicts
 }
 

@@ -248,11 +248,11 @@ impl<B: MessageBuffer> Connection<B> {
 
     /// Reads a header off the input, together with what an earlier input left of it.
     fn take_header(&mut self, input: &mut &mut [u8]) -> Result<Option<FrameHeader>, ProtocolError> {
-        if self.partial_header_len == 0
-            && let Some((header, len)) = FrameHeader::parse_with(input, self.negotiated_bits())?
-        {
-            take_front(input, len);
-            return Ok(Some(header));
+        if self.partial_header_len == 0 {
+            if let Some((header, len)) = FrameHeader::parse_with(input, self.negotiated_bits())? {
+                take_front(input, len);
+                return Ok(Some(header));
+            }
         }
         while !input.is_empty() {
             self.partial_header[self.partial_header_len] = take_front(input, 1)[0];
@@ -380,10 +380,8 @@ impl<B: MessageBuffer> Connection<B> {
 
 /// Notes a frame when the first of its payload is here.
 fn note_received(trace: &mut Option<Box<Trace>>, incoming: Incoming, payload: &[u8]) {
-    if let Some(trace) = trace
-        && incoming.received == 0
-        && (!payload.is_empty() || incoming.header.payload_len == 0)
-    {
+    let Some(trace) = trace else { return };
+    if incoming.received == 0 && (!payload.is_empty() || incoming.header.payload_len == 0) {
         let FrameHeader { fin, opcode, payload_len, .. } = incoming.header;
         trace.note("received", fin, opcode as u8, payload_len, payload);
     }

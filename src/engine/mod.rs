@@ -29,4 +29,4 @@ pub use frame::{FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, encode_frame, 
 pub use mask::{MaskKey, apply_mask};
 pub use opcode::Opcode;
 pub use traffic::Traffic;
-pub use utf8::Utf8Validator;
+pub use utf8::{Utf8Validator, char_prefix};

@@ -1,5 +1,11 @@
 //! UTF-8 validation of text that arrives in pieces.
 
+/// As much of a text as fits `max_len` bytes, cut at a character boundary.
+pub fn char_prefix(text: &str, max_len: usize) -> &str {
+    let end = (0..=max_len.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
+    &text[..end.unwrap_or_default()]
+}
+
 /// The bytes seen so far cannot be the start of any UTF-8 text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidUtf8;
@@ -59,6 +65,14 @@ impl Utf8Validator {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prefix_ends_between_characters() {
+        for (max_len, prefix) in [(0, ""), (1, "a"), (2, "a"), (3, "aé"), (4, "aé"), (5, "aé"), (6, "aé☺"), (99, "aé☺")]
+        {
+            assert_eq!(char_prefix("aé☺", max_len), prefix);
+        }
+    }
 
     fn verdict(pieces: &[&[u8]]) -> Result<(), InvalidUtf8> {
         let mut validator = Utf8Validator::default();

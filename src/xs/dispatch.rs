@@ -171,9 +171,7 @@ pub fn finish(perl: Perl, shared: &RefCell<Connection>, outcome: Outcome, after:
     let connection = &mut *shared.borrow_mut();
     let left = connection.turn.leave();
     connection.callback_stack = null();
-    if let Outcome::Exiting = outcome
-        && connection.forks != mask_keys::fork_generation()
-    {
+    if matches!(outcome, Outcome::Exiting) && connection.forks != mask_keys::fork_generation() {
         // What was to be done, and is to be written, is the parent's to do; but not what was sent here.
         after.forget_calls();
         if connection.cork.as_ref().is_none_or(|cork| cork.forks != mask_keys::fork_generation()) {
@@ -300,11 +298,11 @@ impl Connection {
             }),
             Job::EachList { message } => {
                 let each = self.callbacks(perl, Key::EachMessage);
-                if each.is_some_and(|list| callbacks::has_unpaired(list)) {
+                if each.is_some_and(callbacks::has_unpaired) {
                     self.jobs.push_front(Job::EachList { message });
                     return Some(Call::method(c"_pair_up", []));
                 }
-                let entries = each.map(|list| callbacks::elements(list)).unwrap_or_default();
+                let entries = each.map(callbacks::elements).unwrap_or_default();
                 let jobs = entries.into_iter().map(|entry| Job::Each { entry, message: sv::retain(message) });
                 self.jobs.extend(jobs);
                 // Freed by the loop as what it called last.
@@ -313,11 +311,7 @@ impl Connection {
             Job::Chunk { message, is_final } => {
                 Some(Call::method(c"_chunk_received", [message, sv::new_number(perl, is_final.into())]))
             }
-            Job::Ping(_) | Job::TellPong(_) if let Some(error) = self.flood() => {
-                self.engine.refuse();
-                self.failure = Some(error);
-                None
-            }
+            Job::Ping(_) | Job::TellPong(_) if self.is_flooded() => None,
             Job::Ping(payload) => {
                 if self.callbacks(perl, Key::Ping).is_some() {
                     self.jobs.push_front(Job::TellPing(payload.clone()));
@@ -340,12 +334,10 @@ impl Connection {
         // SAFETY: live arrays, and no Perl code runs.
         let slots = |list| unsafe { sv::slots(list) };
         let next = self.callbacks(perl, Key::NextMessage).filter(|&list| !slots(list).is_empty());
-        if let (None, Some(each)) = (next, self.callbacks(perl, Key::EachMessage))
-            && let &[entry] = slots(each)
-            && let Some(pair) = Pair::of(entry)
-            && self.jobs.is_empty()
-        {
-            return Some(Call::each_message(perl, sv::retain(entry), pair, message, self.turn.is_nested()));
+        if let (None, Some(each), true) = (next, self.callbacks(perl, Key::EachMessage), self.jobs.is_empty()) {
+            if let (&[entry], Some(pair)) = (slots(each), slots(each).first().and_then(|&entry| Pair::of(entry))) {
+                return Some(Call::each_message(perl, sv::retain(entry), pair, message, self.turn.is_nested()));
+            }
         }
         if let Some(next) = next {
             // SAFETY: a live array; its elements' reference counts come with them.
@@ -364,9 +356,12 @@ impl Connection {
         self.handle(perl).backlog() > MAX_PONG_BACKLOG
     }
 
-    /// What is wrong with a control frame that has just come, if they come too often.
-    fn flood(&mut self) -> Option<ProtocolError> {
-        self.control_rate.as_mut()?.count().err()
+    /// Counts a control frame. Returns whether they come too often, which ends the connection.
+    fn is_flooded(&mut self) -> bool {
+        let Some(Err(error)) = self.control_rate.as_mut().map(|rate| rate.count()) else { return false };
+        self.engine.refuse();
+        self.failure = Some(error);
+        true
     }
 
     /// Answers a ping, once the peer reads.

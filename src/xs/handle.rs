@@ -216,7 +216,7 @@ impl<'k> Handle<'k> {
     }
 
     fn is_slot_set(self, key: Key) -> bool {
-        self.keys.fetch(self.perl, self.hv, key).is_some_and(|value| sv::is_set(value))
+        self.keys.fetch(self.perl, self.hv, key).is_some_and(sv::is_set)
     }
 }
 

@@ -10,7 +10,9 @@ use super::handle::Route;
 use super::mask_keys;
 use super::sv::{self, Appender};
 use super::tls;
-use crate::engine::{CloseCode, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, MaskKey, Opcode, ProtocolError, UsageError};
+use crate::engine::{
+    CloseCode, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, MaskKey, Opcode, ProtocolError, UsageError, char_prefix,
+};
 use bytes::BufMut;
 use std::borrow::Cow;
 use thiserror::Error;
@@ -87,7 +89,7 @@ pub fn close(
 ) -> Result<bool, SendError> {
     let connection = &mut *shared.borrow_mut();
     // The engine cuts the reason; so much of it is enough to see where.
-    let reason = &reason[..reason.floor_char_boundary(MAX_CONTROL_PAYLOAD)];
+    let reason = char_prefix(reason, MAX_CONTROL_PAYLOAD);
     write(perl, connection, reason.as_bytes(), after, |engine, _, mask, out| Ok(engine.close(code, reason, mask, out)))
 }
 

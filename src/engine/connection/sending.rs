@@ -8,6 +8,7 @@ use crate::engine::event::ControlPayload;
 use crate::engine::frame::{MAX_CONTROL_PAYLOAD, encode_fragment, encode_frame, encode_header};
 use crate::engine::mask::MaskKey;
 use crate::engine::opcode::Opcode;
+use crate::engine::utf8::char_prefix;
 use bytes::BufMut;
 
 const MAX_OPCODE: u8 = 15;
@@ -128,7 +129,7 @@ impl<B: MessageBuffer> Connection<B> {
         let mut body = ControlPayload::default();
         if let Some(code) = code {
             body.append(&code.value().to_be_bytes());
-            body.append(&reason.as_bytes()[..reason.floor_char_boundary(MAX_CONTROL_PAYLOAD - 2)]);
+            body.append(char_prefix(reason, MAX_CONTROL_PAYLOAD - 2).as_bytes());
         }
         encode_frame(Opcode::Close as u8, body.as_slice(), mask, out);
         self.note_sent(Opcode::Close as u8, true, body.as_slice());
