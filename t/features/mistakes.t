@@ -7,7 +7,7 @@ use AnyEvent::Log;
 use Test::More;
 use WebSocketTest;
 
-plan skip_all => 'the original takes all of these in silence' if is_original();
+plan skip_all => 'by design: the original takes all of these in silence' if is_original();
 
 my $class = 'AnyEvent::WebSocket::Connection';
 
