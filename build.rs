@@ -29,11 +29,15 @@ mod xs {
     }
 
     /// libperl-sys asks for `-lperl`. An extension must not have it: the interpreter that loads the extension provides
-    /// every symbol, and a second copy of them would be another interpreter. A linker script by that name, found first,
-    /// satisfies the linker. It is one comment: GNU ld takes no script that says less.
+    /// every symbol, and a second copy of them would be another interpreter. An empty archive by that name, found first,
+    /// satisfies every linker.
     fn hide_libperl() {
         let out_dir = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
-        fs::write(Path::new(&out_dir).join("libperl.so"), "/* nothing */\n").expect("OUT_DIR is writable");
+        fs::write(Path::new(&out_dir).join("libperl.a"), "!<arch>\n").expect("OUT_DIR is writable");
         println!("cargo::rustc-link-search=native={out_dir}");
+        if env::var("CARGO_CFG_TARGET_VENDOR").as_deref() == Ok("apple") {
+            // Elsewhere symbols that nobody has yet are no error.
+            println!("cargo::rustc-link-arg-cdylib=-Wl,-undefined,dynamic_lookup");
+        }
     }
 }
