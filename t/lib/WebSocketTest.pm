@@ -186,7 +186,9 @@ sub wait_until {
 }
 
 # next_event($what, sub { my ($done) = @_; ... register $done ... }): the arguments of the first call of $done.
-# (A watcher among those arguments would hold itself: wrap $done there.)
+# Wrap $done in a sub before you give it to a watcher, which is among its arguments and would hold itself. Do not keep that
+# watcher in a variable from outside of $register: perl 5.40 never frees an anonymous sub that the anonymous sub around it
+# stores in a variable which it captured.
 sub next_event {
     my ($what, $register) = @_;
     my $arguments;
@@ -198,9 +200,10 @@ sub next_event {
 # For time that has to pass: an attribute that is a time, or a check that nothing happens.
 sub after {
     my ($seconds) = @_;
+    my $over;
     AnyEvent->now_update;
-    my $timer;
-    next_event("a timer of $seconds s", sub { my $done = shift; $timer = AE::timer $seconds, 0, sub { $done->() } });
+    my $timer = AE::timer $seconds, 0, sub { $over = 1; poke() };
+    wait_until("a timer of $seconds s", sub { $over });
     return;
 }
 
@@ -208,8 +211,9 @@ sub after {
 sub turn {
     my ($left, $right) = socket_pair();
     syswrite $left, '.';
-    my $watcher;
-    next_event('own bytes', sub { my $done = shift; $watcher = AE::io $right, 0, sub { $done->() } });
+    my $readable;
+    my $watcher = AE::io $right, 0, sub { $readable = 1; poke() };
+    wait_until('own bytes', sub { $readable });
     return;
 }
 
