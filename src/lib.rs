@@ -6,5 +6,5 @@
 //! Imports go downwards only: `perl/` calls `xs`, `xs` calls `engine`.
 
 pub mod engine;
-#[cfg(feature = "xs")]
+#[cfg(any(feature = "xs", test))]
 pub mod xs;

@@ -1,6 +1,6 @@
 //! Joins the frames of a message (RFC 6455, 5.4).
 
-use super::connection::Config;
+use super::config::Config;
 use super::error::ProtocolError;
 use super::frame::FrameHeader;
 use super::opcode::Opcode;

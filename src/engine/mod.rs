@@ -7,6 +7,7 @@
 
 mod assembler;
 mod close_code;
+mod config;
 mod connection;
 mod deflate;
 mod error;
@@ -21,7 +22,8 @@ mod utf8;
 
 pub use assembler::MessageBuffer;
 pub use close_code::CloseCode;
-pub use connection::{Config, Connection};
+pub use config::Config;
+pub use connection::Connection;
 pub use deflate::{DeflateConfig, DeflatePool, Savings};
 pub use error::{ProtocolError, UsageError};
 pub use event::{CloseFrame, ControlPayload, Event, Payload};
@@ -30,3 +32,6 @@ pub use mask::{MaskKey, apply_mask};
 pub use opcode::Opcode;
 pub use traffic::Traffic;
 pub use utf8::{Utf8Validator, char_prefix};
+
+/// Nanoseconds of a clock that only goes forward.
+pub type Nanos = u64;

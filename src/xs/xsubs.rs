@@ -1,15 +1,16 @@
 //! The XSUBs, in one table: the name of the Perl sub, what it takes and returns, and its body.
 
-use super::after::{After, shim};
-use super::broadcast::Broadcast;
-use super::connection::{self, Connection, Found, Parts, Shared, State};
-use super::control_rate::ControlRate;
-use super::dispatch::{self, Outcome};
-use super::ffi::{self, Body, CV, Perl, SV, Xsub};
-use super::receive;
-use super::send;
-use super::sv;
-use super::tls;
+use super::conn::broadcast::Broadcast;
+use super::conn::connection::{self, Connection, Found, Parts, Shared};
+use super::conn::control_rate::ControlRate;
+use super::conn::dispatch::{self, Outcome};
+use super::conn::receive;
+use super::conn::send;
+use super::conn::shim;
+use super::io::tls;
+use super::perl::ffi::{self, After, Body, CV, Perl, SV, State, Xsub};
+use super::perl::magic::Kind;
+use super::perl::sv;
 use crate::engine::{CloseCode, Config, DeflateConfig, Opcode};
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -472,7 +473,7 @@ extern "C" fn ws_rust_next_call(
     perl: Perl,
     connection: *const Shared,
     stack: *const c_void,
-    call: *mut dispatch::Call,
+    call: *mut ffi::Call,
 ) -> bool {
     // SAFETY: the loop holds the object on which the connection hangs, and passes its own struct.
     let (shared, call) = unsafe { (&*connection, &mut *call) };
@@ -508,6 +509,12 @@ fn give_up(shared: &Shared) {
     if let Ok(mut connection) = shared.try_borrow_mut() {
         connection.engine.abandon();
     }
+}
+
+/// The connection that a state stands for; null if it is not an object's.
+#[unsafe(no_mangle)]
+extern "C" fn ws_rust_connection(state: State) -> *const Shared {
+    if state.is(Kind::Object) { state.state.cast() } else { null() }
 }
 
 /// Frees state that hung on a Perl value; returns a value of which a reference count is to be given up, or null.

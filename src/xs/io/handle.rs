@@ -3,9 +3,9 @@
 
 use super::clock;
 use super::descriptor::{self, WriteError};
-use super::ffi::{self, AV, HV, Perl, SV};
-use super::keys::{Key, KeyTable};
-use super::sv;
+use crate::xs::perl::ffi::{self, AV, HV, Perl, SV};
+use crate::xs::perl::keys::{Key, KeyTable};
+use crate::xs::perl::sv;
 use std::os::fd::RawFd;
 use std::ptr::null_mut;
 

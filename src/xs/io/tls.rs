@@ -4,10 +4,10 @@
 //! is linked to, found by the shim; without them, and wherever anything but data comes up - the end of the session, an
 //! error, a handshake that waits for the peer - the handle's own methods go on from where this leaves off.
 
-use super::ffi::SV;
 use super::handle::Handle;
-use super::keys::Key;
-use super::sv::{self, Appender};
+use crate::xs::perl::ffi::SV;
+use crate::xs::perl::keys::Key;
+use crate::xs::perl::sv::{self, Appender};
 use bytes::BufMut;
 use std::ffi::{c_int, c_void};
 use std::sync::OnceLock;

@@ -4,130 +4,28 @@
 //! stack while Perl runs. Callbacks that are due are queued in the connection: one that runs the event loop comes by here
 //! again, and then those behind it are called before any later message is looked at.
 
-use super::after::{After, shim};
-use super::buffer::PerlBuffer;
 use super::callbacks::{self, Pair};
-use super::clock;
 use super::connection::{Connection, Shared};
-use super::ffi::{self, Perl, SV};
-use super::handle::Route;
-use super::keys::Key;
-use super::mask_keys;
+use super::job::Job;
 use super::send;
-use super::sv;
+use super::shim;
 use super::turn::Left;
-use crate::engine::{CloseFrame, ControlPayload, Event, Opcode, Payload, ProtocolError};
+use crate::engine::{CloseFrame, ControlPayload, Event, Opcode, ProtocolError};
+use crate::xs::io::clock;
+use crate::xs::io::handle::Route;
+use crate::xs::perl::buffer::PerlBuffer;
+use crate::xs::perl::ffi::{self, After, Call, Perl, SV};
+use crate::xs::perl::fork;
+use crate::xs::perl::keys::Key;
+use crate::xs::perl::sv;
 use std::cell::RefCell;
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{CStr, c_void};
 use std::ptr::{from_ref, null, null_mut};
 
 /// With more than this queued, bytes, only the last of the unanswered pings is answered: "If an endpoint receives a Ping
 /// frame and has not yet sent Pong frame(s) in response to previous Ping frame(s), the endpoint MAY elect to send a Pong
 /// frame for only the most recently processed Ping frame." (RFC 6455, 5.5.3)
 const MAX_PONG_BACKLOG: usize = 64 * 1024;
-
-const MAX_ARGS: usize = 3;
-
-/// What is to be called next; the same struct stands in `glue.c`, which puts the connection before the arguments.
-#[repr(C)]
-pub struct Call {
-    /// A code reference, or null for a method.
-    sub: *mut SV,
-    method: *const c_char,
-    args: [*mut SV; MAX_ARGS],
-    count: c_int,
-    /// The first of `owned` is a message, to be made into the next one if the callbacks let it go.
-    has_message: bool,
-    /// More than one frame is to be dispatched.
-    are_many: bool,
-    /// What is freed after the call.
-    owned: [*mut SV; MAX_ARGS],
-}
-
-impl Call {
-    const EMPTY: Self = Self {
-        sub: null_mut(),
-        method: null(),
-        args: [null_mut(); MAX_ARGS],
-        count: 0,
-        has_message: false,
-        are_many: false,
-        owned: [null_mut(); MAX_ARGS],
-    };
-
-    /// A method with arguments that are freed after the call.
-    fn method<const N: usize>(name: &'static CStr, args: [*mut SV; N]) -> Self {
-        let mut padded = [null_mut(); MAX_ARGS];
-        padded[..N].copy_from_slice(&args);
-        Self { method: name.as_ptr(), args: padded, count: N as c_int, owned: padded, ..Self::EMPTY }
-    }
-
-    fn next_message(callback: *mut SV, message: *mut SV) -> Self {
-        let args = [message, null_mut(), null_mut()];
-        Self { sub: callback, args, count: 1, has_message: true, owned: [message, callback, null_mut()], ..Self::EMPTY }
-    }
-
-    /// `entry` is the element that refers to the pair; its reference count is handed over.
-    #[inline]
-    fn each_message(perl: Perl, entry: *mut SV, pair: Pair, message: *mut SV, is_nested: bool) -> Self {
-        // An outer call of the callback may still have what was handed out last.
-        let (unregister, once) = match is_nested {
-            false => (pair.hand_out(perl), null_mut()),
-            true => {
-                let once = pair.hand_out_once(perl);
-                (once, once)
-            }
-        };
-        let (args, owned) = ([message, unregister, null_mut()], [message, entry, once]);
-        Self { sub: pair.callback, args, count: 2, has_message: true, owned, ..Self::EMPTY }
-    }
-
-    /// Calls nothing; what the job has is freed.
-    fn nothing(message: *mut SV, other: *mut SV) -> Self {
-        Self { has_message: true, owned: [message, other, null_mut()], ..Self::EMPTY }
-    }
-}
-
-/// Something that is due; all values' reference counts are the job's.
-pub enum Job {
-    /// A callback may run the event loop from now on, and must not keep the messages behind it from being delivered.
-    ExpectRecursion,
-    /// A message nobody has seen.
-    Message(*mut SV),
-    /// A next_message callback.
-    Next { callback: *mut SV, message: *mut SV },
-    /// The each_message callbacks, of which the list is looked at only now.
-    EachList { message: *mut SV },
-    /// An element of the list of each_message callbacks.
-    Each { entry: *mut SV, message: *mut SV },
-    /// A part of a message nobody has seen.
-    Chunk { message: *mut SV, is_final: bool },
-    /// A ping nobody has seen.
-    Ping(Box<ControlPayload>),
-    /// A ping is to be answered.
-    AnswerPing(Box<ControlPayload>),
-    /// The callbacks for pings are to be called.
-    TellPing(Box<ControlPayload>),
-    /// The callbacks for pongs are to be called.
-    TellPong(Box<ControlPayload>),
-    /// The peer's Close frame is to be answered.
-    Close(Box<CloseFrame>),
-    /// The connection is to be failed.
-    Fail(ProtocolError),
-}
-
-impl Job {
-    /// The values whose reference counts are the job's.
-    fn values(&self) -> impl Iterator<Item = *mut SV> {
-        let values = match *self {
-            Self::Next { callback, message } => [callback, message],
-            Self::Each { entry, message } => [entry, message],
-            Self::Message(message) | Self::EachList { message } | Self::Chunk { message, .. } => [message, null_mut()],
-            _ => [null_mut(); 2],
-        };
-        values.into_iter().filter(|value| !value.is_null())
-    }
-}
 
 /// How the loop came to its end.
 pub enum Outcome {
@@ -171,10 +69,10 @@ pub fn finish(perl: Perl, shared: &RefCell<Connection>, outcome: Outcome, after:
     let connection = &mut *shared.borrow_mut();
     let left = connection.turn.leave();
     connection.callback_stack = null();
-    if matches!(outcome, Outcome::Exiting) && connection.forks != mask_keys::fork_generation() {
+    if matches!(outcome, Outcome::Exiting) && connection.forks != fork::generation() {
         // What was to be done, and is to be written, is the parent's to do; but not what was sent here.
         after.forget_calls();
-        if connection.cork.as_ref().is_none_or(|cork| cork.forks != mask_keys::fork_generation()) {
+        if connection.cork.as_ref().is_none_or(|cork| cork.forks != fork::generation()) {
             return after.exiting();
         }
     }
@@ -218,8 +116,8 @@ impl Connection {
     /// `shared` is where this connection is.
     fn dispatch(&mut self, shared: &Shared, after: &mut After) {
         self.turn.enter();
-        self.forks = mask_keys::fork_generation();
-        after.dispatching(sv::retain(self.object.cast()), from_ref(shared).cast(), &self.messages);
+        self.forks = fork::generation();
+        after.dispatching(sv::retain(self.object.cast()), from_ref(shared).cast(), self.messages.dispatch_loop);
     }
 
     /// Decides what to call next on Perl's `stack`, now that `call` has been called, and puts it there. Returns `false` if
@@ -408,30 +306,6 @@ impl Connection {
     fn note_callback(&mut self, perl: Perl) {
         if self.turn.note_callback(clock::monotonic) && self.cork.is_some() {
             send::flush_natively(perl, self);
-        }
-    }
-}
-
-impl super::message::Messages {
-    /// Takes an event out of the buffers it may lie in.
-    fn job(&self, event: Result<Event<'_, PerlBuffer>, ProtocolError>) -> Job {
-        match event {
-            Ok(Event::Message { opcode, payload: Payload::Borrowed(octets) }) => {
-                Job::Message(self.message(opcode as u8, octets))
-            }
-            Ok(Event::Message { opcode, payload: Payload::Owned(buffer) }) => {
-                Job::Message(self.message_of_buffer(opcode as u8, buffer))
-            }
-            Ok(Event::Chunk { opcode, payload: Payload::Borrowed(octets), is_final }) => {
-                Job::Chunk { message: self.message(opcode as u8, octets), is_final }
-            }
-            Ok(Event::Chunk { opcode, payload: Payload::Owned(buffer), is_final }) => {
-                Job::Chunk { message: self.message_of_buffer(opcode as u8, buffer), is_final }
-            }
-            Ok(Event::Ping(payload)) => Job::Ping(payload),
-            Ok(Event::Pong(payload)) => Job::TellPong(payload),
-            Ok(Event::Close(frame)) => Job::Close(frame),
-            Err(error) => Job::Fail(error),
         }
     }
 }

@@ -1,18 +1,19 @@
 //! From the program to the transport.
 
-use super::after::{After, shim};
-use super::buffer::PerlBuffer;
-use super::clock;
 use super::connection::{Attempt, Connection, Cork, Shared};
-use super::descriptor::WriteError;
-use super::ffi::{self, Perl, SV};
-use super::handle::Route;
 use super::mask_keys;
-use super::sv::{self, Appender};
-use super::tls;
+use super::shim;
 use crate::engine::{
     CloseCode, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, MaskKey, Opcode, ProtocolError, UsageError, char_prefix,
 };
+use crate::xs::io::clock;
+use crate::xs::io::descriptor::WriteError;
+use crate::xs::io::handle::Route;
+use crate::xs::io::tls;
+use crate::xs::perl::buffer::PerlBuffer;
+use crate::xs::perl::ffi::{self, After, Perl, SV};
+use crate::xs::perl::fork;
+use crate::xs::perl::sv::{self, Appender};
 use bytes::BufMut;
 use std::borrow::Cow;
 use thiserror::Error;
@@ -127,7 +128,7 @@ pub fn flush_natively(perl: Perl, connection: &mut Connection) {
         Ok(false) => Attempt::Unfinished,
         Err(error) => Attempt::Failed(error),
     };
-    connection.cork = Some(Cork { mark: 0, forks: mask_keys::fork_generation(), attempt });
+    connection.cork = Some(Cork { mark: 0, forks: fork::generation(), attempt });
 }
 
 /// Has what there is to log be logged; in a dispatch that is done by the dispatch, in order.
@@ -192,7 +193,7 @@ fn append(
         tls::encrypt_queued(connection.handle(perl), buffer);
     }
     if !matches!(route, Route::PushWrite { .. }) {
-        let forks = mask_keys::fork_generation();
+        let forks = fork::generation();
         connection.cork.get_or_insert(Cork { mark, forks, attempt: Attempt::None });
     }
     Ok((is_sent?, route))
@@ -298,7 +299,7 @@ fn forget_inherited(perl: Perl, connection: &mut Connection, route: &Route) {
     if let Route::PushWrite { .. } = route {
         return;
     }
-    let Some(cork) = connection.cork.take_if(|cork| cork.forks != mask_keys::fork_generation()) else { return };
+    let Some(cork) = connection.cork.take_if(|cork| cork.forks != fork::generation()) else { return };
     let buffer = connection.handle(perl).write_buffer();
     let is_longer = |&buffer: &*mut SV| cork.mark < sv::length(buffer) && sv::make_changeable(perl, buffer);
     if let Some(buffer) = buffer.filter(is_longer) {

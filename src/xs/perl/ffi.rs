@@ -1,10 +1,8 @@
-//! What C and Rust share: perl's types, the functions of `glue/`, whose contracts stand there, and the structs.
+//! What C and Rust share: perl's types, the functions of `glue/`, whose contracts stand there, and the structs, which stand in `glue.h` as well.
 //!
 //! Of perl's own functions Rust calls none. What is a function in one version of perl may be a macro in the next, or not be
 //! exported by the perl executable; so each stands in `glue/`, where perl's headers decide.
 
-use super::after::After;
-use super::connection::State;
 use std::ffi::{c_char, c_int, c_void};
 use std::os::fd::RawFd;
 
@@ -16,6 +14,57 @@ pub use libperl_sys::{
 
 /// The interpreter, passed explicitly everywhere; ignored by a perl that has only one.
 pub type Perl = *mut PerlInterpreter;
+
+pub const MAX_CALLS: usize = 8;
+pub const MAX_ARGS: usize = 3;
+
+/// A Perl sub to call, in the shim.
+#[repr(C)]
+pub struct SubCall {
+    /// Its full name.
+    pub sub: *const c_char,
+    pub args: [*mut SV; MAX_ARGS],
+}
+
+/// What an XSUB does after Rust has returned: filled in by Rust, carried out by the trampoline.
+#[repr(C)]
+pub struct After {
+    pub dispatch: *mut SV,
+    pub connection: *const c_void,
+    pub dispatch_loop: *mut CV,
+    pub error: *mut SV,
+    pub topic: *mut SV,
+    pub returns: *mut SV,
+    pub croak: *mut SV,
+    pub needs_fetch: c_int,
+    pub exiting: c_int,
+    pub calls: c_int,
+    pub call: [SubCall; MAX_CALLS],
+}
+
+/// What is to be called next. The connection comes before the arguments.
+#[repr(C)]
+pub struct Call {
+    /// A code reference, or null for a method.
+    pub sub: *mut SV,
+    pub method: *const c_char,
+    pub args: [*mut SV; MAX_ARGS],
+    pub count: c_int,
+    /// The first of `owned` is a message, to be made into the next one if the callbacks let it go.
+    pub has_message: bool,
+    /// More than one frame is to be dispatched.
+    pub are_many: bool,
+    /// What is freed after the call.
+    pub owned: [*mut SV; MAX_ARGS],
+}
+
+/// What hangs on a Perl value's magic.
+#[repr(C)]
+pub struct State {
+    pub kind: u16,
+    /// Null if it has gone, or is another thread's.
+    pub state: *const c_void,
+}
 
 unsafe extern "C" {
     // values.c
@@ -88,7 +137,7 @@ unsafe extern "C" {
 /// What the trampoline calls.
 pub type Body = unsafe extern "C" fn(Perl, *mut CV, *mut *mut SV, i32, *mut After);
 
-/// A row of the table of XSUBs; the same struct stands in `glue.h`.
+/// A row of the table of XSUBs.
 #[repr(C)]
 pub struct Xsub {
     pub body: Body,

@@ -1,7 +1,7 @@
 //! The shim's lists of callbacks, as the dispatcher reads them: plain arrays, unless a program has put something else there.
 
-use super::ffi::{self, AV, Perl, SV};
-use super::sv::{self, slots};
+use crate::xs::perl::ffi::{self, AV, Perl, SV};
+use crate::xs::perl::sv::{self, slots};
 
 /// The elements of an array that are there, each kept alive for the caller.
 pub fn elements(array: *mut AV) -> Vec<*mut SV> {

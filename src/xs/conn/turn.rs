@@ -18,8 +18,7 @@
 //!
 //! Nothing leaves `Final`: the transport is gone, and what is left is delivered whatever the program wants.
 
-/// Nanoseconds of a clock that only goes forward.
-pub type Nanos = u64;
+use crate::engine::Nanos;
 
 /// How long a frame may wait for those behind it.
 const MAX_WAIT: Nanos = 1_000_000;

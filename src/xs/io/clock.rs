@@ -1,6 +1,6 @@
 //! The two clocks: one that only goes forward, and the time of day as AnyEvent has it.
 
-use super::turn::Nanos;
+use crate::engine::Nanos;
 
 /// The time on the clock that only goes forward.
 pub fn monotonic() -> Nanos {

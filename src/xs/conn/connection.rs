@@ -1,18 +1,19 @@
 //! One connection's state, and how Perl values hold it.
 
-use super::buffer::PerlBuffer;
 use super::control_rate::ControlRate;
-use super::descriptor::{self, WriteError};
-use super::dispatch::Job;
-use super::ffi::{self, AV, HV, Perl, SV, Xsub};
-use super::handle::{Handle, Route};
-use super::keys::Key;
-use super::mask_keys;
+use super::inbox::Inbox;
+use super::job::Job;
 use super::message::Messages;
-use super::receive::Inbox;
-use super::sv;
 use super::turn::Turn;
 use crate::engine::{self, Config, ControlPayload, ProtocolError};
+use crate::xs::io::descriptor::{self, WriteError};
+use crate::xs::io::handle::{Handle, Route};
+use crate::xs::perl::buffer::PerlBuffer;
+use crate::xs::perl::ffi::{self, AV, HV, Perl, SV, State, Xsub};
+use crate::xs::perl::fork;
+use crate::xs::perl::keys::Key;
+use crate::xs::perl::magic::{self, Kind};
+use crate::xs::perl::sv;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::c_void;
@@ -77,35 +78,6 @@ pub struct Connection {
 /// State is shared by the object and the sub that AnyEvent holds.
 pub type Shared = RefCell<Connection>;
 
-/// What hangs on a Perl value's magic, each as the pointer of an `Rc`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u16)]
-enum Kind {
-    /// Nothing.
-    #[expect(dead_code, reason = "glue.c says it")]
-    None,
-    /// On the object: a [`Shared`].
-    Object,
-    /// On the sub that AnyEvent holds: a [`Shared`].
-    Sub,
-    /// On the XSUB that makes connections, which each interpreter has for itself: [`Messages`].
-    Messages,
-}
-
-/// The same struct stands in `glue.c`.
-#[repr(C)]
-pub struct State {
-    kind: Kind,
-    /// Null if it has gone, or is another thread's.
-    state: *const c_void,
-}
-
-impl State {
-    fn connection(shared: &Rc<Shared>, kind: Kind) -> Self {
-        Self { kind, state: Rc::into_raw(Rc::clone(shared)).cast() }
-    }
-}
-
 /// What a connection is made of.
 pub struct Parts {
     pub messages: Rc<Messages>,
@@ -120,7 +92,7 @@ pub struct Parts {
 impl Connection {
     /// Makes a connection's state, and hangs it on its object. Returns a reference to its hook.
     pub fn attach(perl: Perl, parts: Parts) -> *mut SV {
-        mask_keys::watch_forks();
+        fork::watch();
         let (object, handle, hook) = (parts.object, parts.handle, parts.hook);
         let mut connection = Self::new(parts);
         if let Some(fd) = connection.handle(perl).fd() {
@@ -129,8 +101,8 @@ impl Connection {
         let shared: Rc<Shared> = Rc::new(RefCell::new(connection));
         // SAFETY: live values.
         let hook = unsafe {
-            ffi::ws_state_attach(perl, object.cast(), State::connection(&shared, Kind::Object), handle.cast());
-            ffi::ws_new_hook(perl, hook, State::connection(&shared, Kind::Sub))
+            magic::attach(perl, object.cast(), State::new(Kind::Object, &shared), handle.cast());
+            ffi::ws_new_hook(perl, hook, State::new(Kind::Sub, &shared))
         };
         shared.borrow_mut().hook = sv::referent(hook).map_or(null_mut(), sv::retain);
         hook
@@ -227,17 +199,12 @@ impl Connection {
 pub unsafe fn free(state: State) -> *mut SV {
     // SAFETY: promised by the caller; the kind says whose pointer it is.
     unsafe {
-        match state.kind {
-            Kind::None => null_mut(),
-            Kind::Messages => {
-                drop(Rc::from_raw(state.state.cast::<Messages>()));
-                null_mut()
-            }
-            Kind::Object | Kind::Sub => {
-                let shared = Rc::from_raw(state.state.cast::<Shared>());
-                if state.kind == Kind::Object { shared.borrow_mut().lose_object() } else { null_mut() }
-            }
+        if state.is(Kind::Interpreter) {
+            drop(Rc::from_raw(state.state.cast::<Messages>()));
+            return null_mut();
         }
+        let shared = Rc::from_raw(state.state.cast::<Shared>());
+        if state.is(Kind::Object) { shared.borrow_mut().lose_object() } else { null_mut() }
     }
 }
 
@@ -245,14 +212,13 @@ pub unsafe fn free(state: State) -> *mut SV {
 pub fn messages(perl: Perl, sub: *mut SV, send: &'static Xsub) -> Rc<Messages> {
     // SAFETY: `sub` is live, and the kind says whose pointer it is.
     unsafe {
-        let found = ffi::ws_state(perl, sub);
-        if found.kind == Kind::Messages && !found.state.is_null() {
+        let found = magic::on(perl, sub);
+        if found.get::<Messages>(Kind::Interpreter).is_some() {
             Rc::increment_strong_count(found.state.cast::<Messages>());
             return Rc::from_raw(found.state.cast());
         }
         let messages = Rc::new(Messages::new(perl, send));
-        let state = State { kind: Kind::Messages, state: Rc::into_raw(Rc::clone(&messages)).cast() };
-        ffi::ws_state_attach(perl, sub, state, null_mut());
+        magic::attach(perl, sub, State::new(Kind::Interpreter, &messages), null_mut());
         messages
     }
 }
@@ -262,17 +228,8 @@ pub fn messages(perl: Perl, sub: *mut SV, send: &'static Xsub) -> Rc<Messages> {
 /// # Safety
 /// The object outlives the result.
 pub unsafe fn of_object<'a>(perl: Perl, object: *mut SV) -> Option<&'a Shared> {
-    // SAFETY: promised by the caller; the kind says whose pointer it is.
-    unsafe {
-        let found = ffi::ws_state(perl, object);
-        if found.kind == Kind::Object { found.state.cast::<Shared>().as_ref() } else { None }
-    }
-}
-
-/// The connection that a state stands for; null if it is not an object's.
-#[unsafe(no_mangle)]
-extern "C" fn ws_rust_connection(state: State) -> *const Shared {
-    if state.kind == Kind::Object { state.state.cast() } else { null() }
+    // SAFETY: promised by the caller; an object has a connection.
+    unsafe { magic::on(perl, object).get(Kind::Object) }
 }
 
 /// What a Perl value says about its connection.
@@ -290,15 +247,15 @@ pub enum Found<'a> {
 /// # Safety
 /// The value outlives the result.
 pub unsafe fn find<'a>(perl: Perl, value: *mut SV) -> Found<'a> {
-    // SAFETY: promised by the caller; the kind says whose pointer it is.
+    // SAFETY: promised by the caller; an object and its sub have a connection.
     unsafe {
-        let found = ffi::ws_state(perl, value);
-        match found.kind {
-            Kind::Object | Kind::Sub => match found.state.cast::<Shared>().as_ref() {
-                Some(shared) if !shared.borrow().object.is_null() => Found::Connection(shared),
-                _ => Found::Inert,
-            },
-            Kind::None | Kind::Messages => Found::NotOurs,
+        let found = magic::on(perl, value);
+        if !found.is(Kind::Object) && !found.is(Kind::Sub) {
+            return Found::NotOurs;
+        }
+        match found.state.cast::<Shared>().as_ref() {
+            Some(shared) if !shared.borrow().object.is_null() => Found::Connection(shared),
+            _ => Found::Inert,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Reading from and writing to a descriptor.
 
-use super::ffi;
+use crate::xs::perl::ffi;
 use std::os::fd::RawFd;
 
 /// What came of reading.

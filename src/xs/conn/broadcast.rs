@@ -1,13 +1,13 @@
 //! One message to many connections, encoded once.
 
-use super::clock;
 use super::connection::{self, Connection};
-use super::descriptor::{self, WriteError};
-use super::ffi::{AV, HV, Perl, SV};
-use super::handle::Outlet;
 use super::send::Engine;
-use super::sv::{self, Appender};
 use crate::engine::{DeflateConfig, MAX_HEADER_LEN, UsageError, encode_frame};
+use crate::xs::io::clock;
+use crate::xs::io::descriptor::{self, WriteError};
+use crate::xs::io::handle::Outlet;
+use crate::xs::perl::ffi::{AV, HV, Perl, SV};
+use crate::xs::perl::sv::{self, Appender};
 use bytes::BufMut;
 use std::cell::{Cell, RefCell};
 use std::hint::black_box;

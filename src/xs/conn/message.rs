@@ -1,13 +1,14 @@
 //! Message objects, as the class in Message.pm makes them: a blessed hash with `body` and `opcode`.
 
-use super::buffer::{PerlBuffer, SpareBuffers};
-use super::ffi::{
-    self, CV, HV, Perl, SV, SVf_IOK, SVf_IsCOW, SVf_POK, SVp_IOK, SVp_POK, SVs_OBJECT, Xsub, svtype, xpvhv,
-};
-use super::handle_methods::HandleMethods;
-use super::keys::{Key, KeyTable};
-use super::sv;
 use crate::engine::{DeflatePool, MessageBuffer};
+use crate::xs::io::methods::HandleMethods;
+use crate::xs::perl::after::DispatchLoop;
+use crate::xs::perl::buffer::{PerlBuffer, SpareBuffers};
+use crate::xs::perl::ffi::{
+    self, HV, Perl, SV, SVf_IOK, SVf_IsCOW, SVf_POK, SVp_IOK, SVp_POK, SVs_OBJECT, Xsub, svtype, xpvhv,
+};
+use crate::xs::perl::keys::{Key, KeyTable};
+use crate::xs::perl::sv;
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::rc::Rc;
@@ -38,14 +39,9 @@ struct Unused {
 pub struct Messages {
     pub perl: Perl,
     pub keys: KeyTable,
-    /// The XSUB that calls callbacks.
-    pub dispatch_loop: *mut CV,
+    pub dispatch_loop: DispatchLoop,
     /// The XSUB `send`.
     send: &'static Xsub,
-    /// What `$@` is while it does.
-    pub error: *mut SV,
-    /// What `$_` is while it does.
-    pub topic: *mut SV,
     pub handle_methods: HandleMethods,
     /// The read buffer of all connections, while no dispatch has it.
     pub scratch: Cell<Option<Vec<u8>>>,
@@ -74,10 +70,8 @@ impl Messages {
         Self {
             perl,
             keys,
-            dispatch_loop,
+            dispatch_loop: DispatchLoop::new(perl, dispatch_loop),
             send,
-            error: sv::new_string(perl, b""),
-            topic: sv::new_undef(perl),
             handle_methods: HandleMethods::default(),
             scratch: Cell::new(None),
             deflate: Rc::default(),

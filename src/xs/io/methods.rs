@@ -1,8 +1,8 @@
 //! Which handles' insides may be used: those whose methods are AnyEvent::Handle's own, as that module defines them. A program
 //! may replace a method at any time, in a subclass or in the class itself; such a handle is only called.
 
-use super::ffi::{self, HV, Perl, SVs_OBJECT};
-use super::sv;
+use crate::xs::perl::ffi::{self, HV, Perl, SVs_OBJECT};
+use crate::xs::perl::sv;
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::ptr::null_mut;

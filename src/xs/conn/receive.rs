@@ -1,95 +1,20 @@
 //! From the transport to the engine.
 
-use super::after::{After, shim};
 use super::connection::{Connection, Shared};
-use super::descriptor::{self, Read};
 use super::dispatch;
-use super::ffi::{self, HV, Perl};
-use super::handle::Handle;
-use super::sv;
-use super::tls::Session;
+use super::inbox::{Inbox, READ_SIZE};
+use super::shim;
+use crate::xs::io::descriptor::{self, Read};
+use crate::xs::io::handle::Handle;
+use crate::xs::io::tls::Session;
+use crate::xs::perl::ffi::{self, After, HV, Perl};
+use crate::xs::perl::sv;
 use std::os::fd::RawFd;
 
-/// At most this much is read per readiness, bytes, so that one fast peer cannot starve the loop.
-const READ_SIZE: usize = 128 * 1024;
 /// A payload of which so much is missing, bytes, is read straight into its message.
 const MIN_DIRECT_READ: u64 = 16 * 1024;
 /// A read buffer that has been emptied keeps at most this much memory, bytes.
 const KEEP_READ_BUFFER: usize = 4096;
-
-/// Where the common read buffer is while nobody has it.
-type Scratch = std::cell::Cell<Option<Vec<u8>>>;
-
-/// Bytes that have arrived and not been looked at; between dispatches mostly empty, and then without memory.
-#[derive(Default)]
-pub struct Inbox {
-    bytes: Vec<u8>,
-    start: usize,
-}
-
-impl Inbox {
-    /// What is left.
-    pub fn rest_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.start..]
-    }
-
-    /// What is left.
-    pub fn rest(&self) -> &[u8] {
-        &self.bytes[self.start..]
-    }
-
-    /// Keeps the last `len` bytes.
-    pub fn keep_last(&mut self, len: usize) {
-        self.start = self.bytes.len() - len;
-    }
-
-    /// Has what is left wait in memory of its own.
-    pub fn keep_rest(&mut self, scratch: &Scratch) {
-        if !self.rest().is_empty() {
-            let rest = self.rest().to_vec();
-            self.clear(scratch);
-            self.bytes = rest;
-        }
-    }
-
-    /// Adds bytes behind those that are there.
-    fn append(&mut self, scratch: &Scratch, bytes: &[u8]) {
-        self.make_room(scratch);
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    /// Takes the common read buffer, unless there are bytes here, or another dispatch has it.
-    fn make_room(&mut self, scratch: &Scratch) {
-        if self.rest().is_empty() {
-            self.clear(scratch);
-            self.bytes = scratch.take().unwrap_or_default();
-        }
-    }
-
-    /// Discards what is left, and gives the read buffer back.
-    pub fn clear(&mut self, scratch: &Scratch) {
-        let mut bytes = std::mem::take(&mut self.bytes);
-        self.start = 0;
-        bytes.clear();
-        if bytes.capacity() == READ_SIZE {
-            scratch.set(Some(bytes));
-        }
-    }
-
-    fn read(&mut self, scratch: &Scratch, fd: RawFd) -> Read {
-        self.make_room(scratch);
-        self.bytes.reserve_exact(READ_SIZE - self.bytes.len().min(READ_SIZE / 2));
-        let spare = self.bytes.spare_capacity_mut();
-        let (start, room) = (spare.as_mut_ptr().cast(), spare.len().min(READ_SIZE));
-        // SAFETY: `room` bytes at `start` are ours.
-        let read = unsafe { descriptor::read(fd, start, room) };
-        if let Read::Bytes(count) = read {
-            // SAFETY: read(2) has initialised them.
-            unsafe { self.bytes.set_len(self.bytes.len() + count) };
-        }
-        read
-    }
-}
 
 /// The descriptor is readable: called by the watcher in `$handle->{_rw}`.
 pub fn readable(perl: Perl, shared: &Shared, after: &mut After) {

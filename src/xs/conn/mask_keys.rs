@@ -1,0 +1,34 @@
+//! Masking keys from the operating system's generator, drawn in bulk.
+
+use crate::engine::MaskKey;
+use crate::xs::perl::fork;
+use std::cell::RefCell;
+
+const POOL_KEYS: usize = 256;
+
+struct Pool {
+    keys: [MaskKey; POOL_KEYS],
+    next: usize,
+    forks: u32,
+}
+
+thread_local! {
+    static POOL: RefCell<Pool> = const { RefCell::new(Pool { keys: [[0; 4]; POOL_KEYS], next: POOL_KEYS, forks: 0 }) };
+}
+
+/// A key nobody can predict, never used before.
+///
+/// # Errors
+/// If the operating system has no random bytes to give.
+pub fn next_key() -> Result<MaskKey, getrandom::Error> {
+    POOL.with_borrow_mut(|pool| {
+        if pool.next == POOL_KEYS || pool.forks != fork::generation() {
+            getrandom::fill(pool.keys.as_flattened_mut())?;
+            pool.next = 0;
+            pool.forks = fork::generation();
+        }
+        let key = pool.keys[pool.next];
+        pool.next += 1;
+        Ok(key)
+    })
+}

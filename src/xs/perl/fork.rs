@@ -1,0 +1,24 @@
+//! Telling a process from the children that it forks.
+
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Counts forks: a child has another number than its parent.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+static WATCH_FORKS: Once = Once::new();
+
+/// Returns a number that differs between a process and its children.
+pub fn generation() -> u32 {
+    FORKS.load(Ordering::Relaxed)
+}
+
+/// Starts counting forks.
+pub fn watch() {
+    extern "C" fn in_child() {
+        FORKS.fetch_add(1, Ordering::Relaxed);
+    }
+    WATCH_FORKS.call_once(|| {
+        // SAFETY: the handler only touches an atomic, which is allowed in a child of any process.
+        unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+    });
+}
