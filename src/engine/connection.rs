@@ -2,6 +2,7 @@
 
 use super::assembler::{Assembler, MessageBuffer};
 use super::config::Config;
+use super::control::Controls;
 use super::deflate::Deflate;
 use super::error::ProtocolError;
 use super::event::{CloseFrame, ControlPayload, Event, Payload};
@@ -13,6 +14,7 @@ use super::trace::Trace;
 use super::traffic::Traffic;
 
 mod compression;
+mod control_frames;
 mod sending;
 
 /// A frame whose payload is still arriving.
@@ -48,6 +50,7 @@ pub struct Connection<B> {
     incoming: Option<Incoming>,
     /// The control frame that is being received, if any of it is here.
     control: Option<Box<ControlPayload>>,
+    controls: Controls,
     message: Assembler<B>,
     /// What is being sent in fragments.
     fragmented: Option<Opcode>,
@@ -67,6 +70,7 @@ impl<B: MessageBuffer> Connection<B> {
             partial_header_len: 0,
             incoming: None,
             control: None,
+            controls: Controls::default(),
             message: Assembler::new(&config),
             fragmented: None,
             received: Traffic::default(),
@@ -126,11 +130,6 @@ impl<B: MessageBuffer> Connection<B> {
         self.state.can_receive()
             && matches!(FrameHeader::parse_with(input, self.negotiated_bits()),
                 Ok(Some((header, at))) if header.payload_len <= (input.len() - at) as u64)
-    }
-
-    /// Takes what the peer did for a violation of the program's own rules; answer it with [`Self::fail`].
-    pub fn refuse(&mut self) {
-        self.state = self.state.violated();
     }
 
     /// Gives the connection up without a Close frame: nothing more is sent or received.

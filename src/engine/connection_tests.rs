@@ -267,15 +267,32 @@ fn fragments_are_sent_as_one_message_and_others_wait_for_its_end() {
 }
 
 #[test]
-fn what_the_program_refuses_is_answered_as_a_violation() {
+fn too_many_control_frames_are_answered_as_a_violation() {
     let mut connection = Connection::<BytesMut>::new(LENIENT);
-    connection.refuse();
+    connection.set_max_control_rate(Some(1), 0);
+    assert_eq!(connection.count_control(|| 0), Ok(()));
+    assert!(connection.can_receive());
+    assert_eq!(connection.count_control(|| 0), Err(ProtocolError::TooManyControls { limit: 1 }));
     assert_eq!((connection.can_receive(), connection.state_name()), (false, "closing"));
     let mut out = Vec::new();
     assert!(connection.fail(ProtocolError::TooManyControls { limit: 1 }, None, &mut out));
     assert_eq!(out, b"\x88\x02\x03\xf0");
     assert!(connection.transport_closed());
     assert_eq!(connection.state_name(), "closed");
+}
+
+#[test]
+fn the_pong_that_is_owed_comes_before_what_is_sent_next() {
+    let mut connection = Connection::<BytesMut>::new(LENIENT);
+    let mut out = Vec::new();
+    assert!(!connection.defers_pong(65_536));
+    assert!(connection.defers_pong(65_537));
+    assert!(connection.owe_pong(Box::default()));
+    connection.send_owed_pong(None, &mut out).unwrap();
+    connection.send_owed_pong(None, &mut out).unwrap();
+    assert_eq!(out, b"\x8a\x00", "once");
+    assert!(connection.close(None, "", None, &mut out));
+    assert!(!connection.defers_pong(65_537), "no pong is sent any more");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod assembler;
 mod close_code;
 mod config;
 mod connection;
+mod control;
 mod deflate;
 mod error;
 mod event;

@@ -2,12 +2,11 @@
 
 use super::conn::broadcast::Broadcast;
 use super::conn::connection::{self, Connection, Found, Parts, Shared};
-use super::conn::control_rate::ControlRate;
 use super::conn::dispatch::{self, Outcome};
 use super::conn::receive;
 use super::conn::send;
 use super::conn::shim;
-use super::io::tls;
+use super::io::{clock, tls};
 use super::perl::ffi::{self, After, Body, CV, Perl, SV, State, Xsub};
 use super::perl::magic::Kind;
 use super::perl::sv;
@@ -341,7 +340,7 @@ package "AnyEvent::WebSocket::Connection" {
             config.max_fragments = max_fragments.unwrap_or_default();
         });
         connection.engine.set_max_message_size(message_size);
-        connection.control_rate = control_rate.map(ControlRate::new).map(Box::new);
+        connection.engine.set_max_control_rate(control_rate, clock::monotonic());
     };
     /// `_flush($connection)`: writes what waits for the end of a dispatch.
     _flush = |call, after| {

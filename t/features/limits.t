@@ -54,31 +54,6 @@ for my $case (['pings', \&ping], ['pongs', \&pong]) {
     };
 }
 
-subtest 'max_control_rate counts by the second' => sub {
-    my ($connection, $peer) = connection_and_peer(max_control_rate => 3);
-    my $seen = recorder($connection);
-    for (1 .. 2) {
-        $peer->sync for 1 .. 2;
-        after(1.1);
-    }
-    $peer->sync for 1 .. 2;
-    is_deeply $seen->order, [], 'six pings in three seconds are not too many';
-};
-
-subtest 'max_control_rate gives room for the time in which nothing was read' => sub {
-    my ($connection, $peer) = connection_and_peer(max_control_rate => 3);
-    my $seen = recorder($connection);
-    $connection->pause;
-    after(2.1);
-    $peer->write(ping('') x 6);
-    $connection->resume;
-    $peer->sync;
-    is_deeply $seen->order, [], 'three a second';
-    $peer->write(ping('') x 6);
-    $seen->wait_parse_error;
-    is_deeply $seen->order, ['parse_error'], 'but no more';
-};
-
 subtest 'idle_timeout' => sub {
     my $seconds = 0.3 * patience();
     my ($connection, $peer) = connection_and_peer(idle_timeout => $seconds);

@@ -1,11 +1,10 @@
 //! One connection's state, and how Perl values hold it.
 
-use super::control_rate::ControlRate;
 use super::inbox::Inbox;
 use super::job::Job;
 use super::message::Messages;
 use super::turn::Turn;
-use crate::engine::{self, Config, ControlPayload, ProtocolError};
+use crate::engine::{self, Config, ProtocolError};
 use crate::xs::io::descriptor::{self, WriteError};
 use crate::xs::io::handle::{Handle, Route};
 use crate::xs::perl::buffer::PerlBuffer;
@@ -66,9 +65,6 @@ pub struct Connection {
     pub cork: Option<Cork>,
     /// What is due before the next event is looked at.
     pub jobs: VecDeque<Job>,
-    /// What to answer the last ping with, once the peer has read more of what was sent to it.
-    pub pending_pong: Option<Box<ControlPayload>>,
-    pub control_rate: Option<Box<ControlRate>>,
     /// A timer looks whether the window of what was sent is still used.
     pub expects_idleness: bool,
     /// The peer's violation, to be answered at the end of this dispatch.
@@ -128,8 +124,6 @@ impl Connection {
             watches_backlog: false,
             cork: None,
             jobs: VecDeque::new(),
-            pending_pong: None,
-            control_rate: None,
             expects_idleness: false,
             failure: None,
         }

@@ -22,11 +22,6 @@ use std::cell::RefCell;
 use std::ffi::{CStr, c_void};
 use std::ptr::{from_ref, null, null_mut};
 
-/// With more than this queued, bytes, only the last of the unanswered pings is answered: "If an endpoint receives a Ping
-/// frame and has not yet sent Pong frame(s) in response to previous Ping frame(s), the endpoint MAY elect to send a Pong
-/// frame for only the most recently processed Ping frame." (RFC 6455, 5.5.3)
-const MAX_PONG_BACKLOG: usize = 64 * 1024;
-
 /// How the loop came to its end.
 pub enum Outcome {
     /// Nothing is left to be called.
@@ -54,10 +49,10 @@ pub fn deliver_rest(shared: &Shared, after: &mut After) {
 /// Answers the last of the pings that came while too much was queued, if that has changed; says whether one still waits.
 pub fn answer_pending_ping(perl: Perl, shared: &Shared, after: &mut After) -> bool {
     let connection = &mut *shared.borrow_mut();
-    if connection.handle(perl).backlog() > MAX_PONG_BACKLOG && connection.engine.can_send(Opcode::Pong as u8) {
+    if connection.engine.defers_pong(connection.handle(perl).backlog()) {
         return true;
     }
-    if let Some(payload) = connection.pending_pong.take() {
+    if let Some(payload) = connection.engine.take_owed_pong() {
         connection.jobs.push_back(Job::AnswerPing(payload));
         connection.dispatch(shared, after);
     }
@@ -246,27 +241,19 @@ impl Connection {
         None
     }
 
-    /// Whether the peer does not read what it is sent.
-    fn is_peer_behind(&mut self, perl: Perl) -> bool {
-        if self.handle(perl).backlog() > MAX_PONG_BACKLOG {
-            send::flush_natively(perl, self);
-        }
-        self.handle(perl).backlog() > MAX_PONG_BACKLOG
-    }
-
-    /// Counts a control frame. Returns whether they come too often, which ends the connection.
+    /// Counts a control frame. Returns `true` if they come too often, which ends the connection.
     fn is_flooded(&mut self) -> bool {
-        let Some(Err(error)) = self.control_rate.as_mut().map(|rate| rate.count()) else { return false };
-        self.engine.refuse();
-        self.failure = Some(error);
-        true
+        self.failure = self.failure.or(self.engine.count_control(clock::monotonic).err());
+        self.failure.is_some()
     }
 
     /// Answers a ping, once the peer reads.
     fn answer_in_time(&mut self, perl: Perl, payload: Box<ControlPayload>) -> Option<Call> {
-        if self.is_peer_behind(perl) {
-            let is_first = self.pending_pong.replace(payload).is_none();
-            return is_first.then(|| Call::method(c"_expect_drain", []));
+        if self.engine.defers_pong(self.handle(perl).backlog()) {
+            send::flush_natively(perl, self);
+        }
+        if self.engine.defers_pong(self.handle(perl).backlog()) {
+            return self.engine.owe_pong(payload).then(|| Call::method(c"_expect_drain", []));
         }
         self.answer_ping(perl, &payload)
     }

@@ -13,8 +13,6 @@ pub mod callbacks;
 #[cfg(feature = "xs")]
 pub mod connection;
 #[cfg(feature = "xs")]
-pub mod control_rate;
-#[cfg(feature = "xs")]
 pub mod dispatch;
 #[cfg(feature = "xs")]
 pub mod inbox;

@@ -171,7 +171,7 @@ fn append(
     payload: &[u8],
     encode: impl Encode,
 ) -> Result<(bool, Route), SendError> {
-    let mask = if connection.engine.is_masked() { Some(mask_keys::next_key()?) } else { None };
+    let mask = next_mask(connection)?;
     let route = connection.route(perl);
     forget_inherited(perl, connection, &route);
     let (buffer, mark) = match route {
@@ -182,10 +182,13 @@ fn append(
     // Growing the buffer would pull a payload that lies in it from under our feet.
     let is_inside = sv::plain_octets(buffer).as_ptr_range().contains(&payload.as_ptr());
     let payload = if is_inside { Cow::Owned(payload.to_vec()) } else { Cow::Borrowed(payload) };
-    let room_for_pong = if connection.pending_pong.is_some() { MAX_CONTROL_PAYLOAD + MAX_HEADER_LEN } else { 0 };
-    let room = payload.len() + MAX_HEADER_LEN + room_for_pong;
+    let pong = if connection.engine.owes_pong() { MAX_CONTROL_PAYLOAD + MAX_HEADER_LEN } else { 0 };
+    let room = payload.len() + MAX_HEADER_LEN + pong;
     let mut out = Appender::new(perl, buffer, room).ok_or(SendError::Buffer)?;
-    append_pending_pong(connection, &mut out)?;
+    if connection.engine.owes_pong() {
+        let mask = next_mask(connection)?;
+        connection.engine.send_owed_pong(mask, &mut out)?;
+    }
     let is_sent = encode(&mut connection.engine, &payload, mask, &mut out);
     out.finish();
     if let Route::Tls { buffer, .. } = route {
@@ -199,13 +202,9 @@ fn append(
     Ok((is_sent?, route))
 }
 
-/// A pong that had to wait for the peer to read comes before whatever is sent next.
-fn append_pending_pong(connection: &mut Connection, out: &mut Appender) -> Result<(), SendError> {
-    if let Some(payload) = connection.pending_pong.take() {
-        let mask = if connection.engine.is_masked() { Some(mask_keys::next_key()?) } else { None };
-        connection.engine.send(Opcode::Pong as u8, payload.as_slice(), mask, out)?;
-    }
-    Ok(())
+/// A key for the next frame, if it needs one.
+fn next_mask(connection: &Connection) -> Result<Option<MaskKey>, SendError> {
+    Ok(if connection.engine.is_masked() { Some(mask_keys::next_key()?) } else { None })
 }
 
 /// Writes a large frame from where its payload is, if nothing is queued before it; what the kernel does not take is
@@ -218,7 +217,7 @@ fn send_uncopied(
     after: &mut After,
 ) -> Result<bool, SendError> {
     let Route::Native { fh, buffer } = connection.route(perl) else { return Ok(false) };
-    let is_direct = !connection.engine.is_masked() && connection.pending_pong.is_none() && !connection.may_cork(perl);
+    let is_direct = !connection.engine.is_masked() && !connection.engine.owes_pong() && !connection.may_cork(perl);
     if !is_direct || !connection.handle(perl).is_idle(buffer) {
         return Ok(false);
     }

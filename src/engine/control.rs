@@ -1,0 +1,152 @@
+//! Control frames: which pings are answered, and how many a peer may send.
+
+use super::Nanos;
+use super::error::ProtocolError;
+use super::event::ControlPayload;
+
+/// With more than this many bytes queued, a pong is owed rather than sent: "If an endpoint receives a Ping frame and has not
+/// yet sent Pong frame(s) in response to previous Ping frame(s), the endpoint MAY elect to send a Pong frame for only the
+/// most recently processed Ping frame." (RFC 6455, 5.5.3)
+const MAX_PONG_BACKLOG: usize = 64 * 1024;
+
+const WINDOW: Nanos = 1_000_000_000;
+
+/// What is due for the control frames of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Controls {
+    owed_pong: Option<Box<ControlPayload>>,
+    rate: Option<Box<Rate>>,
+}
+
+impl Controls {
+    /// Returns `true` if a peer that has yet to read this many bytes has to wait for its pong.
+    pub(super) fn is_too_far_behind(backlog: usize) -> bool {
+        backlog > MAX_PONG_BACKLOG
+    }
+
+    /// Owes the pong for the last ping, in place of one that is owed already. Returns `true` if none was.
+    pub(super) fn owe_pong(&mut self, payload: Box<ControlPayload>) -> bool {
+        self.owed_pong.replace(payload).is_none()
+    }
+
+    pub(super) fn owes_pong(&self) -> bool {
+        self.owed_pong.is_some()
+    }
+
+    pub(super) fn take_owed_pong(&mut self) -> Option<Box<ControlPayload>> {
+        self.owed_pong.take()
+    }
+
+    pub(super) fn set_max_rate(&mut self, limit: Option<u64>, now: Nanos) {
+        self.rate = limit.map(|limit| Box::new(Rate { limit, left: limit, since: now }));
+    }
+
+    /// Counts a ping or pong.
+    ///
+    /// # Errors
+    /// It is one too many.
+    pub(super) fn count(&mut self, now: impl FnOnce() -> Nanos) -> Result<(), ProtocolError> {
+        self.rate.as_mut().map_or(Ok(()), |rate| rate.count(now()))
+    }
+}
+
+/// How many frames are left of those that the peer may send in this window, which is a second. A window that opens late,
+/// because nothing came or nothing was read, has room for the seconds that have passed.
+#[derive(Debug)]
+struct Rate {
+    limit: u64,
+    left: u64,
+    since: Nanos,
+}
+
+impl Rate {
+    fn count(&mut self, now: Nanos) -> Result<(), ProtocolError> {
+        let elapsed = now.saturating_sub(self.since);
+        if elapsed >= WINDOW {
+            let seconds = elapsed / WINDOW + 1;
+            self.left = self.limit.saturating_mul(seconds);
+            self.since = now;
+        }
+        self.left = self.left.checked_sub(1).ok_or(ProtocolError::TooManyControls { limit: self.limit })?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Nanos = WINDOW;
+
+    fn limited(limit: u64) -> Controls {
+        let mut controls = Controls::default();
+        controls.set_max_rate(Some(limit), 5 * SECOND);
+        controls
+    }
+
+    /// How many of `count` frames at that time, seconds after the limit was set, are taken.
+    fn taken(controls: &mut Controls, seconds: u64, count: usize) -> usize {
+        (0..count).filter(|_| controls.count(|| (5 + seconds) * SECOND).is_ok()).count()
+    }
+
+    #[test]
+    fn without_a_limit_the_clock_is_not_read() {
+        let mut controls = Controls::default();
+        assert_eq!(controls.count(|| unreachable!()), Ok(()));
+    }
+
+    #[test]
+    fn a_second_has_room_for_the_limit() {
+        let mut controls = limited(3);
+        assert_eq!(taken(&mut controls, 0, 5), 3);
+        assert_eq!(controls.count(|| 5 * SECOND), Err(ProtocolError::TooManyControls { limit: 3 }));
+    }
+
+    #[test]
+    fn the_next_second_has_room_again() {
+        let mut controls = limited(3);
+        assert_eq!(taken(&mut controls, 0, 3), 3);
+        // One for the second that has passed, one for the new one.
+        assert_eq!(taken(&mut controls, 1, 10), 6);
+        assert_eq!(taken(&mut controls, 2, 10), 6);
+    }
+
+    #[test]
+    fn seconds_without_a_frame_add_up() {
+        let mut controls = limited(3);
+        assert_eq!(taken(&mut controls, 9, 50), 30);
+    }
+
+    #[test]
+    fn a_limit_of_many_seconds_does_not_overflow() {
+        let mut controls = limited(u64::MAX);
+        assert_eq!(taken(&mut controls, 100, 10), 10);
+    }
+
+    #[test]
+    fn a_new_limit_begins_a_window() {
+        let mut controls = limited(1);
+        assert_eq!(taken(&mut controls, 0, 2), 1);
+        controls.set_max_rate(Some(2), 5 * SECOND);
+        assert_eq!(taken(&mut controls, 0, 3), 2);
+        controls.set_max_rate(None, 5 * SECOND);
+        assert_eq!(taken(&mut controls, 0, 1000), 1000);
+    }
+
+    #[test]
+    fn only_the_last_ping_is_answered_for_a_peer_that_is_behind() {
+        let mut controls = Controls::default();
+        assert!(!Controls::is_too_far_behind(MAX_PONG_BACKLOG));
+        assert!(Controls::is_too_far_behind(MAX_PONG_BACKLOG + 1));
+        assert!(controls.owe_pong(payload(b"first")));
+        assert!(!controls.owe_pong(payload(b"last")));
+        assert_eq!(controls.take_owed_pong().unwrap().as_slice(), b"last");
+        assert!(!controls.owes_pong());
+    }
+
+    fn payload(octets: &[u8]) -> Box<ControlPayload> {
+        let mut payload = Box::<ControlPayload>::default();
+        payload.append(octets);
+        payload
+    }
+}
