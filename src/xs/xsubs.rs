@@ -204,7 +204,7 @@ package "AnyEvent::WebSocket::Connection" {
         let Some(shared) = call.connection(after) else { return };
         let opcode = call.integer(1).and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX);
         let octets = call.arg(2).map_or(&b""[..], |sv| sv::plain_octets(sv));
-        if let Err(error) = send::send(call.perl, shared, opcode, octets, after) {
+        if let Err(error) = send::send(shared, opcode, octets, after) {
             after.returning(sv::new_string(call.perl, error.to_string().as_bytes()));
         }
     };
@@ -222,8 +222,8 @@ package "AnyEvent::WebSocket::Connection" {
         let (Some(object), Some(handle)) = (hash(0), hash(1)) else {
             return after.croaking(call.located("the connection and its handle must be hashes"));
         };
-        let messages = connection::messages(call.perl, call.sub.cast(), &ws_rust_xsubs[Row::send as usize]);
-        let parts = Parts { messages, object, handle, hook: &HOOK, config, is_traced: call.is_true(6) };
+        let interpreter = connection::interpreter(call.perl, call.sub.cast(), &ws_rust_xsubs[Row::send as usize]);
+        let parts = Parts { interpreter, object, handle, hook: &HOOK, config, is_traced: call.is_true(6) };
         after.returning(Connection::attach(call.perl, parts));
     };
     /// `_start($connection)`: delivers what has arrived so far; from now on, messages are delivered as they come.
@@ -231,20 +231,20 @@ package "AnyEvent::WebSocket::Connection" {
         let Some(shared) = call.connection(after) else { return };
         shared.borrow_mut().is_started = true;
         let handle = shared.borrow().handle;
-        receive::on_read(call.perl, shared, handle, after);
+        receive::on_read(shared, handle, after);
     };
     /// `_is_untouched($connection)`: whether nothing has arrived yet, and what does may be read natively from now on.
     _is_untouched = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let connection = &mut *shared.borrow_mut();
-        connection.is_started = connection.has_usual_handle(call.perl) && connection.handle(call.perl).is_untouched();
+        connection.is_started = connection.has_usual_handle() && connection.handle().is_untouched();
         after.returning(call.boolean(connection.is_started));
     };
     /// `_take_read_buffer($connection)`: takes over what the handle has read, to be delivered later.
     _take_read_buffer = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let handle = shared.borrow().handle;
-        receive::take_over(call.perl, shared, handle);
+        receive::take_over(shared, handle);
     };
     /// `_deliver_rest($connection)`: delivers what a dispatch has left to the loop's next turn, which will not come.
     _deliver_rest = |call, after| {
@@ -266,13 +266,13 @@ package "AnyEvent::WebSocket::Connection" {
         let Some(shared) = call.connection(after) else { return };
         let connection = &mut *shared.borrow_mut();
         connection.watches_backlog = true;
-        after.calling(shim::BACKLOGGED, [connection.reference(call.perl)]);
+        after.calling(shim::BACKLOGGED, [connection.reference()]);
     };
     /// `$connection->state`.
     state = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let connection = shared.borrow();
-        let name = if connection.handle(call.perl).is_destroyed() { "closed" } else { connection.engine.state_name() };
+        let name = if connection.handle().is_destroyed() { "closed" } else { connection.engine.state_name() };
         after.returning(sv::new_string(call.perl, name.as_bytes()));
     };
     /// `_traffic($connection)`: a reference to an array of what was received: messages, frames, bytes, pings, pongs; and
@@ -315,7 +315,7 @@ package "AnyEvent::WebSocket::Connection" {
         let Some(shared) = call.connection(after) else { return };
         let opcode = if call.integer(1) == Some(2) { Opcode::Binary } else { Opcode::Text };
         let octets = call.arg(2).map_or(&b""[..], |sv| sv::plain_octets(sv));
-        if let Err(error) = send::send_fragment(call.perl, shared, opcode, call.is_true(3), octets, after) {
+        if let Err(error) = send::send_fragment(shared, opcode, call.is_true(3), octets, after) {
             after.returning(sv::new_string(call.perl, error.to_string().as_bytes()));
         }
     };
@@ -345,7 +345,7 @@ package "AnyEvent::WebSocket::Connection" {
     /// `_flush($connection)`: writes what waits for the end of a dispatch.
     _flush = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        send::flush(call.perl, &mut shared.borrow_mut(), after);
+        send::flush(&mut shared.borrow_mut(), after);
     };
     /// `_can_close($connection)`: says whether a Close frame may still be sent.
     _can_close = |call, after| {
@@ -359,7 +359,7 @@ package "AnyEvent::WebSocket::Connection" {
         let code = code.map(|code| CloseCode::new(u16::try_from(code).unwrap_or_default()));
         let reason = call.arg(2).map_or(&b""[..], |sv| sv::plain_octets(sv));
         let reason = String::from_utf8_lossy(reason);
-        match send::close(call.perl, shared, code, &reason, after) {
+        match send::close(shared, code, &reason, after) {
             Ok(is_sent) => after.returning(call.boolean(is_sent)),
             Err(error) => after.croaking(call.located(&error.to_string())),
         }
@@ -373,7 +373,7 @@ package "AnyEvent::WebSocket::Connection" {
     /// `_answer_ping($connection)`: the peer has read something; says whether the last ping still waits for its answer.
     _answer_ping = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        let is_waiting = dispatch::answer_pending_ping(call.perl, shared, after);
+        let is_waiting = dispatch::answer_pending_ping(shared, after);
         after.returning(call.boolean(is_waiting));
     };
     /// `_use_tls(@addresses)`: of the functions that Net::SSLeay is linked to.
@@ -401,7 +401,7 @@ package "AnyEvent::WebSocket::Connection" {
             threshold: threshold.and_then(|n| usize::try_from(n).ok()).unwrap_or_default(),
         };
         let connection = &mut *shared.borrow_mut();
-        let is_enabled = connection.engine.enable_deflate(config, &connection.messages.deflate);
+        let is_enabled = connection.engine.enable_deflate(config, &connection.interpreter.deflate);
         after.returning(call.boolean(is_enabled));
     };
     /// `_forget_idle_window($connection)`: drops the window of what was sent, if nothing was since the last call; says
@@ -427,15 +427,15 @@ without a name {
         let hash = call.arg(0).and_then(sv::referent).filter(|&sv| sv::is_hash(sv));
         let Some(shared) = call.bound_connection() else { return call.hook_without_connection(hash, after) };
         let connection = || sv::new_reference(call.perl, shared.borrow().object.cast());
-        let handle = hash.map(<*mut SV>::cast).filter(|&hash| shared.borrow().is_read_through(call.perl, hash));
+        let handle = hash.map(<*mut SV>::cast).filter(|&hash| shared.borrow().is_read_through(hash));
         let is_started = shared.borrow().is_started;
         match (handle, call.arg(2)) {
             (Some(_), Some(message)) => after.calling(shim::FINISH, [connection(), sv::retain(message)]),
-            (Some(handle), None) if receive::is_at_eof(call.perl, shared, handle) => {
+            (Some(handle), None) if receive::is_at_eof(shared, handle) => {
                 after.calling(shim::FINISH, [connection()]);
             }
-            (Some(handle), None) => receive::on_read(call.perl, shared, handle, after),
-            (None, _) if is_started => receive::readable(call.perl, shared, after),
+            (Some(handle), None) => receive::on_read(shared, handle, after),
+            (None, _) if is_started => receive::readable(shared, after),
             (None, _) => after.calling(shim::BEGIN, [connection()]),
         }
     };
@@ -448,12 +448,12 @@ fn send_fast(call: &Call<'_>, shared: &Shared, after: &mut After) -> Option<()> 
     let (opcode, body) = match sv::referent(message) {
         None => (Opcode::Text as u8, message),
         Some(object) => {
-            let (code, body) = shared.borrow().messages.parts(object)?;
+            let (code, body) = shared.borrow().interpreter.messages.parts(object)?;
             (u8::try_from(code).ok()?, body)
         }
     };
     let payload = sv::wire_octets(body)?;
-    send::send(call.perl, shared, opcode, payload, after).ok()
+    send::send(shared, opcode, payload, after).ok()
 }
 
 fn send_anything(call: &Call<'_>, after: &mut After) {
@@ -468,15 +468,10 @@ fn send_anything(call: &Call<'_>, after: &mut After) {
 
 /// What the dispatch loop calls next; `false` if nothing is left. `call` holds what it called before.
 #[unsafe(no_mangle)]
-extern "C" fn ws_rust_next_call(
-    perl: Perl,
-    connection: *const Shared,
-    stack: *const c_void,
-    call: *mut ffi::Call,
-) -> bool {
+extern "C" fn ws_rust_next_call(connection: *const Shared, stack: *const c_void, call: *mut ffi::Call) -> bool {
     // SAFETY: the loop holds the object on which the connection hangs, and passes its own struct.
     let (shared, call) = unsafe { (&*connection, &mut *call) };
-    let next = catch_unwind(AssertUnwindSafe(|| shared.borrow_mut().next_call(perl, stack, call)));
+    let next = catch_unwind(AssertUnwindSafe(|| shared.borrow_mut().next_call(stack, call)));
     next.unwrap_or_else(|_| {
         give_up(shared);
         false
@@ -485,13 +480,7 @@ extern "C" fn ws_rust_next_call(
 
 /// The dispatch loop has ended: `exception` is what a callback died with, whose reference count is handed over.
 #[unsafe(no_mangle)]
-extern "C" fn ws_rust_dispatched(
-    perl: Perl,
-    connection: *const Shared,
-    exception: *mut SV,
-    is_exiting: bool,
-    after: *mut After,
-) {
+extern "C" fn ws_rust_dispatched(connection: *const Shared, exception: *mut SV, is_exiting: bool, after: *mut After) {
     // SAFETY: the loop holds the object on which the connection hangs, and passes its own struct.
     let (shared, after) = unsafe { (&*connection, &mut *after) };
     let outcome = match (is_exiting, exception.is_null()) {
@@ -499,7 +488,7 @@ extern "C" fn ws_rust_dispatched(
         (false, true) => Outcome::Done,
         (false, false) => Outcome::Died(exception),
     };
-    if catch_unwind(AssertUnwindSafe(|| dispatch::finish(perl, shared, outcome, after))).is_err() {
+    if catch_unwind(AssertUnwindSafe(|| dispatch::finish(shared, outcome, after))).is_err() {
         give_up(shared);
     }
 }

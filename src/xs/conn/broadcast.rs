@@ -126,13 +126,13 @@ impl<'a> Broadcast<'a> {
             outcome.foreign.push(element);
             return Ok(None);
         };
-        if !connection.engine.can_send(self.opcode) || self.is_too_far_behind(perl, &connection) {
+        if !connection.engine.can_send(self.opcode) || self.is_too_far_behind(&connection) {
             return Ok(None);
         }
         let recipient = self.recipient(perl, element, &mut connection);
         match &recipient {
             Some(recipient) => self.count(&mut connection.engine, &recipient.frame)?,
-            None if connection.handle(perl).is_destroyed() => return Ok(None),
+            None if connection.handle().is_destroyed() => return Ok(None),
             None => outcome.rest.push(element),
         }
         outcome.count += 1;
@@ -146,10 +146,10 @@ impl<'a> Broadcast<'a> {
             return None;
         }
         let frame = self.frame_for(engine)?;
-        if !connection.has_usual_handle(perl) || self.sends_its_own_way(connection) {
+        if !connection.has_usual_handle() || self.sends_its_own_way(connection) {
             return None;
         }
-        let outlet = connection.handle(perl).outlet()?;
+        let outlet = connection.handle().outlet()?;
         // Made ready first, as what is cut off must have a place to wait in.
         Appender::new(perl, outlet.buffer, 0)?;
         let fd = outlet.fd(perl)?;
@@ -164,8 +164,8 @@ impl<'a> Broadcast<'a> {
         Ok(())
     }
 
-    fn is_too_far_behind(&self, perl: Perl, connection: &Connection) -> bool {
-        self.max_backlog.is_some_and(|max| connection.handle(perl).backlog() as u64 > max)
+    fn is_too_far_behind(&self, connection: &Connection) -> bool {
+        self.max_backlog.is_some_and(|max| connection.handle().backlog() as u64 > max)
     }
 
     /// Writes the frame. Returns whether the kernel took all of it.
@@ -209,7 +209,7 @@ impl<'a> Broadcast<'a> {
         match self.last_class.get() {
             Some((last, answer)) if last == class => answer,
             _ => {
-                let answer = !connection.messages.sends_natively(connection.object);
+                let answer = !connection.interpreter.sends_natively(connection.object);
                 self.last_class.set(Some((class, answer)));
                 answer
             }
@@ -224,8 +224,8 @@ fn look_ahead(perl: Perl, elements: &[*mut SV]) {
     let of = |&element: &*mut SV| unsafe { connection::of_object(perl, sv::referent(element)?) };
     let found: Vec<_> = elements.iter().filter_map(of).collect();
     let connections: Vec<_> = found.iter().map(|shared| shared.borrow()).collect();
-    let usual = connections.iter().filter(|connection| connection.has_usual_handle(perl));
-    let handles: Vec<_> = usual.map(|connection| connection.handle(perl)).collect();
+    let usual = connections.iter().filter(|connection| connection.has_usual_handle());
+    let handles: Vec<_> = usual.map(|connection| connection.handle()).collect();
     for handle in &handles {
         black_box(handle.is_tls());
     }

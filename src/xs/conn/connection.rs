@@ -1,8 +1,8 @@
 //! One connection's state, and how Perl values hold it.
 
 use super::inbox::Inbox;
+use super::interpreter::{Interpreter, Slot};
 use super::job::Job;
-use super::message::Messages;
 use super::turn::Turn;
 use crate::engine::{self, Config, ProtocolError};
 use crate::xs::io::descriptor::{self, WriteError};
@@ -10,7 +10,6 @@ use crate::xs::io::handle::{Handle, Route};
 use crate::xs::perl::buffer::PerlBuffer;
 use crate::xs::perl::ffi::{self, AV, HV, Perl, SV, State, Xsub};
 use crate::xs::perl::fork;
-use crate::xs::perl::keys::Key;
 use crate::xs::perl::magic::{self, Kind};
 use crate::xs::perl::sv;
 use std::cell::RefCell;
@@ -42,7 +41,7 @@ pub enum Attempt {
 /// What belongs to one Perl object.
 pub struct Connection {
     pub engine: engine::Connection<PerlBuffer>,
-    pub messages: Rc<Messages>,
+    pub interpreter: Rc<Interpreter>,
     /// The Perl object; null once it is gone.
     pub object: *mut HV,
     /// Kept alive by the object's magic.
@@ -76,7 +75,7 @@ pub type Shared = RefCell<Connection>;
 
 /// What a connection is made of.
 pub struct Parts {
-    pub messages: Rc<Messages>,
+    pub interpreter: Rc<Interpreter>,
     pub object: *mut HV,
     pub handle: *mut HV,
     /// What is to be called for the handle and its watcher.
@@ -91,7 +90,7 @@ impl Connection {
         fork::watch();
         let (object, handle, hook) = (parts.object, parts.handle, parts.hook);
         let mut connection = Self::new(parts);
-        if let Some(fd) = connection.handle(perl).fd() {
+        if let Some(fd) = connection.handle().fd() {
             connection.addresses = descriptor::addresses(fd);
         }
         let shared: Rc<Shared> = Rc::new(RefCell::new(connection));
@@ -111,7 +110,7 @@ impl Connection {
         }
         Self {
             engine,
-            messages: parts.messages,
+            interpreter: parts.interpreter,
             object: parts.object,
             handle: parts.handle,
             hook: null_mut(),
@@ -136,53 +135,58 @@ impl Connection {
         std::mem::replace(&mut self.hook, null_mut())
     }
 
+    /// The interpreter that it belongs to.
+    pub fn perl(&self) -> Perl {
+        self.interpreter.perl
+    }
+
     /// A new reference to the Perl object.
-    pub fn reference(&self, perl: Perl) -> *mut SV {
-        sv::new_reference(perl, self.object.cast())
+    pub fn reference(&self) -> *mut SV {
+        sv::new_reference(self.perl(), self.object.cast())
     }
 
     /// What the engine has to log.
-    pub fn trace_lines(&mut self, perl: Perl) -> *mut SV {
-        sv::new_string(perl, self.engine.take_trace().as_bytes())
+    pub fn trace_lines(&mut self) -> *mut SV {
+        sv::new_string(self.perl(), self.engine.take_trace().as_bytes())
     }
 
     /// Discards what has arrived.
     pub fn clear_inbox(&mut self) {
-        self.inbox.clear(&self.messages.scratch);
+        self.inbox.clear(&self.interpreter.scratch);
     }
 
     /// A list of callbacks, if there ever was any for that event.
-    pub fn callbacks(&self, perl: Perl, key: Key) -> Option<*mut AV> {
-        let list = self.messages.keys.fetch(perl, self.object, key).and_then(sv::referent)?;
+    pub fn callbacks(&self, slot: Slot) -> Option<*mut AV> {
+        let list = self.interpreter.keys.fetch(self.perl(), self.object, slot).and_then(sv::referent)?;
         sv::is_array(list).then_some(list.cast())
     }
 
     /// The handle, to be looked at before any Perl code runs.
-    pub fn handle(&self, perl: Perl) -> Handle<'_> {
-        Handle::new(perl, &self.messages.keys, self.handle)
+    pub fn handle(&self) -> Handle<'_> {
+        Handle::new(self.perl(), &self.interpreter.handle_keys, self.handle)
     }
 
     /// Whether this is the handle, or one with our hook that the handle passes calls on to.
-    pub fn is_read_through(&self, perl: Perl, handle: *mut HV) -> bool {
-        let is_hooked = || Handle::new(perl, &self.messages.keys, handle).has_on_read(self.hook);
-        handle == self.handle || !self.has_usual_handle(perl) && is_hooked()
+    pub fn is_read_through(&self, handle: *mut HV) -> bool {
+        let is_hooked = || Handle::new(self.perl(), &self.interpreter.handle_keys, handle).has_on_read(self.hook);
+        handle == self.handle || !self.has_usual_handle() && is_hooked()
     }
 
     /// Whether the handle's methods are AnyEvent::Handle's own, so that its insides may be used.
-    pub fn has_usual_handle(&self, perl: Perl) -> bool {
-        self.messages.handle_methods.are_usual(perl, self.handle)
+    pub fn has_usual_handle(&self) -> bool {
+        self.interpreter.handle_methods.are_usual(self.perl(), self.handle)
     }
 
     /// How outgoing bytes leave just now.
-    pub fn route(&self, perl: Perl) -> Route {
-        let handle = self.handle(perl);
-        if self.has_usual_handle(perl) { handle.route() } else { handle.push_write_route() }
+    pub fn route(&self) -> Route {
+        let handle = self.handle();
+        if self.has_usual_handle() { handle.route() } else { handle.push_write_route() }
     }
 
     /// Whether a frame that is sent now may wait for those to the messages behind.
-    pub fn may_cork(&self, perl: Perl) -> bool {
+    pub fn may_cork(&self) -> bool {
         // SAFETY: the interpreter is running the XSUB that sends.
-        self.turn.may_wait() && unsafe { ffi::ws_is_last_act(perl, self.callback_stack) } != 0
+        self.turn.may_wait() && unsafe { ffi::ws_is_last_act(self.perl(), self.callback_stack) } != 0
     }
 }
 
@@ -194,7 +198,7 @@ pub unsafe fn free(state: State) -> *mut SV {
     // SAFETY: promised by the caller; the kind says whose pointer it is.
     unsafe {
         if state.is(Kind::Interpreter) {
-            drop(Rc::from_raw(state.state.cast::<Messages>()));
+            drop(Rc::from_raw(state.state.cast::<Interpreter>()));
             return null_mut();
         }
         let shared = Rc::from_raw(state.state.cast::<Shared>());
@@ -202,18 +206,18 @@ pub unsafe fn free(state: State) -> *mut SV {
     }
 }
 
-/// What makes this interpreter's messages; it hangs on the XSUB `sub`. `send` is the XSUB of that name.
-pub fn messages(perl: Perl, sub: *mut SV, send: &'static Xsub) -> Rc<Messages> {
+/// What this interpreter's connections share; it hangs on the XSUB `sub`. `send` is the XSUB of that name.
+pub fn interpreter(perl: Perl, sub: *mut SV, send: &'static Xsub) -> Rc<Interpreter> {
     // SAFETY: `sub` is live, and the kind says whose pointer it is.
     unsafe {
         let found = magic::on(perl, sub);
-        if found.get::<Messages>(Kind::Interpreter).is_some() {
-            Rc::increment_strong_count(found.state.cast::<Messages>());
+        if found.get::<Interpreter>(Kind::Interpreter).is_some() {
+            Rc::increment_strong_count(found.state.cast::<Interpreter>());
             return Rc::from_raw(found.state.cast());
         }
-        let messages = Rc::new(Messages::new(perl, send));
-        magic::attach(perl, sub, State::new(Kind::Interpreter, &messages), null_mut());
-        messages
+        let interpreter = Rc::new(Interpreter::new(perl, send));
+        magic::attach(perl, sub, State::new(Kind::Interpreter, &interpreter), null_mut());
+        interpreter
     }
 }
 

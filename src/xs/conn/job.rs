@@ -1,8 +1,8 @@
 //! What is due, and how it is called.
 
 use super::callbacks::Pair;
-use super::message::Messages;
-use crate::engine::{CloseFrame, ControlPayload, Event, Payload, ProtocolError};
+use super::message::MessagePool;
+use crate::engine::{CloseFrame, ControlPayload, Event, Opcode, Payload, ProtocolError};
 use crate::xs::perl::buffer::PerlBuffer;
 use crate::xs::perl::ffi::{Call, MAX_ARGS, Perl, SV};
 use std::ffi::{CStr, c_int};
@@ -81,6 +81,20 @@ pub enum Job {
 }
 
 impl Job {
+    /// Takes an event out of the buffers it may lie in.
+    pub fn of(event: Result<Event<'_, PerlBuffer>, ProtocolError>, messages: &MessagePool) -> Self {
+        match event {
+            Ok(Event::Message { opcode, payload }) => Self::Message(message_of(opcode, payload, messages)),
+            Ok(Event::Chunk { opcode, payload, is_final }) => {
+                Self::Chunk { message: message_of(opcode, payload, messages), is_final }
+            }
+            Ok(Event::Ping(payload)) => Self::Ping(payload),
+            Ok(Event::Pong(payload)) => Self::TellPong(payload),
+            Ok(Event::Close(frame)) => Self::Close(frame),
+            Err(error) => Self::Fail(error),
+        }
+    }
+
     /// The values whose reference counts are the job's.
     pub fn values(&self) -> impl Iterator<Item = *mut SV> {
         let values = match *self {
@@ -93,26 +107,9 @@ impl Job {
     }
 }
 
-impl Messages {
-    /// Takes an event out of the buffers it may lie in.
-    pub fn job(&self, event: Result<Event<'_, PerlBuffer>, ProtocolError>) -> Job {
-        match event {
-            Ok(Event::Message { opcode, payload: Payload::Borrowed(octets) }) => {
-                Job::Message(self.message(opcode as u8, octets))
-            }
-            Ok(Event::Message { opcode, payload: Payload::Owned(buffer) }) => {
-                Job::Message(self.message_of_buffer(opcode as u8, buffer))
-            }
-            Ok(Event::Chunk { opcode, payload: Payload::Borrowed(octets), is_final }) => {
-                Job::Chunk { message: self.message(opcode as u8, octets), is_final }
-            }
-            Ok(Event::Chunk { opcode, payload: Payload::Owned(buffer), is_final }) => {
-                Job::Chunk { message: self.message_of_buffer(opcode as u8, buffer), is_final }
-            }
-            Ok(Event::Ping(payload)) => Job::Ping(payload),
-            Ok(Event::Pong(payload)) => Job::TellPong(payload),
-            Ok(Event::Close(frame)) => Job::Close(frame),
-            Err(error) => Job::Fail(error),
-        }
+fn message_of(opcode: Opcode, payload: Payload<'_, PerlBuffer>, messages: &MessagePool) -> *mut SV {
+    match payload {
+        Payload::Borrowed(octets) => messages.message(opcode as u8, octets),
+        Payload::Owned(buffer) => messages.with_buffer(opcode as u8, buffer),
     }
 }

@@ -1,17 +1,14 @@
 //! Message objects, as the class in Message.pm makes them: a blessed hash with `body` and `opcode`.
 
-use crate::engine::{DeflatePool, MessageBuffer};
-use crate::xs::io::methods::HandleMethods;
-use crate::xs::perl::after::DispatchLoop;
+use crate::engine::MessageBuffer;
 use crate::xs::perl::buffer::{PerlBuffer, SpareBuffers};
 use crate::xs::perl::ffi::{
-    self, HV, Perl, SV, SVf_IOK, SVf_IsCOW, SVf_POK, SVp_IOK, SVp_POK, SVs_OBJECT, Xsub, svtype, xpvhv,
+    self, HV, Perl, SV, SVf_IOK, SVf_IsCOW, SVf_POK, SVp_IOK, SVp_POK, SVs_OBJECT, svtype, xpvhv,
 };
-use crate::xs::perl::keys::{Key, KeyTable};
+use crate::xs::perl::keys::slots;
 use crate::xs::perl::sv;
 use std::cell::Cell;
 use std::ffi::CStr;
-use std::rc::Rc;
 
 const CLASS: &CStr = c"AnyEvent::WebSocket::Message";
 /// Of a message whose body has more memory than this, bytes, only that memory is kept.
@@ -32,21 +29,21 @@ struct Unused {
     opcode: *mut SV,
 }
 
+slots! {
+    /// A slot of a message.
+    pub enum Slot, Keys {
+        Body = "body",
+        Opcode = "opcode",
+    }
+}
+
 /// Makes one interpreter's messages.
 ///
 /// Most callbacks look at their message and let it go. Such a message is made into the next one, which takes half the
 /// instructions of freeing it and making another.
-pub struct Messages {
-    pub perl: Perl,
-    pub keys: KeyTable,
-    pub dispatch_loop: DispatchLoop,
-    /// The XSUB `send`.
-    send: &'static Xsub,
-    pub handle_methods: HandleMethods,
-    /// The read buffer of all connections, while no dispatch has it.
-    pub scratch: Cell<Option<Vec<u8>>>,
-    /// What compresses and inflates messages, while no connection has it.
-    pub deflate: Rc<DeflatePool>,
+pub struct MessagePool {
+    perl: Perl,
+    keys: Keys,
     class: *mut HV,
     /// What comes from the network is tainted: perl runs with -T.
     is_tainting: bool,
@@ -59,36 +56,21 @@ pub struct Messages {
     generation: Cell<Option<u32>>,
 }
 
-impl Messages {
+impl MessagePool {
     /// The class is made if need be.
-    pub fn new(perl: Perl, send: &'static Xsub) -> Self {
-        // SAFETY: a string.
-        let class = unsafe { ffi::ws_class(perl, CLASS.as_ptr()) };
-        let keys = KeyTable::new(perl);
-        // SAFETY: perl has this sub since the library was loaded.
-        let dispatch_loop = unsafe { ffi::ws_sub(perl, c"AnyEvent::WebSocket::Connection::_dispatch".as_ptr()) };
+    pub fn new(perl: Perl) -> Self {
+        // SAFETY: a string, and a running interpreter.
+        let (class, is_tainting) = unsafe { (ffi::ws_class(perl, CLASS.as_ptr()), ffi::ws_is_tainting(perl) != 0) };
         Self {
             perl,
-            keys,
-            dispatch_loop: DispatchLoop::new(perl, dispatch_loop),
-            send,
-            handle_methods: HandleMethods::default(),
-            scratch: Cell::new(None),
-            deflate: Rc::default(),
+            keys: Keys::new(perl),
             class,
-            // SAFETY: the interpreter is running.
-            is_tainting: unsafe { ffi::ws_is_tainting(perl) } != 0,
+            is_tainting,
             spares: SpareBuffers::default(),
             unused: Default::default(),
             pristine: Cell::new(0),
             generation: Cell::new(None),
         }
-    }
-
-    /// Whether an object's `send` is ours, and not one that a subclass or a program has put there.
-    pub fn sends_natively(&self, object: *mut HV) -> bool {
-        // SAFETY: a live object.
-        unsafe { ffi::ws_has_xsub(self.perl, object, c"send".as_ptr(), self.send) != 0 }
     }
 
     /// A reference to a message with these octets.
@@ -97,10 +79,10 @@ impl Messages {
             let mut buffer = PerlBuffer::default();
             self.spares.reserve(&mut buffer, octets.len(), octets.len());
             buffer.extend_from_slice(octets);
-            return self.message_with_body(opcode, buffer.into_sv(self.perl));
+            return self.with_body(opcode, buffer.into_sv(self.perl));
         }
         let Some(unused) = self.take_unused(octets.len()) else {
-            return self.message_with_body(opcode, sv::new_string(self.perl, octets));
+            return self.with_body(opcode, sv::new_string(self.perl, octets));
         };
         // SAFETY: plain values that nobody else has.
         unsafe {
@@ -127,11 +109,11 @@ impl Messages {
     }
 
     /// A reference to a message that was put together.
-    pub fn message_of_buffer(&self, opcode: u8, mut buffer: PerlBuffer) -> *mut SV {
+    pub fn with_buffer(&self, opcode: u8, mut buffer: PerlBuffer) -> *mut SV {
         if buffer.len() <= MAX_SPARE_BODY {
             return self.message(opcode, buffer.as_mut_slice());
         }
-        self.message_with_body(opcode, buffer.into_sv(self.perl))
+        self.with_body(opcode, buffer.into_sv(self.perl))
     }
 
     /// A new string that the peer has sent.
@@ -149,13 +131,13 @@ impl Messages {
     }
 
     /// A reference to a message; the body's reference count is handed over.
-    fn message_with_body(&self, opcode: u8, body: *mut SV) -> *mut SV {
+    fn with_body(&self, opcode: u8, body: *mut SV) -> *mut SV {
         self.received(body);
         // SAFETY: a live class.
         let reference = unsafe { ffi::ws_new_object(self.perl, self.class) };
         let hv: *mut HV = sv::referent(reference).expect("a new reference").cast();
-        self.keys.store(self.perl, hv, Key::Body, body);
-        self.keys.store(self.perl, hv, Key::Opcode, sv::new_number(self.perl, opcode.into()));
+        self.keys.store(self.perl, hv, Slot::Body, body);
+        self.keys.store(self.perl, hv, Slot::Opcode, sv::new_number(self.perl, opcode.into()));
         // SAFETY: a live hash.
         self.pristine.set(unsafe { (*hv).sv_flags });
         reference
@@ -192,8 +174,8 @@ impl Messages {
             if (*(*hv).sv_any.cast::<xpvhv>()).xhv_keys != 2 {
                 return None;
             }
-            let body = self.keys.fetch(self.perl, hv, Key::Body)?;
-            let opcode = self.keys.fetch(self.perl, hv, Key::Opcode)?;
+            let body = self.keys.fetch(self.perl, hv, Slot::Body)?;
+            let opcode = self.keys.fetch(self.perl, hv, Slot::Opcode)?;
             let is_plain = is_plain(body, svtype::SVt_PV, SVf_POK | SVp_POK)
                 && is_plain(opcode, svtype::SVt_IV, SVf_IOK | SVp_IOK);
             is_plain.then_some(Unused { message, body, opcode })
@@ -221,8 +203,8 @@ impl Messages {
             return None;
         }
         let hv = object.cast();
-        let opcode = sv::plain_integer(self.keys.fetch(self.perl, hv, Key::Opcode)?)?;
-        Some((opcode, self.keys.fetch(self.perl, hv, Key::Body)?))
+        let opcode = sv::plain_integer(self.keys.fetch(self.perl, hv, Slot::Opcode)?)?;
+        Some((opcode, self.keys.fetch(self.perl, hv, Slot::Body)?))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::xs::io::descriptor::WriteError;
 use crate::xs::io::handle::Route;
 use crate::xs::io::tls;
 use crate::xs::perl::buffer::PerlBuffer;
-use crate::xs::perl::ffi::{self, After, Perl, SV};
+use crate::xs::perl::ffi::{self, After, SV};
 use crate::xs::perl::fork;
 use crate::xs::perl::sv::{self, Appender};
 use bytes::BufMut;
@@ -36,27 +36,26 @@ pub enum SendError {
 pub type Engine = crate::engine::Connection<PerlBuffer>;
 
 /// Sends one frame, if the connection still sends.
-pub fn send(perl: Perl, shared: &Shared, opcode: u8, payload: &[u8], after: &mut After) -> Result<(), SendError> {
+pub fn send(shared: &Shared, opcode: u8, payload: &[u8], after: &mut After) -> Result<(), SendError> {
     let connection = &mut *shared.borrow_mut();
     if !connection.engine.can_send(opcode) {
         return Ok(());
     }
     let is_large = payload.len() >= MIN_UNCOPIED && !connection.engine.compresses(opcode, payload.len());
-    if is_large && send_uncopied(perl, connection, opcode, payload, after)? {
-        trace(perl, connection, after);
+    if is_large && send_uncopied(connection, opcode, payload, after)? {
+        trace(connection, after);
         return Ok(());
     }
-    write(perl, connection, payload, after, |engine, payload, mask, out| Ok(engine.send(opcode, payload, mask, out)?))?;
+    write(connection, payload, after, |engine, payload, mask, out| Ok(engine.send(opcode, payload, mask, out)?))?;
     if connection.engine.has_window() && !connection.expects_idleness {
         connection.expects_idleness = true;
-        after.calling(shim::EXPECT_IDLENESS, [connection.reference(perl)]);
+        after.calling(shim::EXPECT_IDLENESS, [connection.reference()]);
     }
     Ok(())
 }
 
 /// Sends the next frame of a message, if the connection still sends.
 pub fn send_fragment(
-    perl: Perl,
     shared: &Shared,
     opcode: Opcode,
     is_final: bool,
@@ -65,7 +64,7 @@ pub fn send_fragment(
 ) -> Result<(), SendError> {
     let connection = &mut *shared.borrow_mut();
     if connection.engine.can_send(opcode as u8) {
-        write(perl, connection, payload, after, |engine, payload, mask, out| {
+        write(connection, payload, after, |engine, payload, mask, out| {
             Ok(engine.send_fragment(opcode, is_final, payload, mask, out)?)
         })?;
     }
@@ -73,57 +72,46 @@ pub fn send_fragment(
 }
 
 /// As [`send`], but the frame is written at the end of this dispatch. Not for handles that only push_write.
-pub fn send_later(perl: Perl, connection: &mut Connection, opcode: u8, payload: &[u8]) -> Result<(), SendError> {
+pub fn send_later(connection: &mut Connection, opcode: u8, payload: &[u8]) -> Result<(), SendError> {
     if connection.engine.can_send(opcode) {
-        append(perl, connection, payload, |engine, payload, mask, out| Ok(engine.send(opcode, payload, mask, out)?))?;
+        append(connection, payload, |engine, payload, mask, out| Ok(engine.send(opcode, payload, mask, out)?))?;
     }
     Ok(())
 }
 
 /// Sends a Close frame, if one is due; says whether.
-pub fn close(
-    perl: Perl,
-    shared: &Shared,
-    code: Option<CloseCode>,
-    reason: &str,
-    after: &mut After,
-) -> Result<bool, SendError> {
+pub fn close(shared: &Shared, code: Option<CloseCode>, reason: &str, after: &mut After) -> Result<bool, SendError> {
     let connection = &mut *shared.borrow_mut();
     // The engine cuts the reason; so much of it is enough to see where.
     let reason = char_prefix(reason, MAX_CONTROL_PAYLOAD);
-    write(perl, connection, reason.as_bytes(), after, |engine, _, mask, out| Ok(engine.close(code, reason, mask, out)))
+    write(connection, reason.as_bytes(), after, |engine, _, mask, out| Ok(engine.close(code, reason, mask, out)))
 }
 
 /// Answers a violation with a Close frame, if one is due.
-pub fn fail(
-    perl: Perl,
-    connection: &mut Connection,
-    error: ProtocolError,
-    after: &mut After,
-) -> Result<bool, SendError> {
-    write(perl, connection, &[0; 2], after, |engine, _, mask, out| Ok(engine.fail(error, mask, out)))
+pub fn fail(connection: &mut Connection, error: ProtocolError, after: &mut After) -> Result<bool, SendError> {
+    write(connection, &[0; 2], after, |engine, _, mask, out| Ok(engine.fail(error, mask, out)))
 }
 
 /// Writes the frames that wait in the handle's buffer, as far as the kernel takes them; the handle sees to the rest. In a
 /// forked child all else there, and in a TLS session, is its parent's.
-pub fn flush(perl: Perl, connection: &mut Connection, after: &mut After) {
+pub fn flush(connection: &mut Connection, after: &mut After) {
     if connection.cork.is_none() {
         return;
     }
-    let route = connection.route(perl);
-    forget_inherited(perl, connection, &route);
+    let route = connection.route();
+    forget_inherited(connection, &route);
     if connection.cork.is_some() {
-        flush_route(perl, connection, &route, after);
+        flush_route(connection, &route, after);
     }
 }
 
 /// As [`flush`], but where Perl code would have to go on, it waits for that.
-pub fn flush_natively(perl: Perl, connection: &mut Connection) {
+pub fn flush_natively(connection: &mut Connection) {
     if connection.cork.as_ref().is_some_and(|cork| cork.attempt != Attempt::None) {
         return;
     }
-    let route = connection.route(perl);
-    let attempt = match write_out(perl, connection, &route) {
+    let route = connection.route();
+    let attempt = match write_out(connection, &route) {
         Ok(true) => return,
         Ok(false) => Attempt::Unfinished,
         Err(error) => Attempt::Failed(error),
@@ -133,9 +121,9 @@ pub fn flush_natively(perl: Perl, connection: &mut Connection) {
 
 /// Has what there is to log be logged; in a dispatch that is done by the dispatch, in order.
 #[inline]
-pub fn trace(perl: Perl, connection: &mut Connection, after: &mut After) {
+pub fn trace(connection: &mut Connection, after: &mut After) {
     if connection.turn.is_idle() && connection.engine.has_trace() {
-        after.calling(shim::TRACE, [connection.reference(perl), connection.trace_lines(perl)]);
+        after.calling(shim::TRACE, [connection.reference(), connection.trace_lines()]);
     }
 }
 
@@ -145,38 +133,32 @@ impl<F: FnOnce(&mut Engine, &[u8], Option<MaskKey>, &mut Appender) -> Result<boo
 
 /// Queues a frame, and writes it unless it may wait; says whether the engine had one.
 fn write(
-    perl: Perl,
     connection: &mut Connection,
     payload: &[u8],
     after: &mut After,
     encode: impl Encode,
 ) -> Result<bool, SendError> {
-    let (is_sent, route) = append(perl, connection, payload, encode)?;
+    let (is_sent, route) = append(connection, payload, encode)?;
     let is_queued = match route {
         Route::Native { .. } => true,
         Route::Tls { buffer, .. } => sv::length(buffer) == 0,
         Route::PushWrite { .. } => false,
     };
-    if is_sent && !(is_queued && connection.may_cork(perl)) {
-        flush_route(perl, connection, &route, after);
+    if is_sent && !(is_queued && connection.may_cork()) {
+        flush_route(connection, &route, after);
     }
-    trace(perl, connection, after);
+    trace(connection, after);
     Ok(is_sent)
 }
 
 /// Queues a frame in the buffer of the route it will take; says whether the engine had one.
-fn append(
-    perl: Perl,
-    connection: &mut Connection,
-    payload: &[u8],
-    encode: impl Encode,
-) -> Result<(bool, Route), SendError> {
+fn append(connection: &mut Connection, payload: &[u8], encode: impl Encode) -> Result<(bool, Route), SendError> {
     let mask = next_mask(connection)?;
-    let route = connection.route(perl);
-    forget_inherited(perl, connection, &route);
+    let route = connection.route();
+    forget_inherited(connection, &route);
     let (buffer, mark) = match route {
         Route::Native { buffer, .. } => (buffer, sv::length(buffer)),
-        Route::Tls { buffer, .. } => (buffer, connection.handle(perl).backlog()),
+        Route::Tls { buffer, .. } => (buffer, connection.handle().backlog()),
         Route::PushWrite { frame } => (frame, 0),
     };
     // Growing the buffer would pull a payload that lies in it from under our feet.
@@ -184,7 +166,7 @@ fn append(
     let payload = if is_inside { Cow::Owned(payload.to_vec()) } else { Cow::Borrowed(payload) };
     let pong = if connection.engine.owes_pong() { MAX_CONTROL_PAYLOAD + MAX_HEADER_LEN } else { 0 };
     let room = payload.len() + MAX_HEADER_LEN + pong;
-    let mut out = Appender::new(perl, buffer, room).ok_or(SendError::Buffer)?;
+    let mut out = Appender::new(connection.perl(), buffer, room).ok_or(SendError::Buffer)?;
     if connection.engine.owes_pong() {
         let mask = next_mask(connection)?;
         connection.engine.send_owed_pong(mask, &mut out)?;
@@ -193,7 +175,7 @@ fn append(
     out.finish();
     if let Route::Tls { buffer, .. } = route {
         // At once, since what is not encrypted is lost if the handle is destroyed.
-        tls::encrypt_queued(connection.handle(perl), buffer);
+        tls::encrypt_queued(connection.handle(), buffer);
     }
     if !matches!(route, Route::PushWrite { .. }) {
         let forks = fork::generation();
@@ -210,77 +192,76 @@ fn next_mask(connection: &Connection) -> Result<Option<MaskKey>, SendError> {
 /// Writes a large frame from where its payload is, if nothing is queued before it; what the kernel does not take is
 /// queued. Says `false` if it cannot be done.
 fn send_uncopied(
-    perl: Perl,
     connection: &mut Connection,
     opcode: u8,
     payload: &[u8],
     after: &mut After,
 ) -> Result<bool, SendError> {
-    let Route::Native { fh, buffer } = connection.route(perl) else { return Ok(false) };
-    let is_direct = !connection.engine.is_masked() && !connection.engine.owes_pong() && !connection.may_cork(perl);
-    if !is_direct || !connection.handle(perl).is_idle(buffer) {
+    let Route::Native { fh, buffer } = connection.route() else { return Ok(false) };
+    let is_direct = !connection.engine.is_masked() && !connection.engine.owes_pong() && !connection.may_cork();
+    if !is_direct || !connection.handle().is_idle(buffer) {
         return Ok(false);
     }
     let mut header = Vec::with_capacity(MAX_HEADER_LEN);
     if !connection.engine.send_header(opcode, payload, &mut header)? {
         return Ok(true);
     }
-    let written = match connection.handle(perl).write_both(fh, &header, payload) {
+    let written = match connection.handle().write_both(fh, &header, payload) {
         Ok(written) => written,
         Err(error) => {
-            fail_writing(perl, connection, error, after);
+            fail_writing(connection, error, after);
             return Ok(true);
         }
     };
     let rest_of_header = &header[written.min(header.len())..];
     let rest_of_payload = &payload[written.saturating_sub(header.len())..];
     if !rest_of_payload.is_empty() {
-        let mut out =
-            Appender::new(perl, buffer, rest_of_header.len() + rest_of_payload.len()).ok_or(SendError::Buffer)?;
+        let mut out = Appender::new(connection.perl(), buffer, rest_of_header.len() + rest_of_payload.len())
+            .ok_or(SendError::Buffer)?;
         out.put_slice(rest_of_header);
         out.put_slice(rest_of_payload);
         out.finish();
-        after.calling(shim::DRAIN, [connection.handle(perl).reference()]);
+        after.calling(shim::DRAIN, [connection.handle().reference()]);
         if connection.watches_backlog {
-            after.calling(shim::BACKLOGGED, [connection.reference(perl)]);
+            after.calling(shim::BACKLOGGED, [connection.reference()]);
         }
     }
     Ok(true)
 }
 
 /// Writes what is queued.
-fn flush_route(perl: Perl, connection: &mut Connection, route: &Route, after: &mut After) {
+fn flush_route(connection: &mut Connection, route: &Route, after: &mut After) {
     let outcome = match connection.cork.as_ref().map(|cork| cork.attempt) {
         Some(Attempt::Failed(error)) => Err(error),
-        _ => write_out(perl, connection, route),
+        _ => write_out(connection, route),
     };
-    let handle = || connection.handle(perl).reference();
+    let handle = || connection.handle().reference();
     match (outcome, route) {
         (Ok(true), _) => {}
-        (Err(error), _) => return fail_writing(perl, connection, error, after),
+        (Err(error), _) => return fail_writing(connection, error, after),
         (Ok(false), Route::Native { .. }) => after.calling(shim::DRAIN, [handle()]),
         (Ok(false), Route::Tls { .. }) => after.calling(shim::DRAIN_TLS, [handle()]),
         (Ok(false), &Route::PushWrite { frame }) if sv::length(frame) == 0 => after.calling(shim::DRAIN, [handle()]),
         (Ok(false), &Route::PushWrite { frame }) => after.calling(shim::PUSH_WRITE, [handle(), sv::retain(frame)]),
     }
-    if connection.watches_backlog && (outcome == Ok(false) || connection.handle(perl).backlog() > 0) {
-        after.calling(shim::BACKLOGGED, [connection.reference(perl)]);
+    if connection.watches_backlog && (outcome == Ok(false) || connection.handle().backlog() > 0) {
+        after.calling(shim::BACKLOGGED, [connection.reference()]);
     }
 }
 
 /// Has the handle report that writing has failed: that is the end of the connection.
-fn fail_writing(perl: Perl, connection: &mut Connection, WriteError(errno): WriteError, after: &mut After) {
+fn fail_writing(connection: &mut Connection, WriteError(errno): WriteError, after: &mut After) {
     connection.cork = None;
-    let errno = sv::new_number(perl, errno.unsigned_abs().into());
-    after.calling(shim::WRITE_ERROR, [connection.handle(perl).reference(), errno]);
+    let errno = sv::new_number(connection.perl(), errno.unsigned_abs().into());
+    after.calling(shim::WRITE_ERROR, [connection.handle().reference(), errno]);
 }
 
 /// Writes what is queued, as far as that takes no Perl code. Returns whether that was all there is to do.
-fn write_out(perl: Perl, connection: &mut Connection, route: &Route) -> Result<bool, WriteError> {
-    forget_inherited(perl, connection, route);
+fn write_out(connection: &mut Connection, route: &Route) -> Result<bool, WriteError> {
+    forget_inherited(connection, route);
     let waits = connection.cork.take().is_some();
     connection.turn.note_flush(clock::monotonic);
-    let handle = connection.handle(perl);
+    let handle = connection.handle();
     match *route {
         Route::Native { fh, buffer } => handle.write_queued(fh, buffer),
         Route::Tls { fh, buffer } => {
@@ -294,15 +275,16 @@ fn write_out(perl: Perl, connection: &mut Connection, route: &Route) -> Result<b
 }
 
 /// Frames that were waiting when this process was forked off are its parent's to write.
-fn forget_inherited(perl: Perl, connection: &mut Connection, route: &Route) {
+fn forget_inherited(connection: &mut Connection, route: &Route) {
     if let Route::PushWrite { .. } = route {
         return;
     }
     let Some(cork) = connection.cork.take_if(|cork| cork.forks != fork::generation()) else { return };
-    let buffer = connection.handle(perl).write_buffer();
-    let is_longer = |&buffer: &*mut SV| cork.mark < sv::length(buffer) && sv::make_changeable(perl, buffer);
+    let buffer = connection.handle().write_buffer();
+    let is_longer =
+        |&buffer: &*mut SV| cork.mark < sv::length(buffer) && sv::make_changeable(connection.perl(), buffer);
     if let Some(buffer) = buffer.filter(is_longer) {
         // SAFETY: a changeable string, made shorter.
-        unsafe { ffi::ws_set_length(perl, buffer, cork.mark) };
+        unsafe { ffi::ws_set_length(connection.perl(), buffer, cork.mark) };
     }
 }

@@ -6,8 +6,8 @@
  */
 #include "glue.h"
 
-extern bool ws_rust_next_call(void *thx, const void *connection, const void *stack, struct ws_call *call);
-extern void ws_rust_dispatched(void *thx, const void *connection, SV *exception, bool is_exiting, struct ws_after *after);
+extern bool ws_rust_next_call(const void *connection, const void *stack, struct ws_call *call);
+extern void ws_rust_dispatched(const void *connection, SV *exception, bool is_exiting, struct ws_after *after);
 extern const void *ws_rust_connection(struct ws_state state);
 
 /* The table of XSUBs; the last has no name. */
@@ -119,7 +119,7 @@ XS_EXTERNAL(ws_xs_dispatch)
     Zero(&call, 1, struct ws_call);
     ENTER;
     SAVETMPS;
-    while (ws_rust_next_call(THX, state, PL_curstackinfo, &call)) {
+    while (ws_rust_next_call(state, PL_curstackinfo, &call)) {
         FREETMPS;
         call_back(aTHX_ &call, object, connection, 0);
     }
@@ -137,7 +137,7 @@ static void call_all(pTHX_ const struct ws_after *after, SV *connection)
     bool are_many = FALSE;
 
     Zero(&call, 1, struct ws_call);
-    while (!are_many && ws_rust_next_call(THX, after->connection, PL_curstackinfo, &call)) {
+    while (!are_many && ws_rust_next_call(after->connection, PL_curstackinfo, &call)) {
         FREETMPS;
         call_back(aTHX_ &call, object, connection, G_EVAL);
         if (has_exception(aTHX))
@@ -186,7 +186,7 @@ static void dispatch(pTHX_ struct ws_after *after)
     exception = !rEtV && has_exception(aTHX) ? newSVsv(ERRSV) : NULL;
     if (exception)
         sv_setpvs(ERRSV, "");
-    ws_rust_dispatched(THX, after->connection, exception, rEtV != 0, after);
+    ws_rust_dispatched(after->connection, exception, rEtV != 0, after);
     if (!rEtV) {
         POPSTACK;
         FREETMPS;

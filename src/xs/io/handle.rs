@@ -4,7 +4,7 @@
 use super::clock;
 use super::descriptor::{self, WriteError};
 use crate::xs::perl::ffi::{self, AV, HV, Perl, SV};
-use crate::xs::perl::keys::{Key, KeyTable};
+use crate::xs::perl::keys::slots;
 use crate::xs::perl::sv;
 use std::os::fd::RawFd;
 use std::ptr::null_mut;
@@ -12,11 +12,36 @@ use std::ptr::null_mut;
 /// A write buffer that has been emptied keeps at most this much memory, bytes.
 const KEEP_WRITE_BUFFER: usize = 4096;
 
+slots! {
+    /// A slot of an AnyEvent::Handle.
+    pub enum Slot, Keys {
+        Activity = "_activity",
+        Autocork = "autocork",
+        Eof = "_eof",
+        Fh = "fh",
+        OnDrain = "on_drain",
+        OnRead = "on_read",
+        OnStartTls = "_on_starttls",
+        Queue = "_queue",
+        Rbuf = "rbuf",
+        ReadActivity = "_ractivity",
+        ReadBio = "_rbio",
+        ReadWatcher = "_rw",
+        Tls = "tls",
+        TlsRbuf = "_tls_rbuf",
+        TlsWbuf = "_tls_wbuf",
+        Wbuf = "wbuf",
+        WriteActivity = "_wactivity",
+        WriteBio = "_wbio",
+        WriteWatcher = "_ww",
+    }
+}
+
 /// A handle's hash, for as long as no Perl code runs.
 #[derive(Clone, Copy)]
 pub struct Handle<'k> {
     perl: Perl,
-    keys: &'k KeyTable,
+    keys: &'k Keys,
     hv: *mut HV,
 }
 
@@ -32,7 +57,7 @@ pub enum Route {
 
 impl<'k> Handle<'k> {
     /// Looks at a handle.
-    pub fn new(perl: Perl, keys: &'k KeyTable, hv: *mut HV) -> Self {
+    pub fn new(perl: Perl, keys: &'k Keys, hv: *mut HV) -> Self {
         Self { perl, keys, hv }
     }
 
@@ -41,24 +66,34 @@ impl<'k> Handle<'k> {
         self.perl
     }
 
+    /// The value in a slot.
+    fn slot(self, slot: Slot) -> Option<*mut SV> {
+        self.keys.fetch(self.perl, self.hv, slot)
+    }
+
+    /// The value in a slot, made if need be.
+    fn slot_lvalue(self, slot: Slot) -> Option<*mut SV> {
+        self.keys.fetch_lvalue(self.perl, self.hv, slot)
+    }
+
     /// Whether a slot is there.
-    pub fn has(self, key: Key) -> bool {
-        self.keys.fetch(self.perl, self.hv, key).is_some()
+    pub fn has(self, slot: Slot) -> bool {
+        self.slot(slot).is_some()
     }
 
     /// The number in a slot.
-    pub fn integer(self, key: Key) -> Option<i64> {
-        sv::plain_integer(self.keys.fetch(self.perl, self.hv, key)?)
+    pub fn integer(self, slot: Slot) -> Option<i64> {
+        sv::plain_integer(self.slot(slot)?)
     }
 
     /// The buffer of bytes to be written.
     pub fn write_buffer(self) -> Option<*mut SV> {
-        self.keys.fetch_lvalue(self.perl, self.hv, Key::Wbuf)
+        self.slot_lvalue(Slot::Wbuf)
     }
 
     /// How many bytes wait for the peer to read what was sent before.
     pub fn backlog(self) -> usize {
-        self.keys.fetch(self.perl, self.hv, Key::Wbuf).map_or(0, sv::length)
+        self.slot(Slot::Wbuf).map_or(0, sv::length)
     }
 
     /// A new reference to the handle.
@@ -68,20 +103,20 @@ impl<'k> Handle<'k> {
 
     /// The descriptor, if there is one that read(2) and write(2) can use.
     pub fn fd(self) -> Option<RawFd> {
-        fileno(self.perl, self.keys.fetch(self.perl, self.hv, Key::Fh)?)
+        fileno(self.perl, self.slot(Slot::Fh)?)
     }
 
     /// Whether the bytes on the descriptor are encrypted.
     pub fn is_tls(self) -> bool {
-        self.is_slot_set(Key::Tls)
+        self.is_slot_set(Slot::Tls)
     }
 
     /// How outgoing bytes leave, if this handle's methods are those of AnyEvent::Handle.
     pub fn route(self) -> Route {
-        let fh = self.keys.fetch(self.perl, self.hv, Key::Fh).filter(|&fh| sv::is_set(fh));
+        let fh = self.slot(Slot::Fh).filter(|&fh| sv::is_set(fh));
         let Some(fh) = fh else { return self.push_write_route() };
         let route = match self.is_tls() {
-            true => self.keys.fetch_lvalue(self.perl, self.hv, Key::TlsWbuf).map(|buffer| Route::Tls { fh, buffer }),
+            true => self.slot_lvalue(Slot::TlsWbuf).map(|buffer| Route::Tls { fh, buffer }),
             false => self.write_buffer().map(|buffer| Route::Native { fh, buffer }),
         };
         route.unwrap_or_else(|| self.push_write_route())
@@ -89,10 +124,10 @@ impl<'k> Handle<'k> {
 
     /// Where octets can be written as they are, past an empty buffer.
     pub fn outlet(self) -> Option<Outlet> {
-        let fh = self.keys.fetch(self.perl, self.hv, Key::Fh)?;
+        let fh = self.slot(Slot::Fh)?;
         let buffer = self.write_buffer()?;
         let is_open = !self.is_tls() && self.is_idle(buffer);
-        is_open.then(|| Outlet { fh, buffer, activity: self.activity(Key::WriteActivity) })
+        is_open.then(|| Outlet { fh, buffer, activity: self.activity(Slot::WriteActivity) })
     }
 
     /// How outgoing bytes leave if this handle's methods are its own.
@@ -107,7 +142,7 @@ impl<'k> Handle<'k> {
 
     /// Whether this is its `on_read`.
     pub fn has_on_read(self, on_read: *mut SV) -> bool {
-        self.keys.fetch(self.perl, self.hv, Key::OnRead).and_then(sv::referent) == Some(on_read)
+        self.slot(Slot::OnRead).and_then(sv::referent) == Some(on_read)
     }
 
     /// Whether the program has destroyed it.
@@ -123,7 +158,7 @@ impl<'k> Handle<'k> {
     }
 
     fn has_empty_queue(self) -> bool {
-        match self.keys.fetch(self.perl, self.hv, Key::Queue).and_then(sv::referent) {
+        match self.slot(Slot::Queue).and_then(sv::referent) {
             // SAFETY: AnyEvent::Handle keeps an array there.
             Some(queue) => !sv::is_array(queue) || unsafe { sv::slots(queue.cast::<AV>()) }.is_empty(),
             None => true,
@@ -132,43 +167,43 @@ impl<'k> Handle<'k> {
 
     /// Whether the end of file was read.
     pub fn is_eof(self) -> bool {
-        self.is_slot_set(Key::Eof)
+        self.is_slot_set(Slot::Eof)
     }
 
     /// Whether reading is not stopped.
     pub fn is_reading(self) -> bool {
-        self.has(Key::ReadWatcher)
+        self.has(Slot::ReadWatcher)
     }
 
     /// The buffer of bytes that nobody has looked at.
     pub fn read_buffer(self) -> Option<*mut SV> {
-        self.keys.fetch(self.perl, self.hv, Key::Rbuf)
+        self.slot(Slot::Rbuf)
     }
 
     /// All that nobody has looked at, in its order: what was decrypted while a callback ran is kept apart.
     pub fn read_buffers(self) -> impl Iterator<Item = *mut SV> {
-        let buffers = [Key::Rbuf, Key::TlsRbuf].map(|key| self.keys.fetch(self.perl, self.hv, key));
+        let buffers = [Slot::Rbuf, Slot::TlsRbuf].map(|slot| self.slot(slot));
         buffers.into_iter().flatten().filter(|&buffer| sv::length(buffer) > 0)
     }
 
     /// Notes that bytes came, for the handle's timeouts.
     pub fn note_read(self) {
-        self.activity(Key::ReadActivity).note(self.perl, clock::wall());
+        self.activity(Slot::ReadActivity).note(self.perl, clock::wall());
     }
 
     fn note_written(self, count: usize) {
         if count > 0 {
-            self.activity(Key::WriteActivity).note(self.perl, clock::wall());
+            self.activity(Slot::WriteActivity).note(self.perl, clock::wall());
         }
     }
 
-    fn activity(self, key: Key) -> Activity {
-        Activity([Key::Activity, key].map(|key| self.keys.fetch_lvalue(self.perl, self.hv, key)))
+    fn activity(self, slot: Slot) -> Activity {
+        Activity([Slot::Activity, slot].map(|slot| self.slot_lvalue(slot)))
     }
 
     /// Whether nothing is queued, and nobody wants to know of what is.
     pub fn is_idle(self, buffer: *mut SV) -> bool {
-        sv::length(buffer) == 0 && ![Key::OnDrain, Key::Autocork].into_iter().any(|key| self.is_slot_set(key))
+        sv::length(buffer) == 0 && ![Slot::OnDrain, Slot::Autocork].into_iter().any(|slot| self.is_slot_set(slot))
     }
 
     /// Writes a header and a payload. Returns how many bytes of both the kernel took.
@@ -187,10 +222,10 @@ impl<'k> Handle<'k> {
     /// # Errors
     /// The connection is broken.
     pub fn write_queued(self, fh: *mut SV, buffer: *mut SV) -> Result<bool, WriteError> {
-        if sv::length(buffer) == 0 || self.is_slot_set(Key::WriteWatcher) {
+        if sv::length(buffer) == 0 || self.is_slot_set(Slot::WriteWatcher) {
             return Ok(true);
         }
-        let is_watched = self.is_slot_set(Key::OnDrain) || self.is_slot_set(Key::Autocork);
+        let is_watched = self.is_slot_set(Slot::OnDrain) || self.is_slot_set(Slot::Autocork);
         if is_watched || !sv::make_changeable(self.perl, buffer) {
             return Ok(false);
         }
@@ -215,8 +250,8 @@ impl<'k> Handle<'k> {
         }
     }
 
-    fn is_slot_set(self, key: Key) -> bool {
-        self.keys.fetch(self.perl, self.hv, key).is_some_and(sv::is_set)
+    fn is_slot_set(self, slot: Slot) -> bool {
+        self.slot(slot).is_some_and(sv::is_set)
     }
 }
 

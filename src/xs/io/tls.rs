@@ -4,9 +4,8 @@
 //! is linked to, found by the shim; without them, and wherever anything but data comes up - the end of the session, an
 //! error, a handshake that waits for the peer - the handle's own methods go on from where this leaves off.
 
-use super::handle::Handle;
+use super::handle::{Handle, Slot};
 use crate::xs::perl::ffi::SV;
-use crate::xs::perl::keys::Key;
 use crate::xs::perl::sv::{self, Appender};
 use bytes::BufMut;
 use std::ffi::{c_int, c_void};
@@ -54,15 +53,15 @@ impl Session {
     /// The session of a handle, if it has one that can be used natively.
     pub fn of(handle: Handle<'_>) -> Option<Self> {
         let functions = FUNCTIONS.get()?;
-        if handle.has(Key::OnStartTls) {
+        if handle.has(Slot::OnStartTls) {
             return None;
         }
-        let pointer = |key| handle.integer(key).filter(|&address| address != 0).map(|address| address as *mut c_void);
+        let pointer = |slot| handle.integer(slot).filter(|&address| address != 0).map(|address| address as *mut c_void);
         Some(Self {
             functions,
-            ssl: pointer(Key::Tls)?,
-            incoming: pointer(Key::ReadBio)?,
-            outgoing: pointer(Key::WriteBio)?,
+            ssl: pointer(Slot::Tls)?,
+            incoming: pointer(Slot::ReadBio)?,
+            outgoing: pointer(Slot::WriteBio)?,
         })
     }
 

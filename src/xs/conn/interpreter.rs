@@ -1,0 +1,62 @@
+//! What all connections of one interpreter share.
+
+use super::message::MessagePool;
+use crate::engine::DeflatePool;
+use crate::xs::io::handle;
+use crate::xs::io::methods::HandleMethods;
+use crate::xs::perl::after::DispatchLoop;
+use crate::xs::perl::ffi::{self, HV, Perl, Xsub};
+use crate::xs::perl::keys::slots;
+use std::cell::Cell;
+use std::rc::Rc;
+
+slots! {
+    /// A slot of a connection's object.
+    pub enum Slot, Keys {
+        EachMessage = "_each_message_cb",
+        NextMessage = "_next_message_cb",
+        Ping = "_ping_cb",
+        Pong = "_pong_cb",
+    }
+}
+
+/// One interpreter, and what its connections share.
+pub struct Interpreter {
+    pub perl: Perl,
+    pub keys: Keys,
+    pub handle_keys: handle::Keys,
+    pub handle_methods: HandleMethods,
+    pub dispatch_loop: DispatchLoop,
+    /// The XSUB `send`.
+    send: &'static Xsub,
+    pub messages: MessagePool,
+    /// The read buffer of all connections, while no dispatch has it.
+    pub scratch: Cell<Option<Vec<u8>>>,
+    /// What compresses and inflates messages, while no connection has it.
+    pub deflate: Rc<DeflatePool>,
+}
+
+impl Interpreter {
+    /// `send` is the XSUB of that name.
+    pub fn new(perl: Perl, send: &'static Xsub) -> Self {
+        // SAFETY: perl has this sub since the library was loaded.
+        let dispatch_loop = unsafe { ffi::ws_sub(perl, c"AnyEvent::WebSocket::Connection::_dispatch".as_ptr()) };
+        Self {
+            perl,
+            keys: Keys::new(perl),
+            handle_keys: handle::Keys::new(perl),
+            handle_methods: HandleMethods::default(),
+            dispatch_loop: DispatchLoop::new(perl, dispatch_loop),
+            send,
+            messages: MessagePool::new(perl),
+            scratch: Cell::new(None),
+            deflate: Rc::default(),
+        }
+    }
+
+    /// Whether an object's `send` is ours, and not one that a subclass or a program has put there.
+    pub fn sends_natively(&self, object: *mut HV) -> bool {
+        // SAFETY: a live object.
+        unsafe { ffi::ws_has_xsub(self.perl, object, c"send".as_ptr(), self.send) != 0 }
+    }
+}
