@@ -1,10 +1,9 @@
 //! The XSUBs, in one table: the name of the Perl sub, what it takes and returns, and its body.
 
 use super::conn::broadcast::Broadcast;
-use super::conn::connection::{self, Connection, Found, Parts, Shared};
+use super::conn::connection::{self, Connection, Failure, Found, Parts, Shared};
 use super::conn::dispatch::{self, Outcome};
 use super::conn::receive;
-use super::conn::send;
 use super::conn::shim;
 use super::io::{clock, tls};
 use super::perl::ffi::{self, After, Body, CV, Perl, SV, State, Xsub};
@@ -204,7 +203,7 @@ package "AnyEvent::WebSocket::Connection" {
         let Some(shared) = call.connection(after) else { return };
         let opcode = call.integer(1).and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX);
         let octets = call.arg(2).map_or(&b""[..], |sv| sv::plain_octets(sv));
-        if let Err(error) = send::send(shared, opcode, octets, after) {
+        if let Err(error) = shared.borrow_mut().send(opcode, octets, after) {
             after.returning(sv::new_string(call.perl, error.to_string().as_bytes()));
         }
     };
@@ -244,7 +243,7 @@ package "AnyEvent::WebSocket::Connection" {
     _take_read_buffer = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let handle = shared.borrow().handle;
-        receive::take_over(shared, handle);
+        shared.borrow_mut().take_over(handle);
     };
     /// `_deliver_rest($connection)`: delivers what a dispatch has left to the loop's next turn, which will not come.
     _deliver_rest = |call, after| {
@@ -260,13 +259,6 @@ package "AnyEvent::WebSocket::Connection" {
     _hold = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         shared.borrow_mut().turn.hold(call.is_true(1));
-    };
-    /// `_watch_backlog($connection)`: from now on, has the program told of what waits for the peer to read.
-    _watch_backlog = |call, after| {
-        let Some(shared) = call.connection(after) else { return };
-        let connection = &mut *shared.borrow_mut();
-        connection.watches_backlog = true;
-        after.calling(shim::BACKLOGGED, [connection.reference()]);
     };
     /// `$connection->state`.
     state = |call, after| {
@@ -315,7 +307,7 @@ package "AnyEvent::WebSocket::Connection" {
         let Some(shared) = call.connection(after) else { return };
         let opcode = if call.integer(1) == Some(2) { Opcode::Binary } else { Opcode::Text };
         let octets = call.arg(2).map_or(&b""[..], |sv| sv::plain_octets(sv));
-        if let Err(error) = send::send_fragment(shared, opcode, call.is_true(3), octets, after) {
+        if let Err(error) = shared.borrow_mut().send_fragment(opcode, call.is_true(3), octets, after) {
             after.returning(sv::new_string(call.perl, error.to_string().as_bytes()));
         }
     };
@@ -345,7 +337,7 @@ package "AnyEvent::WebSocket::Connection" {
     /// `_flush($connection)`: writes what waits for the end of a dispatch.
     _flush = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        send::flush(&mut shared.borrow_mut(), after);
+        shared.borrow_mut().flush(after);
     };
     /// `_can_close($connection)`: says whether a Close frame may still be sent.
     _can_close = |call, after| {
@@ -359,7 +351,7 @@ package "AnyEvent::WebSocket::Connection" {
         let code = code.map(|code| CloseCode::new(u16::try_from(code).unwrap_or_default()));
         let reason = call.arg(2).map_or(&b""[..], |sv| sv::plain_octets(sv));
         let reason = String::from_utf8_lossy(reason);
-        match send::close(shared, code, &reason, after) {
+        match shared.borrow_mut().send_close(code, &reason, after) {
             Ok(is_sent) => after.returning(call.boolean(is_sent)),
             Err(error) => after.croaking(call.located(&error.to_string())),
         }
@@ -369,6 +361,19 @@ package "AnyEvent::WebSocket::Connection" {
         let Some(shared) = call.connection(after) else { return };
         let is_news = shared.borrow_mut().engine.transport_closed();
         after.returning(call.boolean(is_news));
+    };
+    /// `_take_failure($connection)`: returns why the connection goes down, once: a reference to an array of a text or an
+    /// exception, and whether it is an exception.
+    _take_failure = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        let error = match shared.borrow_mut().failure.take() {
+            None => return,
+            Some(Failure::Violation(error)) => sv::new_string(call.perl, error.to_string().as_bytes()),
+            Some(Failure::Exception(exception)) => {
+                return after.returning(sv::new_array(call.perl, [exception, call.boolean(true)]));
+            }
+        };
+        after.returning(sv::new_array(call.perl, [error, call.boolean(false)]));
     };
     /// `_answer_ping($connection)`: the peer has read something; says whether the last ping still waits for its answer.
     _answer_ping = |call, after| {
@@ -409,8 +414,7 @@ package "AnyEvent::WebSocket::Connection" {
     _forget_idle_window = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let connection = &mut *shared.borrow_mut();
-        connection.expects_idleness = connection.engine.forget_idle_window();
-        after.returning(call.boolean(connection.expects_idleness));
+        after.returning(call.boolean(connection.engine.forget_idle_window()));
     };
 }
 package "AnyEvent::WebSocket::Native" {
@@ -453,7 +457,7 @@ fn send_fast(call: &Call<'_>, shared: &Shared, after: &mut After) -> Option<()> 
         }
     };
     let payload = sv::wire_octets(body)?;
-    send::send(shared, opcode, payload, after).ok()
+    shared.borrow_mut().send(opcode, payload, after).ok()
 }
 
 fn send_anything(call: &Call<'_>, after: &mut After) {

@@ -3,10 +3,12 @@
 use super::inbox::Inbox;
 use super::interpreter::{Interpreter, Slot};
 use super::job::Job;
+use super::outbox::{Outbox, Process};
 use super::turn::Turn;
 use crate::engine::{self, Config, ProtocolError};
-use crate::xs::io::descriptor::{self, WriteError};
-use crate::xs::io::handle::{Handle, Route};
+use crate::xs::io::descriptor;
+use crate::xs::io::handle::Handle;
+use crate::xs::io::transport::Route;
 use crate::xs::perl::buffer::PerlBuffer;
 use crate::xs::perl::ffi::{self, AV, HV, Perl, SV, State, Xsub};
 use crate::xs::perl::fork;
@@ -18,24 +20,26 @@ use std::ffi::c_void;
 use std::ptr::{null, null_mut};
 use std::rc::Rc;
 
-/// Frames that are in the handle's buffer, and wait to be written together with those that follow.
-pub struct Cork {
-    /// The buffer's length before the first of them, bytes.
-    pub mark: usize,
-    /// In which process they were sent: a child must not write them a second time.
-    pub forks: u32,
-    pub attempt: Attempt,
+/// Why a connection goes down.
+pub enum Failure {
+    /// The peer broke a rule; at the end of the dispatch it gets a Close frame.
+    Violation(ProtocolError),
+    /// A callback died with this exception; a reference count of it.
+    Exception(*mut SV),
 }
 
-/// What has come of writing them while no Perl code could be run.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Attempt {
-    /// It has not been tried.
-    None,
-    /// The handle's own methods must go on.
-    Unfinished,
-    /// It failed.
-    Failed(WriteError),
+/// The dispatch that was begun last.
+pub struct Running {
+    /// Perl's stack on which it has called the last callback; null when it is over.
+    pub stack: *const c_void,
+    /// The process in which it began.
+    pub process: Process,
+}
+
+impl Default for Running {
+    fn default() -> Self {
+        Self { stack: null(), process: 0 }
+    }
 }
 
 /// What belongs to one Perl object.
@@ -55,19 +59,12 @@ pub struct Connection {
     /// The peer's packed address when the connection was made, and our own, which begins where the number says.
     pub addresses: (Box<[u8]>, usize),
     pub turn: Turn,
-    /// Perl's stack on which the dispatch loop has called the last callback; null between dispatches.
-    pub callback_stack: *const c_void,
-    /// In which process the last dispatch began.
-    pub forks: u32,
-    /// The program wants to know when something waits for the peer to read.
-    pub watches_backlog: bool,
-    pub cork: Option<Cork>,
+    pub running: Running,
+    pub outbox: Outbox,
     /// What is due before the next event is looked at.
     pub jobs: VecDeque<Job>,
-    /// A timer looks whether the window of what was sent is still used.
-    pub expects_idleness: bool,
-    /// The peer's violation, to be answered at the end of this dispatch.
-    pub failure: Option<ProtocolError>,
+    /// Why the connection goes down, until `parse_error` callbacks are told.
+    pub failure: Option<Failure>,
 }
 
 /// State is shared by the object and the sub that AnyEvent holds.
@@ -118,12 +115,9 @@ impl Connection {
             addresses: Default::default(),
             inbox: Inbox::default(),
             turn: Turn::default(),
-            callback_stack: null(),
-            forks: 0,
-            watches_backlog: false,
-            cork: None,
+            running: Running::default(),
+            outbox: Outbox::default(),
             jobs: VecDeque::new(),
-            expects_idleness: false,
             failure: None,
         }
     }
@@ -161,6 +155,20 @@ impl Connection {
         sv::is_array(list).then_some(list.cast())
     }
 
+    fn has(&self, slot: Slot) -> bool {
+        self.interpreter.keys.fetch(self.perl(), self.object, slot).is_some_and(sv::is_set)
+    }
+
+    /// Returns `true` if the program may want to know what waits for the peer to read.
+    pub fn wants_backlog(&self) -> bool {
+        self.has(Slot::Drain) || self.has(Slot::MaxBufferedAmount)
+    }
+
+    /// Returns `true` if a timer checks whether the compression window of what was sent is still used.
+    pub fn is_window_watched(&self) -> bool {
+        self.has(Slot::WindowTimer)
+    }
+
     /// The handle, to be looked at before any Perl code runs.
     pub fn handle(&self) -> Handle<'_> {
         Handle::new(self.perl(), &self.interpreter.handle_keys, self.handle)
@@ -179,14 +187,13 @@ impl Connection {
 
     /// How outgoing bytes leave just now.
     pub fn route(&self) -> Route {
-        let handle = self.handle();
-        if self.has_usual_handle() { handle.route() } else { handle.push_write_route() }
+        Route::of(self.handle(), self.has_usual_handle())
     }
 
     /// Whether a frame that is sent now may wait for those to the messages behind.
-    pub fn may_cork(&self) -> bool {
+    pub fn may_batch(&self) -> bool {
         // SAFETY: the interpreter is running the XSUB that sends.
-        self.turn.may_wait() && unsafe { ffi::ws_is_last_act(self.perl(), self.callback_stack) } != 0
+        self.turn.may_wait() && unsafe { ffi::ws_is_last_act(self.perl(), self.running.stack) } != 0
     }
 }
 

@@ -12,7 +12,7 @@ type Scratch = std::cell::Cell<Option<Vec<u8>>>;
 /// Bytes that have arrived and not been looked at; between dispatches mostly empty, and then without memory.
 #[derive(Default)]
 pub struct Inbox {
-    pub bytes: Vec<u8>,
+    bytes: Vec<u8>,
     start: usize,
 }
 
@@ -47,8 +47,14 @@ impl Inbox {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Adds what `decrypt` appends behind the bytes that are there.
+    pub fn decrypt_into<R>(&mut self, scratch: &Scratch, decrypt: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        self.make_room(scratch);
+        decrypt(&mut self.bytes)
+    }
+
     /// Takes the common read buffer, unless there are bytes here, or another dispatch has it.
-    pub fn make_room(&mut self, scratch: &Scratch) {
+    fn make_room(&mut self, scratch: &Scratch) {
         if self.rest().is_empty() {
             self.clear(scratch);
             self.bytes = scratch.take().unwrap_or_default();
@@ -65,6 +71,7 @@ impl Inbox {
         }
     }
 
+    /// Reads once, behind the bytes that are there.
     pub fn read(&mut self, scratch: &Scratch, fd: RawFd) -> Read {
         self.make_room(scratch);
         self.bytes.reserve_exact(READ_SIZE - self.bytes.len().min(READ_SIZE / 2));

@@ -13,10 +13,13 @@ use std::rc::Rc;
 slots! {
     /// A slot of a connection's object.
     pub enum Slot, Keys {
+        Drain = "_drain_cb",
         EachMessage = "_each_message_cb",
+        MaxBufferedAmount = "max_buffered_amount",
         NextMessage = "_next_message_cb",
         Ping = "_ping_cb",
         Pong = "_pong_cb",
+        WindowTimer = "_window_timer",
     }
 }
 

@@ -32,8 +32,6 @@ pub const EXPECT_IDLENESS: &CStr = c"AnyEvent::WebSocket::Connection::_expect_id
 pub const GO_ON_LATER: &CStr = c"AnyEvent::WebSocket::Connection::_go_on_later";
 /// `(connection, error or undef)`: the transport is gone.
 pub const FINISH: &CStr = c"AnyEvent::WebSocket::Connection::_finish";
-/// `(connection, text or exception, is_exception)`: it is going down, for this reason.
-pub const FAILING: &CStr = c"AnyEvent::WebSocket::Connection::_failing";
 /// `(connection, lines)`: log what frames have come and gone.
 pub const TRACE: &CStr = c"AnyEvent::WebSocket::Connection::_trace";
 /// `(connection)`: it is down; tell the program.

@@ -11,8 +11,6 @@ pub enum Read {
     Nothing,
     /// The peer will send no more.
     Eof,
-    /// Bytes, behind which the TLS session ends, or has something other than data to say.
-    TlsEnd,
     /// It failed, with this errno.
     Failed(i32),
 }

@@ -45,14 +45,15 @@ pub struct Handle<'k> {
     hv: *mut HV,
 }
 
-/// How outgoing bytes leave.
-pub enum Route {
-    /// Append to the handle's write buffer, then write(2) to the file handle.
-    Native { fh: *mut SV, buffer: *mut SV },
-    /// Append to the handle's buffer of what is to be encrypted, then encrypt, and write(2) to the file handle.
-    Tls { fh: *mut SV, buffer: *mut SV },
-    /// Call its `push_write` with this string of ours.
-    PushWrite { frame: *mut SV },
+/// How far writing has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// The kernel has taken everything.
+    All,
+    /// The handle's own watcher waits to write the rest.
+    Later,
+    /// The handle's methods have to go on: the kernel did not take everything, or someone wants to know what is queued.
+    ByHandle,
 }
 
 impl<'k> Handle<'k> {
@@ -111,15 +112,14 @@ impl<'k> Handle<'k> {
         self.is_slot_set(Slot::Tls)
     }
 
-    /// How outgoing bytes leave, if this handle's methods are those of AnyEvent::Handle.
-    pub fn route(self) -> Route {
-        let fh = self.slot(Slot::Fh).filter(|&fh| sv::is_set(fh));
-        let Some(fh) = fh else { return self.push_write_route() };
-        let route = match self.is_tls() {
-            true => self.slot_lvalue(Slot::TlsWbuf).map(|buffer| Route::Tls { fh, buffer }),
-            false => self.write_buffer().map(|buffer| Route::Native { fh, buffer }),
-        };
-        route.unwrap_or_else(|| self.push_write_route())
+    /// The file handle, if there is one.
+    pub fn fh(self) -> Option<*mut SV> {
+        self.slot(Slot::Fh).filter(|&fh| sv::is_set(fh))
+    }
+
+    /// The buffer of bytes to be encrypted.
+    pub fn plain_buffer(self) -> Option<*mut SV> {
+        self.slot_lvalue(Slot::TlsWbuf)
     }
 
     /// Where octets can be written as they are, past an empty buffer.
@@ -128,11 +128,6 @@ impl<'k> Handle<'k> {
         let buffer = self.write_buffer()?;
         let is_open = !self.is_tls() && self.is_idle(buffer);
         is_open.then(|| Outlet { fh, buffer, activity: self.activity(Slot::WriteActivity) })
-    }
-
-    /// How outgoing bytes leave if this handle's methods are its own.
-    pub fn push_write_route(self) -> Route {
-        Route::PushWrite { frame: sv::new_mortal_string(self.perl) }
     }
 
     /// Whether all that arrives goes to `on_read` and to nobody else.
@@ -216,25 +211,27 @@ impl<'k> Handle<'k> {
         Ok(written)
     }
 
-    /// Writes what is queued, if nothing else is to be done about it. `false`: the handle's own machinery must go on,
-    /// because the kernel did not take everything, or because someone wants to know what is queued.
+    /// Writes what is queued, as far as that takes none of the handle's methods.
     ///
     /// # Errors
     /// The connection is broken.
-    pub fn write_queued(self, fh: *mut SV, buffer: *mut SV) -> Result<bool, WriteError> {
-        if sv::length(buffer) == 0 || self.is_slot_set(Slot::WriteWatcher) {
-            return Ok(true);
+    pub fn write_queued(self, fh: *mut SV, buffer: *mut SV) -> Result<Written, WriteError> {
+        if sv::length(buffer) == 0 {
+            return Ok(Written::All);
+        }
+        if self.is_slot_set(Slot::WriteWatcher) {
+            return Ok(Written::Later);
         }
         let is_watched = self.is_slot_set(Slot::OnDrain) || self.is_slot_set(Slot::Autocork);
         if is_watched || !sv::make_changeable(self.perl, buffer) {
-            return Ok(false);
+            return Ok(Written::ByHandle);
         }
         let octets = sv::plain_octets(buffer);
         let written = fileno(self.perl, fh).map_or(Ok(0), |fd| descriptor::write(fd, octets))?;
         self.note_written(written);
         let is_all = written == octets.len();
         self.consume(buffer, written);
-        Ok(is_all)
+        Ok(if is_all { Written::All } else { Written::ByHandle })
     }
 
     /// Takes bytes off the start of a buffer that is changeable.

@@ -22,11 +22,11 @@ sub buffered_amount
   $amount += length($handle->{$_} // '') for qw( wbuf _tls_wbuf );
   # Who is told that something waits is told when it does no more, also if that was for the end of this dispatch alone.
   $self->_await_drain
-    if $amount && $self->{_drain_cb} && !$self->{_drain_wait} && AnyEvent::WebSocket::Connection::state($self) ne 'closed';
+    if $amount && $self->{_drain_cb} && !$self->{_drain_wait} && (AnyEvent::WebSocket::Connection::state($self) // 'closed') ne 'closed';
   return $amount;
 }
 
-# Called after a send that has left something to be written, once _watch_backlog was.
+# Called after a send that has left something to be written, if the program may want to know.
 sub _backlogged
 {
   my($self) = @_;

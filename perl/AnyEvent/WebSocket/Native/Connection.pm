@@ -136,7 +136,7 @@ sub _check_attribute
 my %TAKES_EFFECT = (
   close_timeout => sub { },
   idle_timeout => sub { $_[0]->_start_idle_timer },
-  max_buffered_amount => sub { _watch_backlog($_[0]) },
+  max_buffered_amount => sub { $_[0]->_backlogged },
   (map { $_ => \&_limits_changed } qw( max_payload_size max_fragments max_message_size max_control_rate strict )),
   (map { $_ => sub { $_[0]->_start_keepalive } } qw( ping_interval ping_timeout )),
 );
@@ -271,7 +271,7 @@ sub _begin
 }
 
 # What the engine has to be told.
-my %ON_FIRST = ( drain => \&_watch_backlog, message_chunk => sub { _set_streaming($_[0], 1) } );
+my %ON_FIRST = ( drain => sub { $_[0]->_backlogged }, message_chunk => sub { _set_streaming($_[0], 1) } );
 
 sub on
 {
@@ -434,13 +434,6 @@ sub _close_received
   $self->handle->push_shutdown;
 }
 
-# What is written next fails if the peer is gone already, and finish comes after parse_error.
-sub _failing
-{
-  my($self, $error, $is_exception) = @_;
-  $self->{_failure} = [$error, $is_exception];
-}
-
 sub _failed
 {
   my($self) = @_;
@@ -452,7 +445,7 @@ sub _failed
 sub _tell_failure
 {
   my($self) = @_;
-  my($error, $is_exception) = @{ delete $self->{_failure} || return };
+  my($error, $is_exception) = @{ _take_failure($self) || return };
   $self->_trace(($is_exception ? 'a message callback died: ' : 'failed: ') . _shown($error)) if IS_TRACED;
   my @callbacks = _callbacks($self, 'parse_error');
   $self->_log_exception($error) if $is_exception && !@callbacks;

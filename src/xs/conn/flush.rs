@@ -1,0 +1,102 @@
+//! Writing what waits in the outbox.
+
+use super::connection::Connection;
+use super::shim;
+use crate::xs::io::clock;
+use crate::xs::io::descriptor::WriteError;
+use crate::xs::io::handle::Written;
+use crate::xs::io::transport::Route;
+use crate::xs::perl::ffi::{self, After, SV};
+use crate::xs::perl::fork;
+use crate::xs::perl::sv;
+
+impl Connection {
+    /// Writes the frames that wait in the handle's buffer, as far as the kernel takes them; the handle sees to the rest. In
+    /// a forked child all else there, and in a TLS session, is its parent's.
+    pub fn flush(&mut self, after: &mut After) {
+        if self.outbox.is_empty() {
+            return;
+        }
+        let route = self.route();
+        self.forget_inherited(route);
+        if !self.outbox.is_empty() {
+            self.flush_route(route, after);
+        }
+    }
+
+    /// As [`Self::flush`], but where Perl code would have to go on, it waits for that.
+    pub fn flush_natively(&mut self) {
+        if self.outbox.may_try() {
+            let result = self.write_out(self.route());
+            let result = result.map(|written| written != Written::ByHandle).map_err(|WriteError(errno)| errno);
+            self.outbox.note_attempt(result, fork::generation());
+        }
+    }
+
+    /// Writes what is queued on its route, and has the handle go on where Perl code has to.
+    pub fn flush_route(&mut self, route: Route, after: &mut After) {
+        let result = match self.outbox.error() {
+            Some(errno) => Err(WriteError(errno)),
+            None => self.write_out(route),
+        };
+        match result {
+            Ok(Written::All) => return,
+            Ok(Written::Later) => {}
+            Ok(Written::ByHandle) => self.write_by_handle(route, after),
+            Err(error) => return self.fail_writing(error, after),
+        }
+        self.report_backlog(after);
+    }
+
+    fn write_by_handle(&self, route: Route, after: &mut After) {
+        let handle = self.handle().reference();
+        match route {
+            Route::Native { .. } => after.calling(shim::DRAIN, [handle]),
+            Route::Tls { .. } => after.calling(shim::DRAIN_TLS, [handle]),
+            Route::PushWrite { frame } if sv::length(frame) == 0 => after.calling(shim::DRAIN, [handle]),
+            Route::PushWrite { frame } => after.calling(shim::PUSH_WRITE, [handle, sv::retain(frame)]),
+        }
+    }
+
+    /// Tells a program that wants to know what the peer has yet to read.
+    pub fn report_backlog(&self, after: &mut After) {
+        if self.wants_backlog() {
+            after.calling(shim::BACKLOGGED, [self.reference()]);
+        }
+    }
+
+    /// Has the handle report that writing has failed: that is the end of the connection.
+    pub fn fail_writing(&mut self, WriteError(errno): WriteError, after: &mut After) {
+        self.outbox.clear();
+        let errno = sv::new_number(self.perl(), errno.unsigned_abs().into());
+        after.calling(shim::WRITE_ERROR, [self.handle().reference(), errno]);
+    }
+
+    /// Writes what is queued, as far as that takes no Perl code.
+    fn write_out(&mut self, route: Route) -> Result<Written, WriteError> {
+        self.forget_inherited(route);
+        let waited = self.outbox.clear();
+        self.turn.note_flush(clock::monotonic);
+        // What waits since the handle could be written to natively is in its buffer.
+        if waited && route.is_foreign() { Ok(Written::ByHandle) } else { route.write_queued(self.handle()) }
+    }
+
+    /// Takes frames that were waiting when this process was forked off out of the handle's buffer.
+    pub fn forget_inherited(&mut self, route: Route) {
+        if route.is_foreign() {
+            return;
+        }
+        if let Some(len) = self.outbox.forget_inherited(fork::generation()) {
+            self.truncate_write_buffer(len);
+        }
+    }
+
+    #[cold]
+    fn truncate_write_buffer(&self, len: usize) {
+        let is_longer = |&buffer: &*mut SV| len < sv::length(buffer) && sv::make_changeable(self.perl(), buffer);
+        if let Some(buffer) = self.handle().write_buffer().filter(is_longer) {
+            // SAFETY: a changeable string, made shorter.
+            unsafe { ffi::ws_set_length(self.perl(), buffer, len) };
+        }
+    }
+}

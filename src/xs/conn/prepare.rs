@@ -1,0 +1,133 @@
+//! From a job to the call that it takes.
+
+use super::callbacks::{self, Pair};
+use super::connection::{Connection, Failure};
+use super::interpreter::Slot;
+use super::job::Job;
+use crate::engine::{CloseFrame, ControlPayload, Opcode};
+use crate::xs::io::clock;
+use crate::xs::perl::ffi::{self, Call, SV};
+use crate::xs::perl::sv;
+use std::ffi::CStr;
+use std::ptr::null_mut;
+
+impl Connection {
+    /// Does what a job is about, as far as that takes no Perl code. Returns the call that it takes, if it takes one.
+    pub fn prepare(&mut self, job: Job) -> Option<Call> {
+        if self.engine.has_trace() {
+            self.jobs.push_front(job);
+            return Some(Call::method(c"_trace", [self.trace_lines()]));
+        }
+        match job {
+            Job::ExpectRecursion => Some(Call { are_many: true, ..Call::method(c"_expect_recursion", []) }),
+            Job::Message(message) => self.call_for(message),
+            Job::Next { callback, message } => Some(Call::next_message(callback, message)),
+            Job::Each { entry, message } => Some(match Pair::of(entry) {
+                Some(pair) => Call::each_message(self.perl(), entry, pair, message, self.turn.is_nested()),
+                None => Call::nothing(message, entry),
+            }),
+            Job::EachList { message } => Some(self.queue_each(message)),
+            Job::Chunk { message, is_final } => {
+                Some(Call::method(c"_chunk_received", [message, sv::new_number(self.perl(), is_final.into())]))
+            }
+            Job::Ping(_) | Job::TellPong(_) if !self.admit_control() => None,
+            Job::Ping(payload) => {
+                if self.callbacks(Slot::Ping).is_some() {
+                    self.jobs.push_front(Job::TellPing(payload.clone()));
+                }
+                self.answer_in_time(payload)
+            }
+            Job::AnswerPing(payload) => self.answer_in_time(payload),
+            Job::TellPing(payload) => Some(self.tell(c"_ping_received", &payload)),
+            Job::TellPong(payload) => self.callbacks(Slot::Pong).map(|_| self.tell(c"_pong_received", &payload)),
+            Job::Close(frame) => Some(self.answer_close(&frame)),
+            Job::Fail(error) => {
+                self.failure = Some(Failure::Violation(error));
+                None
+            }
+        }
+    }
+
+    /// The call for a message with one callback; if there are more, they are queued.
+    fn call_for(&mut self, message: *mut SV) -> Option<Call> {
+        // SAFETY: live arrays, and no Perl code runs.
+        let slots = |list| unsafe { sv::slots(list) };
+        let next = self.callbacks(Slot::NextMessage).filter(|&list| !slots(list).is_empty());
+        if let (None, Some(each), true) = (next, self.callbacks(Slot::EachMessage), self.jobs.is_empty()) {
+            if let (&[entry], Some(pair)) = (slots(each), slots(each).first().and_then(|&entry| Pair::of(entry))) {
+                return Some(Call::each_message(self.perl(), sv::retain(entry), pair, message, self.turn.is_nested()));
+            }
+        }
+        if let Some(next) = next {
+            let perl = self.perl();
+            // SAFETY: a live array; its elements' reference counts come with them.
+            let callbacks = (0..slots(next).len()).map(|_| unsafe { ffi::ws_shift(perl, next) });
+            self.jobs.extend(callbacks.map(|callback| Job::Next { callback, message: sv::retain(message) }));
+        }
+        self.jobs.push_back(Job::EachList { message });
+        None
+    }
+
+    /// Queues the each_message callbacks, once they are in pairs.
+    fn queue_each(&mut self, message: *mut SV) -> Call {
+        let each = self.callbacks(Slot::EachMessage);
+        if each.is_some_and(callbacks::has_unpaired) {
+            self.jobs.push_front(Job::EachList { message });
+            return Call::method(c"_pair_up", []);
+        }
+        let entries = each.map(callbacks::elements).unwrap_or_default();
+        self.jobs.extend(entries.into_iter().map(|entry| Job::Each { entry, message: sv::retain(message) }));
+        // Freed by the loop as what it called last.
+        Call::nothing(message, null_mut())
+    }
+
+    /// Counts a control frame. Returns `false` if it is one too many, which ends the connection.
+    fn admit_control(&mut self) -> bool {
+        let result = self.engine.count_control(clock::monotonic);
+        if let Err(error) = result {
+            self.failure = Some(Failure::Violation(error));
+        }
+        result.is_ok()
+    }
+
+    /// Answers a ping, once the peer reads.
+    fn answer_in_time(&mut self, payload: Box<ControlPayload>) -> Option<Call> {
+        if self.engine.defers_pong(self.handle().backlog()) {
+            self.flush_natively();
+        }
+        if self.engine.defers_pong(self.handle().backlog()) {
+            return self.engine.owe_pong(payload).then(|| Call::method(c"_expect_drain", []));
+        }
+        self.answer_ping(&payload)
+    }
+
+    /// Answers a ping: through `send`, if a subclass has its own.
+    fn answer_ping(&mut self, payload: &ControlPayload) -> Option<Call> {
+        if self.route().is_foreign() || !self.interpreter.sends_natively(self.object) {
+            let pong = self.interpreter.messages.message(Opcode::Pong as u8, payload.as_slice());
+            return Some(Call::method(c"send", [pong]));
+        }
+        // A pong that cannot be masked for want of random bytes is not sent; no frame could be.
+        let _ = self.send_later(Opcode::Pong as u8, payload.as_slice());
+        None
+    }
+
+    /// Has the shim tell the program of a control frame.
+    fn tell(&self, method: &'static CStr, payload: &ControlPayload) -> Call {
+        Call::method(method, [self.interpreter.messages.received_string(payload.as_slice())])
+    }
+
+    /// Hands a Close frame to the shim, which sets the attributes and, if the frame is in order, closes.
+    fn answer_close(&mut self, frame: &CloseFrame) -> Call {
+        if let Some(error) = frame.error {
+            self.jobs.push_front(Job::Fail(error));
+        }
+        let reason = self.interpreter.messages.received_string(frame.reason());
+        let code = match frame.code {
+            Some(code) => sv::new_number(self.perl(), code.value().into()),
+            None => sv::new_undef(self.perl()),
+        };
+        let is_valid = sv::new_number(self.perl(), frame.error.is_none().into());
+        Call::method(c"_close_received", [code, reason, is_valid])
+    }
+}
