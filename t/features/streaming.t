@@ -106,6 +106,17 @@ subtest 'a stream while a message is being sent in fragments' => sub {
     }
 };
 
+subtest 'another message from the on_drain of the first part' => sub {
+    for my $begin (sub { $_[0]->send_stream(sub { undef }) }, sub { $_[0]->send_fragment('x', binary => 1) }, sub { $_[0]->send('x') }) {
+        my ($connection, $peer) = connection_and_peer();
+        my ($calls, $error) = (0, "");
+        $connection->handle->on_drain(sub { eval { $begin->($connection); 1 } or $error = $@ if $calls++ == 1 });
+        $connection->send_fragment('part')->send_fragment('end', final => 1);
+        like $error, qr/a message is being sent in fragments/, 'is a mistake';
+        is_deeply next_shapes($peer, 2), [[1, 0, 'part'], [0, 1, 'end']], 'and changes nothing';
+    }
+};
+
 subtest 'a stream waits for a peer that does not read' => sub {
     my ($connection, $peer) = connection_and_peer();
     $peer->stall;

@@ -38,9 +38,13 @@ sub _send_part
   my($self, $method, $data, $binary, $final) = @_;
   my $text = AnyEvent::WebSocket::Native::Util::text_of($data, "$method: the data");
   my $octets = AnyEvent::WebSocket::Connection::_octets($text);
-  my $error = $self->_send_fragment($binary ? BINARY : TEXT, $octets, $final ? 1 : 0);
-  Carp::croak("$method: $error") if defined $error;
+  my $before = $self->{_in_message};
+  # Sending may call the handle's on_drain, which may want to send as well.
   $self->{_in_message} = !$final;
+  my $error = $self->_send_fragment($binary ? BINARY : TEXT, $octets, $final ? 1 : 0);
+  return unless defined $error;
+  $self->{_in_message} = $before;
+  Carp::croak("$method: $error");
 }
 
 sub send_stream
