@@ -117,6 +117,28 @@ subtest 'another message from the on_drain of the first part' => sub {
     }
 };
 
+subtest 'a stream whose code reference runs the event loop' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my @parts = ('a' .. 'c');
+    my ($nested, $depth) = (0, 0);
+    $connection->send_stream(sub {
+        my $part = shift @parts;
+        $nested++ if $depth;
+        $depth++;
+        if (($part || '') eq 'b') {
+            $peer->stall;
+            $connection->ping('p' x 125) until $connection->buffered_amount > 1000;
+            $peer->resume;
+            wait_until('the peer to read', sub { !$connection->buffered_amount });
+            settle();
+        }
+        $depth--;
+        return $part;
+    });
+    is $nested, 0, 'is asked for one part at a time';
+    is_deeply [map { $_->[2] } grep { $_->[0] != 9 } shapes($peer->sync)], ['a', 'b', 'c', ''], 'and all are sent, in order';
+};
+
 subtest 'a stream waits for a peer that does not read' => sub {
     my ($connection, $peer) = connection_and_peer();
     $peer->stall;

@@ -68,6 +68,8 @@ sub _send_chunks
 {
   my($self) = @_;
   my $stream = $self->{_stream} or return;
+  # The code reference may run the event loop, and so come by here.
+  return if $stream->{is_asked};
   for (1 .. CHUNKS_A_TURN)
   {
     return $self->_end_stream if !_is_open($self);
@@ -87,6 +89,7 @@ sub _next_chunk
   my($chunk, $error);
   {
     local $@;
+    local $stream->{is_asked} = 1;
     return $chunk if eval { $chunk = $stream->{next}->($self); 1 };
     $error = $@;
   }
