@@ -133,4 +133,37 @@ differs '$_ in what is new' => 'does not have it' => sub {
     }
 };
 
+# A callback of the program for the last time, for instance, may say `undef $_[0]`.
+sub overwriting_ok {
+    my ($name, $event, $begin) = @_;
+    my ($connection, $peer) = connection_and_peer();
+    my @seen;
+    for (1 .. 2) { $connection->on($event => sub { push @seen, [map { ref || $_ } @_]; $_ = undef for @_; poke() }) }
+    $begin->($connection, $peer);
+    wait_until('both', sub { @seen == 2 });
+    is_deeply $seen[1], $seen[0], "$name: the next one gets its own";
+    is $seen[1][0], 'AnyEvent::WebSocket::Connection', 'above all the connection';
+}
+
+differs 'arguments that a callback overwrites' => 'has the next one get them as they are then' => sub {
+    overwriting_ok('finish', finish => sub { $_[1]->close });
+    overwriting_ok('parse_error', parse_error => sub { $_[1]->write(text('x', rsv => 1)) });
+    overwriting_ok('ping', ping => sub { $_[1]->write(ping('p')) });
+    overwriting_ok('pong', pong => sub { $_[1]->write(pong('p')) });
+    overwriting_ok('message_chunk', message_chunk => sub { $_[1]->write(text('x')) });
+    overwriting_ok('drain', drain => sub { $_[1]->stall; $_[0]->send('x' x 3_000_000); $_[1]->resume });
+};
+
+differs 'a stream and a callback for drain that overwrites its arguments' => 'does not stream' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    $connection->on(drain => sub { undef $_[0] });
+    $peer->stall;
+    my @parts = ('x' x 3_000_000, 'last');
+    my $is_done;
+    $connection->send_stream(sub { shift @parts }, done => sub { $is_done = 1; poke() });
+    $peer->resume;
+    wait_until('the end of the stream', sub { $is_done });
+    is_deeply \@parts, [], 'it is sent';
+};
+
 done_testing;

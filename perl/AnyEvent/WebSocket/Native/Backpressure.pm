@@ -55,7 +55,7 @@ sub _drained
   return if buffered_amount($self);
   # A program has nothing to send without a transport, but a stream has its end to tell.
   return $self->_send_chunks if !$self->handle->fh;
-  $_->($self) for my @callbacks = $self->_callbacks('drain');
+  $self->_call_back('drain');
 }
 
 sub pause

@@ -297,6 +297,17 @@ sub _list_of
 # A copy, as callbacks may take themselves out.
 sub _callbacks { @{ $_[0]{$SLOT{$_[1]}} || [] } }
 
+# Each gets arguments that are its own to overwrite, as is $_.
+sub _call_back
+{
+  my($self, $event, @arguments) = @_;
+  for(my @callbacks = _callbacks($self, $event))
+  {
+    my @own = ($self, @arguments);
+    $_->(@own);
+  }
+}
+
 # The unregister subs live in the list, so they must not keep the connection alive.
 sub _pair_up
 {
@@ -447,9 +458,8 @@ sub _tell_failure
   my($self) = @_;
   my($error, $is_exception) = @{ _take_failure($self) || return };
   $self->_trace(($is_exception ? 'a message callback died: ' : 'failed: ') . _shown($error)) if IS_TRACED;
-  my @callbacks = _callbacks($self, 'parse_error');
-  $self->_log_exception($error) if $is_exception && !@callbacks;
-  $_->($self, $error) for @callbacks;
+  $self->_log_exception($error) if $is_exception && !_callbacks($self, 'parse_error');
+  $self->_call_back(parse_error => $error);
 }
 
 # The original is silent then, and nobody would ever know.
@@ -493,7 +503,7 @@ sub _finish_now
   $self->close_error($message) if defined $message;
   $self->{_end} = [$message];
   $self->_trace('finished: ' . (defined $message ? $message : 'end of file')) if IS_TRACED;
-  $_->($self, $message) for my @callbacks = _callbacks($self, 'finish');
+  $self->_call_back(finish => $message);
 }
 
 # Who registers a callback when all is over is called from the event loop.
@@ -513,7 +523,8 @@ sub _finish_late
   for my $cb (@late)
   {
     next unless grep { Scalar::Util::refaddr $_ == Scalar::Util::refaddr $cb } _callbacks($self, 'finish');
-    $_->($self, @{ $self->{_end} }) for $cb;
+    my @own = ($self, @{ $self->{_end} });
+    $_->(@own) for $cb;
   }
 }
 

@@ -132,7 +132,7 @@ sub _await_silence
 sub _ping_received
 {
   my($self, $payload) = @_;
-  $_->($self, $payload) for my @callbacks = $self->_callbacks('ping');
+  $self->_call_back(ping => $payload);
 }
 
 # Whatever the peer answers, it is there; but only the last ping's own pong tells how long one takes.
@@ -142,7 +142,7 @@ sub _pong_received
   delete $self->{_pong_timer};
   my $last = $self->{_last_ping};
   $self->{_latency} = AE::time - delete($self->{_last_ping})->[1] if $last && $last->[0] eq $payload;
-  $_->($self, $payload) for my @callbacks = $self->_callbacks('pong');
+  $self->_call_back(pong => $payload);
 }
 
 1;

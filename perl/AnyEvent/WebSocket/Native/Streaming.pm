@@ -117,7 +117,7 @@ sub _why_closed
 sub _chunk_received
 {
   my($self, $message, $is_final) = @_;
-  $_->($self, $message, $is_final) for my @callbacks = $self->_callbacks('message_chunk');
+  $self->_call_back(message_chunk => $message, $is_final);
 }
 
 1;
