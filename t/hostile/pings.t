@@ -56,4 +56,22 @@ for my $masked (0, 1) {
     };
 }
 
+# The handle's own methods are called if one is replaced.
+for my $case (['the handle is written to natively', sub { }], ['the handle is only called', \&AnyEvent::Handle::push_write]) {
+    my ($name, $replacement) = @$case;
+    subtest "a send that dies while a pong waits, and $name" => sub {
+        no warnings 'redefine';
+        local *AnyEvent::Handle::push_write = sub { goto &$replacement } if $name =~ /only/;
+        my ($connection, $peer) = connection_and_peer();
+        $peer->stall;
+        $connection->send_fragment('x' x 1_000_000);
+        $peer->write(ping('p'));
+        settle();
+        ok !eval { $connection->send('out of place'); 1 }, 'it dies';
+        $connection->send_fragment('', final => 1);
+        $peer->resume;
+        is_deeply [map { $_->{opcode} } $peer->next_frames(3)], [1, 10, 0], 'the ping is answered all the same';
+    };
+}
+
 done_testing;

@@ -33,6 +33,15 @@ pub enum SendError {
 /// The engine, with messages that grow in perl's memory.
 pub type Engine = crate::engine::Connection<PerlBuffer>;
 
+/// The result of queuing a frame.
+struct Appended {
+    /// Whether the engine had a frame to send, or why there can be none.
+    is_sent: Result<bool, SendError>,
+    /// A pong that had to wait is queued before it.
+    has_pong: bool,
+    route: Route,
+}
+
 /// A closure that asks the engine to append one frame to `out`, and returns whether it did.
 trait Encode: FnOnce(&mut Engine, &[u8], Option<MaskKey>, &mut Appender) -> Result<bool, SendError> {}
 impl<F: FnOnce(&mut Engine, &[u8], Option<MaskKey>, &mut Appender) -> Result<bool, SendError>> Encode for F {}
@@ -74,7 +83,7 @@ impl Connection {
     /// As [`Self::send`], but the frame is written at the end of this dispatch. Not for handles that only push_write.
     pub fn send_later(&mut self, opcode: u8, payload: &[u8]) -> Result<(), SendError> {
         if self.engine.can_send(opcode) {
-            self.append(payload, |engine, payload, mask, out| Ok(engine.send(opcode, payload, mask, out)?))?;
+            self.append(payload, |engine, payload, mask, out| Ok(engine.send(opcode, payload, mask, out)?))?.is_sent?;
         }
         Ok(())
     }
@@ -101,16 +110,16 @@ impl Connection {
 
     /// Queues a frame, and writes it unless it may wait. Returns whether the engine had one.
     fn write(&mut self, payload: &[u8], after: &mut After, encode: impl Encode) -> Result<bool, SendError> {
-        let (is_sent, route) = self.append(payload, encode)?;
-        if is_sent && !(route.keeps() && self.may_batch()) {
+        let Appended { is_sent, has_pong, route } = self.append(payload, encode)?;
+        if (has_pong || matches!(is_sent, Ok(true))) && !(route.keeps() && self.may_batch()) {
             self.flush_route(route, after);
         }
         self.trace(after);
-        Ok(is_sent)
+        is_sent
     }
 
-    /// Queues a frame in the buffer of the route it will take. Returns whether the engine had one, and the route.
-    fn append(&mut self, payload: &[u8], encode: impl Encode) -> Result<(bool, Route), SendError> {
+    /// Queues a frame in the buffer of the route it will take.
+    fn append(&mut self, payload: &[u8], encode: impl Encode) -> Result<Appended, SendError> {
         let mask = self.next_mask()?;
         let route = self.route();
         self.forget_inherited(route);
@@ -118,10 +127,11 @@ impl Connection {
         // Growing the buffer would pull a payload that lies in it from under our feet.
         let is_inside = sv::plain_octets(buffer).as_ptr_range().contains(&payload.as_ptr());
         let payload = if is_inside { Cow::Owned(payload.to_vec()) } else { Cow::Borrowed(payload) };
-        let room_for_pong = if self.engine.owes_pong() { MAX_CONTROL_PAYLOAD + MAX_HEADER_LEN } else { 0 };
+        let has_pong = self.engine.owes_pong();
+        let room_for_pong = if has_pong { MAX_CONTROL_PAYLOAD + MAX_HEADER_LEN } else { 0 };
         let room = payload.len() + MAX_HEADER_LEN + room_for_pong;
         let mut out = Appender::new(self.perl(), buffer, room).ok_or(SendError::Buffer)?;
-        if self.engine.owes_pong() {
+        if has_pong {
             let mask = self.next_mask()?;
             self.engine.send_owed_pong(mask, &mut out)?;
         }
@@ -134,7 +144,7 @@ impl Connection {
         if !route.is_foreign() {
             self.outbox.queue(mark, fork::generation());
         }
-        Ok((is_sent?, route))
+        Ok(Appended { is_sent, has_pong, route })
     }
 
     /// A key for the next frame, if it needs one.
