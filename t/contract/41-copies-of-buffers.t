@@ -101,4 +101,16 @@ subtest 'a read-only wbuf' => sub {
     is_deeply [map { $_->{payload} } $peer->next_frames(2)], ['before', 'after'], 'and works when it can be written to';
 };
 
+subtest 'a read-only wbuf, and a message that the kernel does not take at once' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    $peer->stall;
+    $connection->send('before');
+    Internals::SvREADONLY($connection->handle->{wbuf} //= '', 1);
+    ok !eval { $connection->send('x' x 3_000_000); 1 }, 'send dies';
+    Internals::SvREADONLY($connection->handle->{wbuf}, 0);
+    $connection->send('after');
+    $peer->resume;
+    is_deeply [map { $_->{payload} } $peer->next_frames(2)], ['before', 'after'], 'and has sent no part of it';
+};
+
 done_testing;

@@ -157,7 +157,8 @@ impl Connection {
     fn send_uncopied(&mut self, opcode: u8, payload: &[u8], after: &mut After) -> Result<bool, SendError> {
         let Route::Native { fh, buffer } = self.route() else { return Ok(false) };
         let is_direct = !self.engine.is_masked() && !self.engine.owes_pong() && !self.may_batch();
-        if !is_direct || !self.handle().is_idle(buffer) {
+        // What the kernel does not take must have a place to wait in.
+        if !is_direct || !self.handle().is_idle(buffer) || !sv::make_changeable(self.perl(), buffer) {
             return Ok(false);
         }
         let mut header = Vec::with_capacity(MAX_HEADER_LEN);
