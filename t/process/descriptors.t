@@ -184,4 +184,27 @@ subtest 'a large message when the descriptor is closed' => sub {
     like $connection->close_error, qr/\S/, 'finish comes, with an error';
 };
 
+# A watcher of a descriptor that is closed keeps AnyEvent's own loop from seeing any other.
+for my $case (
+    ['drain', sub { my ($connection) = @_; $connection->on(drain => sub { }); $connection->send('x' x $LARGE) }],
+    ['a stream', sub { my ($connection) = @_; $connection->send_stream(sub { 'x' x $LARGE }, done => sub { $_[0]{is_done} = 1 }) }],
+    ['a ping', sub { my ($connection, $peer) = @_; $connection->send('x' x $LARGE); $peer->write(ping('p')); settle() }],
+) {
+    my ($name, $begin) = @$case;
+    differs "destroy, while $name waits for a peer that does not read" => 'has none of that' => sub {
+        for my $linger (0, 3600) {
+            my ($other, $other_peer) = connection_and_peer();
+            my $seen = recorder($other);
+            my ($connection, $peer) = connection_and_peer(handle => { linger => $linger });
+            $peer->stall;
+            $begin->($connection, $peer);
+            $connection->handle->destroy;
+            $other_peer->write(text('message'));
+            ok eval { $seen->wait_messages(1, 5); 1 }, "linger $linger: other connections receive" or diag $@;
+            settle();
+            ok $connection->{is_done}, 'the stream is done' if $name eq 'a stream';
+        }
+    };
+}
+
 done_testing;

@@ -5,6 +5,7 @@ package AnyEvent::WebSocket::Native::Backpressure;
 use strict;
 use warnings;
 use AE ();
+use AnyEvent::Util ();
 use Errno ();
 use Moo::Role;
 use Scalar::Util ();
@@ -40,6 +41,7 @@ sub _await_drain
 {
   my($self) = @_;
   my $fh = $self->handle->fh or return;
+  $self->_end_with_handle;
   Scalar::Util::weaken $self;
   $self->{_drain_wait} = AE::io $fh, 1, sub {
     return if !$self || buffered_amount($self);
@@ -56,6 +58,28 @@ sub _drained
   # A program has nothing to send without a transport, but a stream has its end to tell.
   return $self->_send_chunks if !$self->handle->fh;
   $self->_call_back('drain');
+}
+
+# No watcher may outlive the descriptor, which is closed when the program destroys the handle. That empties its hash.
+sub _end_with_handle
+{
+  my($self) = @_;
+  return if $self->{_ends_with_handle}++;
+  Scalar::Util::weaken(my $weak = $self);
+  my $guard = AnyEvent::Util::guard(sub { $weak->_handle_destroyed if $weak && ${^GLOBAL_PHASE} ne 'DESTRUCT' });
+  # The program may have locked the hash.
+  local $@;
+  eval { $self->handle->{'_websocket_' . Scalar::Util::refaddr $self} = $guard };
+}
+
+# A stream has its end to tell.
+sub _handle_destroyed
+{
+  my($self) = @_;
+  delete $self->{_drain_watcher};
+  return unless delete $self->{_drain_wait};
+  Scalar::Util::weaken $self;
+  $self->{_drain_wait} = AnyEvent::WebSocket::Connection::_soon(sub { $self->_drained if $self });
 }
 
 sub pause

@@ -567,6 +567,7 @@ sub _expect_drain
 {
   my($self) = @_;
   my $fh = $self->handle->fh or return;
+  $self->_end_with_handle;
   Scalar::Util::weaken $self;
   $self->{_drain_watcher} = AE::io $fh, 1, sub {
     delete $self->{_drain_watcher} if $self && !_answer_ping($self);
