@@ -8,7 +8,10 @@
 #   xt/api-fuzz.pl --seed 42 --shrink        # the shortest plan found that still fails
 #
 #   --loop Perl      AnyEvent's pure-Perl loop; the default takes turns between that and EV
-#   --debugperl      a perl with assertions (Debian: perl-debug)
+#   --taint          under perl -T
+#   --debugperl      a perl with assertions (Debian: perl-debug), on the usual build; for the assertions of its macros in
+#                    src/xs/glue, too, see xt/asan --debugperl
+#   --blib DIR       where the build is (default blib)
 #   --valgrind       under valgrind, with PERL_DESTRUCT_LEVEL=2
 #   --leaks N        every Nth seed is run some times, and what it leaves behind is counted (default 5; 0: never)
 #
@@ -16,17 +19,28 @@
 use strict;
 use warnings;
 use FindBin;
-use lib "$FindBin::Bin/lib";
 use Getopt::Long;
 use List::Util qw(min);
 
-my %option = (first => 1, leaks => 5, runs => 0);
-GetOptions(\%option, qw(runs=i seconds=i first=i seed=i show shrink loop=s debugperl valgrind leaks=i worker=i))
+# Under perl -T, nothing that comes from outside may say what is loaded and run.
+my $bin;
+
+BEGIN {
+    ($bin) = $FindBin::Bin =~ /(.*)/s;
+    $ENV{PATH} = '/usr/bin:/bin' if ${^TAINT};
+    delete @ENV{qw(ENV BASH_ENV CDPATH IFS)};
+}
+use lib "$bin/lib";
+
+my %option = (first => 1, leaks => 5, runs => 0, blib => "$bin/../blib");
+GetOptions(\%option, qw(runs=i seconds=i first=i seed=i show shrink loop=s blib=s debugperl taint valgrind leaks=i worker=i))
     && !@ARGV or die "usage: see the head of $0\n";
 
+my ($blib) = $option{blib} =~ /(.*)/s;
 my $BATCH = 250;                               # seeds a process plays
 my $PATIENCE = $option{valgrind} ? 300 : 60;    # seconds a seed may take
 my $MAX_PROBLEMS = 5;                          # of one seed that are told
+my $MAX_LINES = 100;                           # of what perl, valgrind and the like have to say of it
 
 $| = 1;
 exit work($option{worker}) if $option{worker};
@@ -39,7 +53,7 @@ exit supervise();
 
 sub load {
     require lib;
-    lib->import("$FindBin::Bin/../t/lib", map { "$FindBin::Bin/../blib/$_" } qw(lib arch));
+    lib->import("$bin/../t/lib", map { "$blib/$_" } qw(lib arch));
     require ApiFuzz::Leaks;
     alarm 0;    # that of the tests' library
 }
@@ -84,11 +98,13 @@ sub play {
     local $ENV{WEBSOCKET_TEST_TIMEOUT} = $option{valgrind} ? $PATIENCE / 2 : 10;
     open my $out, '-|', command($first, $count) or die "cannot run a worker: $!\n";
     my ($seed, $is_done) = ($first, 0);
-    my $tell = sub { print "seed $seed, $loop: $_[0]\n" if ++$failed->{$seed} <= $MAX_PROBLEMS };
+    my $told = 0;
+    my $tell = sub { $failed->{$seed} = 1; print "seed $seed, $loop: $_[0]\n" if ++$told <= ($_[1] || $MAX_LINES) };
     while (my $line = <$out>) {
         chomp $line;
         if    ($line =~ /\Aseed (\d+)\z/) { $seed = $1 }
         elsif ($line eq 'done')           { $is_done = 1 }
+        elsif ($line =~ /\Aproblem:/)     { $tell->($line, $MAX_PROBLEMS) }
         elsif (length $line)              { $tell->($line) }
     }
     close $out;
@@ -99,11 +115,12 @@ sub play {
 sub command {
     my ($first, $count) = @_;
     my @valgrind = !$option{valgrind} ? () : (qw(valgrind -q --child-silent-after-fork=yes --error-exitcode=99),
-        "--suppressions=$FindBin::Bin/lib/ApiFuzz/valgrind.supp");
+        "--suppressions=$bin/lib/ApiFuzz/valgrind.supp");
     my @flags = map { "--$_" } grep { $option{$_} } qw(valgrind);
+    my @switches = $option{taint} ? '-T' : ();
     my $perl = $option{debugperl} ? 'debugperl' : $^X;
-    return ('sh', '-c', 'exec "$@" 2>&1', 'sh', @valgrind, $perl, $0, @flags, '--worker', $count, '--first', $first,
-        '--leaks', $option{leaks});
+    my @worker = ('--blib', $blib, '--worker', $count, '--first', $first, '--leaks', $option{leaks});
+    return ('sh', '-c', 'exec "$@" 2>&1', 'sh', @valgrind, $perl, @switches, $0, @flags, @worker);
 }
 
 # --- one seed

@@ -9,6 +9,7 @@ use warnings;
 use AnyEvent;
 use Scalar::Util qw(weaken);
 use WebSocketTest ();
+use ApiFuzz::Ending;
 use ApiFuzz::Link;
 use ApiFuzz::Plan;
 use ApiFuzz::Steps;
@@ -17,9 +18,10 @@ use ApiFuzz::Steps;
 my $OWN_EXCEPTION = qr/\A(?:fuzz die|Died at|\z)/;
 our $EXPECTED = qr/
     $OWN_EXCEPTION
-    | \Asend(?::|\ takes) | is\ not\ a\ close\ code | \Aunrecognized\ event | callback\ must\ be | \Anot\ an\ AnyEvent
+    | \A(?:send\w*|ping|broadcast)(?::|\ takes) | is\ not\ a\ close\ code | \Aunrecognized\ event | callback\ must\ be
+    | \Anot\ an\ AnyEvent
     | \ACan't\ "(?:last|next)"\ outside | \ACan't\ find\ label | \AUsage:
-    | \AModification\ of\ a\ read-only
+    | \AModification\ of\ a\ read-only | \Athe\ handle's\ write\ buffer\ is\ not
 /x;
 
 my $MAX_DEPTH = 4;
@@ -31,11 +33,13 @@ sub run_seed {
 
 sub run_plan {
     my ($class, $plan) = @_;
-    my $self = bless { plan => $plan, problems => [], kept => [], copies => [], watchers => [], more => [], depth => 0 }, $class;
+    my @lists = qw(problems kept copies buffers watchers);
+    my $self = bless { plan => $plan, depth => 0, map { $_ => [] } @lists }, $class;
     local $SIG{__WARN__} = sub { $self->problem("warning: $_[0]") };
     weaken(my $weak = $self);
     local $EV::DIED = sub { $weak->judge_exception($@) if $weak };
-    $self->{links} = [map { ApiFuzz::Link->new($self, $_, $plan->{connections}[$_])->connect } 0 .. $#{ $plan->{connections} }];
+    my @specs = @{ $plan->{connections} };
+    $self->{links} = [map { ApiFuzz::Link->new($self, $_, $specs[$_])->connect } 0 .. $#specs];
     $self->step($_) for @{ $plan->{steps} };
     $self->finish;
     return @{ $self->{problems} };
@@ -50,7 +54,8 @@ sub is_gentle { $_[0]{plan}{mood} eq 'gentle' }
 
 sub judge_exception {
     my ($self, $exception) = @_;
-    $self->problem('exception: ' . (defined $exception ? $exception : 'undef')) unless defined $exception && $exception =~ $EXPECTED;
+    return if defined $exception && $exception =~ $EXPECTED;
+    $self->problem('exception: ' . (defined $exception ? $exception : 'undef'));
 }
 
 # A step of the plan itself.
@@ -66,7 +71,7 @@ sub run {
     for my $step (@steps) {
         my ($name, $index, @arguments) = @$step;
         my $link = $self->{links}[$index] or return;
-        my $code = $ApiFuzz::Steps::STEP{$name} or die "no step '$name'";
+        my $code = ApiFuzz::Steps::of_name($name);
         if ($name eq 'die') { $code->($self, $link, @arguments); next }
         my $is_done = eval { $code->($self, $link, @arguments); 1 };
         $self->judge_exception($@) unless $is_done || $name eq 'error_variable';
@@ -98,12 +103,14 @@ sub in_callback {
     return ($event || '') eq 'on_drain' ? undef : $self->{leave};
 }
 
-# A turn of the loop, perhaps inside a callback.
+# A turn of the loop, perhaps inside a callback. No callback of ours may change the $_ of who runs the loop.
 sub turn {
     my ($self) = @_;
     return if $self->{depth} >= $MAX_DEPTH;
     local $self->{depth} = $self->{depth} + 1;
+    local $_ = 'of who runs the loop';
     WebSocketTest::turn();
+    $self->problem('$_ has become ' . (defined $_ ? "'$_'" : 'undef')) if !defined $_ || $_ ne 'of who runs the loop';
 }
 
 # --- the end
@@ -116,6 +123,8 @@ sub finish {
     $self->quiet_turn for 1 .. 3;
     $_->judge_frames for @links;
     $self->judge_kept;
+    if ($self->is_gentle) { $self->judge_stats(@links); ApiFuzz::Ending::of_links($self, @links) }
+    $self->judge_kept;
     $self->tear_down;
 }
 
@@ -126,42 +135,71 @@ sub guarded {
 
 sub quiet_turn { $_[0]->guarded(\&WebSocketTest::turn) }
 
+# Waits until the condition holds, which is asked now and then. Returns false when it takes too long.
+sub await {
+    my ($self, $what, $condition) = @_;
+    my $look = AE::timer 0, 0.01, \&WebSocketTest::poke;
+    return eval { WebSocketTest::wait_until($what, $condition); 1 };
+}
+
 # What comes last may call back, and so have more come.
 sub await_all {
     my ($self, @links) = @_;
-    $self->guarded(sub { $_->send_last for @links });
-    my $look = AE::timer 0, 0.01, \&WebSocketTest::poke;
     for (1 .. 5) {
-        my $is_done = eval { WebSocketTest::wait_until('all', sub { !grep { !$_->has_all } @links }); 1 };
-        return map { $_->tell_what_is_missing } @links unless $is_done;
+        my $has_all = $self->await('all', sub { my $missing = grep { !$self->has_all($_) } @links; !$missing });
+        return map { $_->tell_what_is_missing } @links unless $has_all;
         $self->quiet_turn for 1 .. 2;
     }
 }
 
-# A message that is kept stays what it was.
+sub has_all {
+    my ($self, $link) = @_;
+    my $has_all;
+    $self->guarded(sub { $has_all = $link->has_all });
+    return $has_all;
+}
+
+# What is kept stays what it was.
 sub judge_kept {
     my ($self) = @_;
     for my $kept (grep { !$_->{tampered} } @{ $self->{kept} }) {
         my $body = $kept->{message}->body;
-        $self->problem('a kept message has become ' . ApiFuzz::Link::shown(0, $body)) if $body ne $kept->{body};
+        $self->problem('a kept message has become ' . ApiFuzz::Wire::shown(0, $body)) if $body ne $kept->{body};
     }
+    for my $kept (@{ $self->{buffers} }) {
+        my ($name, $copy, $is) = @$kept{qw(name copy is)};
+        my ($is_now, $was) = map { ApiFuzz::Wire::shown(0, $_) } $copy, $is;
+        $self->problem("the $name a buffer was $was, and is $is_now") if $copy ne $is;
+    }
+}
+
+# In the end each side has counted the same.
+sub judge_stats {
+    my ($self, @links) = @_;
+    my @comparable = grep { !$_->{is_wrapped} && !$_->{asks_by_itself} && $_->{connection} } @links;
+    my @wrong;
+    my $look = sub { $self->has_all($_) for @comparable; @wrong = map { $_->wrong_counts } @comparable; !@wrong };
+    return if $self->await('the same counts', $look);
+    $self->problem($_) for @wrong;
 }
 
 sub tear_down {
     my ($self) = @_;
+    ApiFuzz::Steps::Replace::restore_all();
     my @links = splice @{ $self->{links} };
-    delete @$self{qw(kept copies watchers more)};
-    my @weak = map { { connection => $_->{weak_connection}, handle => $_->{handle} } } @links;
-    for my $weak (@weak) { weaken $weak->{$_} for keys %$weak }
+    delete @$self{qw(kept copies buffers watchers)};
+    my @weak = map { [connection => $_->{weak_connection}], [handle => $_->{handle}] } @links;
+    push @weak, map { ['old connection' => $_] } map { @{ $_->{gone} } } @links;
+    weaken $_->[1] for @weak;
     for my $link (@links) {
         $link->peer_ends('close');
-        delete @$link{qw(connection cancels)};
+        delete @$link{qw(connection cancels chunk_cancels old kept_handle)};
     }
     for (1 .. 20) {
         $self->quiet_turn;
-        last unless grep { $_->{connection} || $_->{handle} } @weak;
+        last unless grep { $_->[1] } @weak;
     }
-    for my $weak (@weak) { $self->problem("a $_ is left") for grep { $weak->{$_} } sort keys %$weak }
+    $self->problem("a $_->[0] is left") for grep { $_->[1] } @weak;
 }
 
 1;

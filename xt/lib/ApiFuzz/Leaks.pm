@@ -24,13 +24,13 @@ my $count_values = why_not_values() ? undef : \&Test::LeakTrace::count_sv;
 sub of_seed {
     my ($seed) = @_;
     my %count = map { $_ => [(0) x ($ROUNDS + 1)] } qw(descriptors values);
-    my @problems;
     for my $round (0 .. $ROUNDS) {
-        push @problems, ApiFuzz->run_seed($seed);
+        my @problems = ApiFuzz->run_seed($seed);
+        return @problems if @problems;
         $count{descriptors}[$round] += _descriptors();
         $count{values}[$round] += $count_values->() if $count_values;
     }
-    return (@problems, map { _growth($_, @{ $count{$_} }) } sort keys %count);
+    return map { _growth($_, @{ $count{$_} }) } sort keys %count;
 }
 
 sub _descriptors {

@@ -2,24 +2,28 @@ package ApiFuzz::Link;
 
 # One connection of a plan with its peer, and what each of the two must get from the other.
 #
-# What the peer gets is parsed and judged here: whole frames, masked as the role says, a Close frame last, and what was
-# sent in the order in which it was sent. What the connection gets is compared with what the peer wrote.
+# What the connection gets is compared here with what the peer wrote; what the peer gets is judged in ApiFuzz::Wire.
 
 use strict;
 use warnings;
 use AnyEvent::WebSocket::Connection;
-use Encode ();
-use Scalar::Util qw(blessed refaddr weaken);
+use Scalar::Util qw(blessed refaddr tainted weaken);
 use WebSocketTest ();
 use WebSocketTest::Frame;
 use WebSocketTest::TLS ();
 use ApiFuzz::SecurePeer;
+use ApiFuzz::Step ();
+use ApiFuzz::Wire qw(shown);
+
+our @ISA = 'ApiFuzz::Wire';
 
 sub new {
     my ($class, $fuzz, $index, $spec) = @_;
     my $self = bless {
-        index => $index, spec => $spec, feed => '', expected => [], received => 0, sent => [], loose => [], raw => [], credit => 0,
-        pings => [], pongs => {}, cancels => [], finished => 0, errors => 0, tampered => {}, under_way => {},
+        index => $index, spec => $spec, feed => '',
+        (map { $_ => 0 } qw(received credit finished errors)),
+        (map { $_ => [] } qw(expected sent loose raw pings asked cancels gone)),
+        (map { $_ => {} } qw(pongs heard tampered under_way counts fed)),
     }, $class;
     weaken($self->{fuzz} = $fuzz);
     return $self;
@@ -27,30 +31,18 @@ sub new {
 
 # --- set up
 
-my %context;
-
-sub _tls {
-    my ($side) = @_;
-    $context{$side} ||= do { my %options = tls_options($side); AnyEvent::TLS->new(%{ $options{tls_ctx} }) };
-    return (tls => $side, tls_ctx => $context{$side});
-}
-BEGIN { *tls_options = \&WebSocketTest::TLS::tls_options }
-
 sub connect {
     my ($self) = @_;
     my $spec = $self->{spec};
     my $is_tls = $spec->{transport} eq 'tls' && !WebSocketTest::TLS::unavailable();
     my ($near, $far) = $spec->{transport} eq 'unix' ? WebSocketTest::socket_pair() : WebSocketTest::tcp_pair();
     my ($ours, $theirs) = $spec->{new}{masked} ? qw(connect accept) : qw(accept connect);
-    $self->{peer} = $is_tls ? ApiFuzz::SecurePeer->new(AnyEvent::Handle->new(fh => $far, _tls($theirs), no_delay => 1))
+    my $tls = \&WebSocketTest::TLS::shared_tls_options;
+    $self->{peer} = $is_tls ? ApiFuzz::SecurePeer->new(AnyEvent::Handle->new(fh => $far, $tls->($theirs), no_delay => 1))
         : WebSocketTest::Peer->new($far);
-    my $handle = AnyEvent::Handle->new(fh => $near, %{ $spec->{handle} }, $is_tls ? (_tls($ours), no_delay => 1) : ());
+    my $handle = AnyEvent::Handle->new(fh => $near, %{ $spec->{handle} }, $is_tls ? ($tls->($ours), no_delay => 1) : ());
     $self->_begin_early($handle) if $spec->{is_early} && !$is_tls;
-    $self->{connection} = ($spec->{class} || 'AnyEvent::WebSocket::Connection')->new(handle => $handle, %{ $spec->{new} });
-    $self->{address} = refaddr $self->{connection};
-    weaken($self->{weak_connection} = $self->{connection});
-    weaken($self->{handle} = $handle);
-    $self->_observe;
+    $self->_take($handle);
     return $self;
 }
 
@@ -62,14 +54,58 @@ sub _begin_early {
     $self->{feed} = '';
 }
 
+sub _take {
+    my ($self, $handle) = @_;
+    my $spec = $self->{spec};
+    $self->{connection} = ($spec->{class} || 'AnyEvent::WebSocket::Connection')->new(handle => $handle, %{ $spec->{new} });
+    $self->{address} = refaddr $self->{connection};
+    weaken($self->{weak_connection} = $self->{connection});
+    weaken($self->{handle} = $handle);
+    $self->_observe;
+}
+
+# Another connection takes over the handle; the old one is let go, or kept.
+sub wrap {
+    my ($self, $keeps) = @_;
+    my $old = delete $self->{connection};
+    delete @$self{qw(chunk_cancels owes_drain)};
+    @{ $self->{cancels} } = ();
+    @$self{qw(is_wrapped finished errors)} = (1, 0, 0);
+    $self->{old} = $old if $keeps;
+    push @{ $self->{gone} }, $old;
+    weaken $self->{gone}[-1];
+    $self->_take($old->handle);
+}
+
+my %OBSERVER = (
+    each_message => \&_got_message, finish => \&_got_finish, parse_error => \&_got_error, drain => \&_got_drain,
+    ping => sub { shift->_heard(ping => @_) }, pong => sub { shift->_heard(pong => @_) },
+);
+
 # Registered first, and so called before any callback of the plan for the same message, but for next_message.
 sub _observe {
     my ($self) = @_;
-    weaken(my $weak = $self);
     my $connection = $self->{connection};
-    $connection->on(each_message => sub { $weak && $weak->_got_message(@_) });
-    $connection->on(finish => sub { $weak && $weak->_got_finish(@_) });
-    $connection->on(parse_error => sub { $weak && $weak->_got_error(@_) });
+    my @events = (qw(each_message finish parse_error), $self->{spec}{listens} ? qw(ping pong drain) : ());
+    $connection->on($_ => $self->_observer($OBSERVER{$_})) for @events;
+}
+
+# A connection that has lost its handle to another one is told of nothing but that its own frames have gone, unless that came
+# at a bad time.
+sub _observer {
+    my ($self, $code) = @_;
+    weaken(my $weak = $self);
+    my $address = $self->{address};
+    return sub {
+        my $is_old = !$weak || $address != $weak->{address};
+        $weak->$code(@_) unless $is_old && (!$weak || !$weak->{fuzz}->is_gentle || $code == \&_got_drain);
+    };
+}
+
+# As long as there are callbacks for chunks, the first of them puts messages together.
+sub listen_for_chunks {
+    my ($self) = @_;
+    $self->{chunk_cancels} ||= [$self->{connection}->on(message_chunk => $self->_observer(\&_got_chunk))];
 }
 
 sub problem {
@@ -77,7 +113,16 @@ sub problem {
     $self->{fuzz}->problem("connection $self->{index}: $text") if $self->{fuzz};
 }
 
+# Whether all promises hold: nothing has been done that breaks one, and the end has not begun.
+sub is_judged { my ($self) = @_; return $self->{fuzz}->is_gentle && !$self->{is_ending} }
+
 sub _is_it { blessed $_[1] && refaddr $_[1] == $_[0]{address} }
+
+sub _judge_connection {
+    my ($self, $event, $connection) = @_;
+    my $may_be_old = $self->{is_wrapped} && !$self->{fuzz}->is_gentle;
+    $self->problem("a callback for $event gets another connection") unless $may_be_old || $self->_is_it($connection);
+}
 
 # --- what the connection gets
 
@@ -85,20 +130,46 @@ sub _is_it { blessed $_[1] && refaddr $_[1] == $_[0]{address} }
 sub expect {
     my ($self, $opcode, $body, $pieces) = @_;
     push @{ $self->{expected} }, [$opcode, $body];
+    $self->{has_tail} = 0;
     my $length = 1 + int length($body) / $pieces;
     my @parts = map { $_ * $length < length $body ? substr $body, $_ * $length, $length : '' } 0 .. $pieces - 1;
+    $self->{fed}{messages}++;
     for my $index (0 .. $#parts) {
-        $self->queue(frame(opcode => $index ? 0 : $opcode, fin => $index == $#parts, payload => $parts[$index], $self->_mask));
+        my %frame = (opcode => $index ? 0 : $opcode, fin => $index == $#parts, payload => $parts[$index]);
+        $self->queue(\%frame, frame(%frame, $self->mask));
     }
+}
+
+# Control frames that the peer will send.
+sub ask {
+    my ($self, $payload) = @_;
+    push @{ $self->{pings} }, $payload;
+    $self->{has_tail} = 0;
+    $self->_queue_control(ping => $payload, ping($payload, $self->mask));
+}
+
+sub answer {
+    my ($self, $payload) = @_;
+    $self->{has_tail} = 1;
+    $self->_queue_control(pong => $payload, pong($payload, $self->mask));
+}
+
+sub _queue_control {
+    my ($self, $event, $payload, $bytes) = @_;
+    push @{ $self->{heard}{$event} }, $payload if $self->{spec}{listens};
+    $self->{fed}{"${event}s"}++;
+    $self->queue({ payload => $payload }, $bytes);
 }
 
 # Bytes that the peer will write, in some step.
 sub queue {
-    my ($self, $bytes) = @_;
+    my ($self, $frame, $bytes) = @_;
+    $self->{fed}{frames}++;
+    $self->{fed}{bytes} += length $frame->{payload};
     $self->{feed} .= $bytes;
 }
 
-sub _mask { $_[0]{spec}{new}{masked} ? () : (mask => 1) }
+sub mask { $_[0]{spec}{new}{masked} ? () : (mask => 1) }
 
 # The peer writes the next so many of them; 0 is all.
 sub feed {
@@ -113,27 +184,82 @@ sub peer_ends {
     $self->{peer}->$how;
 }
 
-
 sub _got_message {
     my ($self, $connection, $message, $unregister) = @_;
-    $self->problem('a message callback gets another connection') unless $self->_is_it($connection);
+    $self->_judge_connection('a message', $connection);
     $self->problem('no unregister sub') unless ref $unregister eq 'CODE';
+    $self->problem('a whole message in the middle of chunks') if defined $self->{chunks} && $self->is_judged;
+    $self->_received($message, blessed $message && $message->isa('AnyEvent::WebSocket::Message') ? $message->body : undef);
+}
+
+sub _got_chunk {
+    my ($self, $connection, $message, $is_final) = @_;
+    $self->_judge_connection('a chunk', $connection);
+    $self->_judge_time('a chunk', $self->{received});
+    WebSocketTest::poke();
+    $self->problem('an empty chunk that is not the last') unless $is_final || length $message->body;
+    $self->{chunks} = '' unless defined $self->{chunks};
+    $self->{chunks} .= $message->body;
+    return unless $is_final;
+    $_->() for $self->{ends_chunks} ? @{ delete $self->{chunk_cancels} || [] } : ();
+    $self->{ends_chunks} = 0;
+    $self->_received($message, delete $self->{chunks});
+}
+
+sub _received {
+    my ($self, $message, $body) = @_;
     my $index = $self->{received}++;
     WebSocketTest::poke();
     $self->problem('a message after finish') if $self->{finished} && !$self->{late}{$index};
     return if $self->{tampered}{$index} || $self->{is_void};
-    return $self->problem("message $index is none") unless blessed $message && $message->isa('AnyEvent::WebSocket::Message');
+    $self->_judge_time("message $index", $index);
+    return $self->problem("message $index is none") unless defined $body;
+    $self->problem("message $index is not tainted") if ${^TAINT} && !tainted($body);
     my $expected = $self->{expected}[$index] or return $self->problem('a message that nobody sent');
-    return if $message->opcode == $expected->[0] && $message->body eq $expected->[1];
-    $self->problem("message $index is " . shown($message->opcode, $message->body) . ', not ' . shown(@$expected));
+    return if $message->opcode == $expected->[0] && $body eq $expected->[1];
+    $self->problem("message $index is " . shown($message->opcode, $body) . ', not ' . shown(@$expected));
+}
+
+# Callbacks that a message still has are called also when one of them has paused the connection.
+sub _judge_time {
+    my ($self, $what, $index) = @_;
+    return unless $self->is_judged;
+    $self->problem("$what in spite of pause") if $self->{at_hand} && !$self->{at_hand}{$index};
+    $self->problem("$what from resume itself") if $self->{is_resuming};
+}
+
+sub _heard {
+    my ($self, $event, $connection, $payload) = @_;
+    $self->_judge_connection($event, $connection);
+    WebSocketTest::poke();
+    return unless $self->is_judged;
+    $self->problem("the payload of a $event is not tainted") if ${^TAINT} && length $payload && !tainted($payload);
+    # To answer a ping may call on_drain, which may pause.
+    $self->problem("a $event in spite of pause") if $self->{at_hand} && !$self->{has_on_drain};
+    my $expected = shift @{ $self->{heard}{$event} };
+    $self->problem("$event: " . shown(0, $payload) . ', not ' . (defined $expected ? shown(0, $expected) : 'any'))
+        if !defined $expected || $payload ne $expected;
+}
+
+# Nothing waits any more.
+sub _got_drain {
+    my ($self, $connection) = @_;
+    $self->_judge_connection('drain', $connection);
+    WebSocketTest::poke();
+    $self->{owes_drain} = 0;
+    my $handle = $connection->handle;
+    my ($left) = grep { length($handle->{$_} // '') } qw(wbuf _tls_wbuf);
+    $self->problem("drain, but there is something in $left") if $left && $self->is_judged;
 }
 
 # If that comes while next_message callbacks run, their messages still go to the others.
 sub _got_finish {
     my ($self, $connection) = @_;
+    WebSocketTest::poke();
     $self->{late} = { %{ $self->{under_way} } };
     $self->problem('finish twice') if $self->{finished}++;
-    $self->problem('a finish callback gets another connection') unless $self->_is_it($connection);
+    $self->problem('finish before the end') if $self->is_judged;
+    $self->_judge_connection('finish', $connection);
 }
 
 # A callback may die after all is over: its own send has found that the peer is gone, or it has run the event loop.
@@ -141,23 +267,27 @@ sub _got_error {
     my ($self, $connection, $error) = @_;
     my $is_late = $self->{finished} || $self->{errors}++;
     $self->problem("parse_error too late: $error") if $is_late && $error !~ $ApiFuzz::EXPECTED;
-    $self->problem('a parse_error callback gets another connection') unless $self->_is_it($connection);
+    $self->problem("parse_error: $error") if $self->is_judged;
+    $self->_judge_connection('parse_error', $connection);
 }
 
-# --- what the peer gets
+# --- whether all is there
 
-# The last thing that is sent either way.
+# The last thing that is sent either way, once what is sent in parts has come to its end.
 sub send_last {
     my ($self) = @_;
+    return if $self->{has_sent_last} || $self->{stream} || !$self->{connection};
+    $self->end_fragments;
+    $self->{has_sent_last} = 1;
     $self->expect(1, '<last>', 1);
-    push @{ $self->{sent} }, [1, '<last>'];
-    $self->{connection}->send('<last>');
+    $self->sending('sent', [1, '<last>'], sub { $self->{connection}->send('<last>') });
 }
 
-# Judges what the peer has got up to now.
-sub judge_frames {
+sub end_fragments {
     my ($self) = @_;
-    while (my $frame = decode_frame(\$self->{peer}{in})) { $self->_judge_frame($frame) }
+    my $part = $self->{part} or return;
+    $self->sends_part($part->[0], '', 1);
+    $self->{connection}->send_fragment('', binary => $part->[0] == 2, final => 1);
 }
 
 # Whether nothing is under way any more.
@@ -165,8 +295,27 @@ sub has_all {
     my ($self) = @_;
     $self->calm_down;
     $self->judge_frames;
-    my $are_sent = !grep { @{ $self->{$_} } } qw(sent loose raw);
-    return $are_sent && $self->{received} >= @{ $self->{expected} } && $self->_has_last_pong;
+    $self->send_last;
+    $self->end_fragments unless $self->{stream};
+    return $self->{has_sent_last} && !$self->{stream} && !$self->{owes_drain} && !length $self->{feed} && !$self->_missing;
+}
+
+# What has not come, each as a text.
+sub _missing {
+    my ($self) = @_;
+    my @missing;
+    for my $list (qw(sent loose raw)) {
+        my $count = @{ $self->{$list} } or next;
+        push @missing, "$count frame(s) lost ($list), the first is " . shown(@{ $self->{$list}[0] });
+    }
+    my $expected = @{ $self->{expected} };
+    push @missing, "only $self->{received} message(s) of $expected" if $self->{received} < $expected;
+    push @missing, 'the last ping has no answer' unless $self->_has_last_pong;
+    push @missing, 'pings were not sent: ' . @{ $self->{asked} } if @{ $self->{asked} };
+    for my $event (sort keys %{ $self->{heard} }) {
+        push @missing, "callbacks for $event were not called" if @{ $self->{heard}{$event} };
+    }
+    return @missing;
 }
 
 sub _has_last_pong { my $pings = $_[0]{pings}; return !@$pings || $_[0]{pongs}{ $pings->[-1] } }
@@ -175,12 +324,32 @@ sub tell_what_is_missing {
     my ($self) = @_;
     my $rest = length $self->{peer}{in};
     $self->problem("$rest octets of a frame that does not end") if $rest;
-    for my $list (qw(sent loose raw)) {
-        my $count = @{ $self->{$list} } or next;
-        $self->problem("$count frame(s) lost ($list), the first is " . shown(@{ $self->{$list}[0] }));
+    $self->problem($_) for $self->_missing;
+    $self->problem('a stream does not end')             if $self->{stream};
+    $self->problem('a message in parts does not end')   if $self->{begun};
+    $self->problem('something waited, but no drain came') if $self->{owes_drain};
+}
+
+# Whether all that the peer has written has been received, and nothing is half done.
+sub is_quiet {
+    my ($self) = @_;
+    my $is_received = $self->{received} == @{ $self->{expected} } && !length $self->{feed} && $self->_has_last_pong;
+    my $is_busy = $self->{stream} || $self->{part} || $self->{at_hand} || defined $self->{chunks};
+    my $are_heard = !grep { @$_ } values %{ $self->{heard} };
+    return $is_received && !$is_busy && $are_heard && !($self->{has_tail} && !$self->{spec}{listens});
+}
+
+# Where the connection has counted something else than its peer, each as a text.
+sub wrong_counts {
+    my ($self) = @_;
+    my $stats = $self->{connection}->stats;
+    my @wrong;
+    for my $name (qw(messages frames bytes pings pongs)) {
+        my %wanted = ("${name}_sent" => $self->{counts}{$name} || 0, "${name}_received" => $self->{fed}{$name} || 0);
+        push @wrong, map { "connection $self->{index}: stats: $_ is $stats->{$_}, not $wanted{$_}" }
+            grep { $stats->{$_} != $wanted{$_} } sort keys %wanted;
     }
-    $self->problem("only $self->{received} message(s) of " . @{ $self->{expected} }) if $self->{received} < @{ $self->{expected} };
-    $self->problem('the last ping has no answer') unless $self->_has_last_pong;
+    return @wrong;
 }
 
 # From now on nothing stands in the way of what is still to come.
@@ -188,69 +357,24 @@ sub calm_down {
     my ($self) = @_;
     $self->feed(0);
     $self->{peer}->resume unless $self->{peer_is_gone};
-    my $handle = ApiFuzz::Steps::handle_of($self);
+    my $connection = $self->{connection};
+    $self->go_on if $self->{at_hand} && $connection;
+    $connection->ping_interval(undef) if $self->{asks_by_itself} && $connection;
+    my $handle = ApiFuzz::Step::handle_of($self);
     $handle->start_read if $handle;
 }
 
-sub _judge_frame {
-    my ($self, $frame) = @_;
-    my ($opcode, $payload) = @$frame{qw(opcode payload)};
-    my $shown = shown($opcode, $payload);
-    $self->problem("masked is $frame->{masked}: $shown") if $frame->{masked} != ($self->{spec}{new}{masked} ? 1 : 0);
-    $self->problem("not a whole message: $shown") if !$frame->{fin} || $frame->{rsv};
-    $self->problem("a length of $frame->{form} bits: $shown") if $frame->{form} != _form(length $payload);
-    $self->problem("a key twice: $shown") if $frame->{masked} && length $payload && $self->{keys}{ $frame->{mask} }++ > 1;
-    return if $self->_take_loose('raw', $opcode, $payload);
-    $self->problem("after the Close frame: $shown") if $self->{close} && !$self->{has_second};
-    return $self->_judge_close($payload) if $opcode == 8;
-    return $self->_judge_pong($payload) if $opcode == 10;
-    $self->_judge_data($opcode, $payload);
+sub pause {
+    my ($self) = @_;
+    $self->{at_hand} = { %{ $self->{under_way} } };
+    return $self->{connection}->pause;
 }
 
-sub _form { $_[0] < 126 ? 7 : $_[0] < 65536 ? 16 : 64 }
-
-sub _judge_data {
-    my ($self, $opcode, $payload) = @_;
-    my $next = $self->{sent}[0];
-    if ($next && $next->[0] == $opcode && $next->[1] eq $payload) { shift @{ $self->{sent} } }
-    elsif ($self->_take_loose('loose', $opcode, $payload))         { }
-    elsif ($self->{credit} > 0)                                    { $self->{credit}-- }
-    else { $self->problem('unexpected ' . shown($opcode, $payload) . ($next ? ', not ' . shown(@$next) : '')) }
-}
-
-sub _take_loose {
-    my ($self, $list, $opcode, $payload) = @_;
-    my $entries = $self->{$list};
-    for my $index (0 .. $#$entries) {
-        next if $entries->[$index][0] != $opcode || $entries->[$index][1] ne $payload;
-        return splice @$entries, $index, 1;
-    }
-    return;
-}
-
-sub _judge_pong {
-    my ($self, $payload) = @_;
-    $self->{pongs}{$payload}++;
-    return if $self->{is_void};
-    $self->problem('a pong that answers nothing: ' . shown(10, $payload)) unless grep { $_ eq $payload } @{ $self->{pings} };
-}
-
-sub _judge_close {
-    my ($self, $payload) = @_;
-    $self->{close} = 1;
-    return if $self->{sends_any_close};
-    my ($code, $reason) = length $payload ? unpack 'n a*', $payload : ();
-    $self->problem('a Close frame with the code ' . $code) if defined $code && ($code < 1000 || $code > 4999);
-    $self->problem('a Close frame with a reason that is not UTF-8')
-        if defined $reason && !eval { Encode::decode('UTF-8', my $copy = $reason, Encode::FB_CROAK); 1 };
-    $self->problem('a Close frame of ' . length($payload) . ' octets') if length $payload == 1 || length $payload > 125;
-}
-
-sub shown {
-    my ($opcode, $body) = @_;
-    my $start = substr $body, 0, 40;
-    utf8::encode($start) if utf8::is_utf8($start);
-    return "opcode $opcode, " . length($body) . ' octets "' . ($start =~ s/[^ -~]/./gr) . '"';
+sub go_on {
+    my ($self) = @_;
+    delete $self->{at_hand};
+    local $self->{is_resuming} = 1;
+    return $self->{connection}->resume;
 }
 
 1;

@@ -7,6 +7,7 @@ package ApiFuzz::Shrink;
 use strict;
 use warnings;
 use ApiFuzz;
+use ApiFuzz::Step;
 use Storable qw(dclone);
 
 sub of_seed {
@@ -57,8 +58,20 @@ sub _lists {
 
 sub _lists_of_step {
     my ($name, undef, @arguments) = @_;
-    my @lists = grep { ref eq 'ARRAY' } @arguments;
-    return $name =~ /\Aon(?:_drain)?\z/ ? map { @$_ } @lists : $name =~ /\A(?:later|send)\z/ ? @lists : ();
+    return map { _lists_in($_) } @arguments;
+}
+
+# An argument may be a list of steps, or hold some.
+sub _lists_in {
+    my ($argument) = @_;
+    return if ref $argument ne 'ARRAY';
+    return map { _lists_in($_) } @$argument if !@$argument || grep { !_is_step($_) } @$argument;
+    return $argument;
+}
+
+sub _is_step {
+    my ($item) = @_;
+    return ref $item eq 'ARRAY' && @$item > 1 && !ref $item->[0] && $STEP{ $item->[0] };
 }
 
 1;

@@ -10,8 +10,10 @@ package ApiFuzz::Values;
 use strict;
 use warnings;
 use AnyEvent::WebSocket::Message;
+use ApiFuzz::Step ();
 use Encode ();
 use List::Util ();
+use Math::BigInt ();
 use Scalar::Util qw(dualvar);
 
 my %KIND = (
@@ -35,6 +37,7 @@ my %KIND = (
     overloaded => sub { my $body = body(@_); loose(1, ApiFuzz::Duck->new(1, ApiFuzz::Text->new(sub { $body })), $body) },
     duck       => sub { my $body = body(@_); loose(2, ApiFuzz::Duck->new(2, $body), $body) },
     odd_opcode => \&odd_opcode,
+    said_opcode => \&said_opcode,
     alias      => sub { my $body = body(@_); given(loose(1, undef, $body), sub { for my $x ($body) { $_[0]->($x) } }) },
     shared     => sub { my ($key) = keys %{ { body(@_) => 1 } }; loose(1, $key, $key) },
     received   => \&received,
@@ -56,10 +59,12 @@ sub of {
     return $made;
 }
 
-# Bodies are told from each other by their number. Control frames do not take more than this.
+# Bodies are told from each other by their number. Under perl -T, every other one is tainted.
 sub body {
     my ($wish) = @_;
-    return substr("<$wish->{number}>" . 'abcdefgh' x (1 + $wish->{size} / 8), 0, length("<$wish->{number}>") + $wish->{size});
+    my $start = "<$wish->{number}>";
+    my $body = substr $start . 'abcdefgh' x (1 + $wish->{size} / 8), 0, length($start) + $wish->{size};
+    return ${^TAINT} && $wish->{number} % 2 ? $body . $ApiFuzz::Step::DIRT : $body;
 }
 
 sub strict { my ($opcode, $value, $payload) = @_; return expecting('strict', @_) }
@@ -86,6 +91,20 @@ sub odd_opcode {
     return loose($code, ApiFuzz::Duck->new($code, $body), $body);
 }
 
+# An opcode may be anything that perl takes for a number; none is text.
+my @SAID = (
+    [1 => undef], [1 => ''], [1 => "1\n"], [1 => ' 1'], [1 => 1.75], [2 => '2'], [2 => 2.0], [2 => '2e0'], [2 => '2.9'],
+    [2 => Math::BigInt->new(2)], [15 => '15'], [15 => Math::BigInt->new(15)], [7 => 7.5], [11 => '11'],
+);
+
+sub said_opcode {
+    my ($wish) = @_;
+    my ($code, $opcode) = @{ $SAID[$wish->{number} % @SAID] };
+    my $body = body({ %$wish, size => List::Util::min(100, $wish->{size}) });
+    my $class = $wish->{number} % 2 ? 'message' : 'new';
+    return strict($code, ApiFuzz::Duck->$class($opcode, $body), $body);
+}
+
 sub tied_value {
     my ($wish) = @_;
     my $body = body($wish);
@@ -110,7 +129,7 @@ sub acting {
 
 sub odd_values {
     return ([], {}, \1, sub { }, qr/x/, \*STDOUT, *STDIN{IO}, \\1, \v1.2, bless([], 'ApiFuzz::Nothing'),
-        (map { ApiFuzz::Duck->new($_, 'x') } 16, 255, -1, 'x', 1e9, [], '1x'), ApiFuzz::Text->new(sub { 'x' }));
+        (map { ApiFuzz::Duck->new($_, 'x') } 16, 255, -1, 'x', 1e9, 'nan', -0.5, '0x2', '1x', []), ApiFuzz::Text->new(sub { 'x' }));
 }
 
 package ApiFuzz::Tied {

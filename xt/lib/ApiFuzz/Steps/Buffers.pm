@@ -1,0 +1,62 @@
+package ApiFuzz::Steps::Buffers;
+
+# The handle's buffers are strings of the program too: it may keep copies of them, which share their memory and must stay as
+# they are, look for something in them, or have them read-only for a while.
+
+use strict;
+use warnings;
+use ApiFuzz::Step;
+
+# With memory of its own, to compare with.
+sub duplicate { my ($text) = @_; return $text . '' }
+
+sub keep {
+    my ($fuzz, $name, $copy) = @_;
+    push @{ $fuzz->{buffers} }, { name => $name, copy => $copy, is => duplicate($copy) };
+}
+
+# Each gets the buffer as $_[0]. A match has a copy of what it looked at.
+my %LOOK = (
+    copy      => sub { keep($_[1], 'copy of', $_[0]) },
+    match     => sub { keep($_[1], 'match in', $1) if $_[0] =~ /\A(.{0,2000})/s },
+    capture   => sub { $_[0] =~ /(.*)/s; push @{ $_[1]{copies} }, \"$1" },
+    place     => sub { pos($_[0]) = length($_[0]) / 2 },
+    number    => sub { no warnings 'numeric'; push @{ $_[1]{copies} }, $_[0] + 0 },
+    reference => sub { push @{ $_[1]{copies} }, \$_[0] },
+    part      => sub { push @{ $_[1]{copies} }, \substr($_[0], 0, 3) if length $_[0] > 3 },
+    back      => sub { my $copy = $_[0]; keep($_[1], 'origin of', $copy); $_[0] = $copy },
+    upgrade   => sub { utf8::upgrade($_[0]) unless $_[2] eq '_tls_wbuf' },
+);
+
+$STEP{buffer} = sub {
+    my ($fuzz, $link, $slot, $how) = @_;
+    my $handle = handle_of($link) or return;
+    $LOOK{$how}->($handle->{$slot}, $fuzz, $slot) if defined $handle->{$slot};
+};
+
+# What is to be sent meanwhile cannot be.
+$STEP{read_only} = sub {
+    my ($fuzz, $link, $slot, $steps) = @_;
+    my $handle = handle_of($link) or return;
+    $link->{loses_frames} = 1;
+    my $buffer = \($handle->{$slot} //= '');
+    Internals::SvREADONLY($$buffer, 1);
+    $fuzz->run(@$steps);
+    Internals::SvREADONLY($$buffer, 0);
+};
+
+my %LOSE = (
+    undef  => sub { undef $_[0]{ $_[1] } },
+    delete => sub { delete $_[0]{ $_[1] } },
+    empty  => sub { $_[0]{ $_[1] } = '' },
+);
+
+$STEP{lose} = sub {
+    my ($fuzz, $link, $slot, $how) = @_;
+    my $handle = handle_of($link) or return;
+    return unless exists $handle->{$slot};
+    @$link{qw(is_void loses_frames has_second)} = (1, 1, 1);
+    $LOSE{$how}->($handle, $slot);
+};
+
+1;
