@@ -26,20 +26,6 @@ sub find_cargo {
     return $ENV{CARGO} || find_program('cargo') || ($home && _executable(catfile($home, 'bin', 'cargo')));
 }
 
-# What was built for one perl is built anew when PERL names another file, but not when perl was upgraded in its place.
-# libperl-sys leaves a note of the perl that it made its bindings for.
-sub forget_upgraded_perl {
-    my $target = $ENV{CARGO_TARGET_DIR} || 'target';
-    for my $note (glob "'$target'/release/build/libperl-sys-*/out/perl-identity.txt") {
-        open my $file, '<', $note or next;
-        next if index(<$file> // '', "$Config{version} $Config{archname} ") == 0;
-        print "What is built in $target was built for another perl: it will be built anew\n";
-        my @packages = map { ('--package', $_) } qw(libperl-sys libperl-rs libperl-macros anyevent-websocket);
-        return system find_cargo(), qw(clean --quiet --release --target-dir), $target, @packages;
-    }
-    return;
-}
-
 sub find_program {
     my ($name) = @_;
     return _executable($name) if $name =~ m{/};

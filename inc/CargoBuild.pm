@@ -1,0 +1,166 @@
+package CargoBuild;
+
+# Builds the Rust extension with cargo; the Makefile calls build_library.
+
+use strict;
+use warnings;
+use Config;
+use File::Copy qw(copy);
+use File::Path qw(make_path);
+use File::Spec::Functions qw(catdir catfile rel2abs);
+use JSON::PP qw(decode_json);
+
+# The crates are part of the tarball if it was made with VENDOR=1.
+my $VENDOR = 'vendor';
+
+# Builds the library for this perl and copies it to $path. Dies with advice if that fails.
+sub build_library {
+    my ($cargo, $path, $mode) = @_;
+    # cargo reads MAKEFLAGS, but make lends its job slots to other makes only.
+    delete local @ENV{qw(MAKEFLAGS MFLAGS)};
+    local $ENV{PERL} = $^X;
+    my $target = _target_directory($cargo);
+    local $ENV{CARGO_HOME} = _cargo_home($target);
+    _forget_another_perl($cargo, $target);
+    my $built = _build($cargo) // die _advice($cargo);
+    _replace($built, $path, oct $mode);
+    return;
+}
+
+# Runs cargo, which reports on STDERR what it does. Returns where it put the library, or nothing if it failed.
+sub _build {
+    my ($cargo) = @_;
+    my $library;
+    open my $messages, '-|', $cargo, 'build', _options(), qw(--message-format json-render-diagnostics)
+        or die "Cannot run $cargo: $!\n";
+    while (my $line = <$messages>) {
+        next if $line !~ /^\{/;
+        my $message = decode_json($line);
+        next if $message->{reason} ne 'compiler-artifact' || $message->{target}{name} ne 'anyevent_websocket';
+        ($library) = grep { !/\.(?:rlib|rmeta|a)$/ } @{ $message->{filenames} };
+    }
+    return close $messages ? $library : undef;
+}
+
+sub _options { return (qw(--release --locked --features xs), _sources()) }
+
+# Where crates come from: from the tarball, or from wherever cargo is configured to get them.
+sub _sources {
+    return if !-d $VENDOR;
+    my $directory = rel2abs($VENDOR) =~ s/(["\\])/\\$1/gr;
+    return (
+        '--offline',
+        '--config', q{source.crates-io.replace-with="anyevent-websocket-vendor"},
+        '--config', qq{source.anyevent-websocket-vendor.directory="$directory"},
+    );
+}
+
+# Where cargo builds: CARGO_TARGET_DIR, build.target-dir of its configuration, or ./target.
+sub _target_directory {
+    my ($cargo) = @_;
+    my $metadata = _output($cargo, qw(metadata --no-deps --offline --format-version 1));
+    return $metadata ? decode_json($metadata)->{target_directory} : rel2abs($ENV{CARGO_TARGET_DIR} || 'target');
+}
+
+# Where cargo keeps what it downloads; it fails if it cannot write there. System users often have no home directory.
+sub _cargo_home {
+    my ($target) = @_;
+    my $home = $ENV{CARGO_HOME} || _default_cargo_home();
+    return $home if $ENV{CARGO_HOME} || _can_write_in($home);
+    my $instead = catdir($target, 'cargo-home');
+    print STDERR "cargo cannot write to $home: it uses $instead\n";
+    return $instead;
+}
+
+sub _default_cargo_home { return catdir($ENV{HOME} || (getpwuid $<)[7] || '/', '.cargo') }
+
+sub _can_write_in {
+    my ($dir) = @_;
+    make_path($dir, { error => \my $errors });
+    use filetest 'access';    # or root may write everywhere, even where nobody can
+    return !@$errors && -w $dir;
+}
+
+# libperl-sys keeps the bindings that it made for one perl, also when it is built for another or when that one was upgraded.
+# So a file in the target directory says which perl it was.
+sub _forget_another_perl {
+    my ($cargo, $target) = @_;
+    my $note = catfile($target, 'anyevent-websocket-perl.txt');
+    my ($now, $then) = (_perl_identity(), _read($note));
+    return if $then eq $now;
+    if ($then ne '') {
+        print STDERR "The build in $target was made for another perl: perl's bindings are made anew\n";
+        _clean($cargo, $target);
+    }
+    make_path($target);
+    open my $file, '>', $note or die "Cannot write $note: $!\n";
+    print {$file} $now;
+    close $file or die "Cannot write $note: $!\n";
+    return;
+}
+
+# For each profile and target that there is, because cargo clean takes one at a time.
+sub _clean {
+    my ($cargo, $target) = @_;
+    my @packages = map { ('--package', $_) } qw(libperl-sys anyevent-websocket);
+    for my $profile (glob "'$target'/{release,debug} '$target'/*-*/{release,debug}") {
+        -d $profile or next;
+        my ($triple, $name) = $profile =~ m{^\Q$target\E/(?:([^/]+)/)?(release|debug)$} or next;
+        my @what = ($name eq 'release' ? '--release' : (), defined $triple ? ('--target', $triple) : ());
+        system($cargo, qw(clean --quiet --locked), @what, _sources(), @packages) == 0
+            or die "Cannot remove what was built for another perl. Remove it yourself: rm -rf '$target'\n";
+    }
+    return;
+}
+
+# What the bindings depend on. An upgrade of perl may leave its version, so this has the dates of its headers too.
+sub _perl_identity {
+    my @files = (catfile($Config{archlibexp}, 'CORE', 'perl.h'), catfile($Config{archlibexp}, 'Config_heavy.pl'));
+    return join '', map { "$_\n" } $^X, $Config{version}, $Config{archname},
+        map { join ' ', $_, map { $_ // 'none' } (stat $_)[7, 9] } @files;
+}
+
+# A process may have the old library mapped, so it is replaced, not overwritten.
+sub _replace {
+    my ($from, $to, $mode) = @_;
+    my $new = "$to.new";
+    copy($from, $new) or die "Cannot copy $from to $new: $!\n";
+    chmod $mode, $new or die "Cannot chmod $new: $!\n";
+    rename $new, $to or die "Cannot rename $new to $to: $!\n";
+    return;
+}
+
+# What to do about a failed build, as far as one can tell from here.
+sub _advice {
+    my ($cargo) = @_;
+    my @advice = 'cargo could not build the library; the reason stands above.';
+    my $home = $ENV{CARGO_HOME};
+    if (!_can_write_in($home)) {
+        push @advice, "cargo cannot write to $home: set CARGO_HOME to a directory that it can write to.";
+    }
+    elsif (!-d $VENDOR && !_output($cargo, qw(tree --offline --locked --features xs --edges), 'normal,build')) {
+        push @advice, 'It could not download all crates that it needs. Without a network, build from a tarball that contains '
+            . 'them: see "Without a network" in INSTALL.';
+    }
+    return join '', map { "$_\n" } @advice;
+}
+
+sub _output {
+    my (@command) = @_;
+    open my $stderr, '>&', \*STDERR or return '';
+    open STDERR, '>', '/dev/null';
+    my $pid = open my $from, '-|', @command;
+    open STDERR, '>&', $stderr;
+    return '' if !$pid;
+    my $output = do { local $/; <$from> } // '';
+    return close $from ? $output : '';
+}
+
+sub _read {
+    my ($path) = @_;
+    open my $file, '<', $path or return '';
+    local $/;
+    return <$file> // '';
+}
+
+1;
