@@ -16,6 +16,7 @@ sub missing {
         _c_compiler(),
         (-e catfile($Config{archlibexp}, 'CORE', 'perl.h') ? ()
             : "perl's headers for $^X (Debian package libperl-dev)"),
+        (eval { require ExtUtils::Embed; 1 } ? () : "perl's module ExtUtils::Embed"),
         (_find_libclang() ? () : 'libclang (Debian package libclang-dev)'),
     );
 }
@@ -36,11 +37,11 @@ sub _executable { return -x $_[0] && !-d _ ? $_[0] : undef }
 
 sub _rust {
     my ($wanted) = @_;
-    my $where = 'by rustup, or Debian packages cargo and rustc where they are that new';
+    my $where = "Debian package cargo where it is $wanted or newer, or else cargo-web; elsewhere rustup";
     my $cargo = find_cargo() or return "cargo, of Rust $wanted or newer ($where)";
     my $version = _output($cargo, '--version');
     my ($found) = $version =~ /^cargo (\d+\.\d+)/ or return "a working cargo ($cargo --version fails; $where)";
-    return _newer_or_same($found, $wanted) ? () : "Rust $wanted or newer (this one is $found; $where)";
+    return _newer_or_same($found, $wanted) ? () : "Rust $wanted or newer, since $cargo is of $found ($where)";
 }
 
 sub _newer_or_same {
@@ -66,7 +67,8 @@ sub _find_libclang {
     push @dirs, map { glob } qw(
         /usr/local/llvm*/lib* /usr/local/lib*/*/* /usr/local/lib*/* /usr/local/lib*
         /usr/lib*/*/* /usr/lib*/* /usr/lib*
-        /Library/Developer/CommandLineTools/usr/lib /usr/local/opt/llvm*/lib);
+        /Library/Developer/CommandLineTools/usr/lib /usr/local/opt/llvm*/lib /usr/local/opt/llvm*/lib/llvm*/lib
+        /Applications/Xcode.app/Contents/Developer/Toolchains/XcodeDefault.xctoolchain/usr/lib);
     return !!grep { _has_libclang($_) } @dirs;
 }
 
