@@ -9,23 +9,22 @@ plan skip_all => 'set AUTHOR_TESTING=1 to run this' if !$ENV{AUTHOR_TESTING};
 
 use Config;
 use Cwd qw(abs_path);
-use Digest::SHA;
-use ExtUtils::Manifest qw(manicopy manifind maniskip);
 use File::Basename qw(dirname);
 use File::Copy qw(copy);
-use File::Find qw(find);
 use File::Path qw(make_path);
 use File::Temp qw(tempdir);
-use JSON::PP qw(decode_json);
 
-my $root    = dirname(dirname(abs_path(__FILE__)));
+use lib dirname(abs_path(__FILE__)) . '/lib';
+use Distribution qw(digests files_below make_tarball root run_ok spurt unpack_tarball);
+
+my $root    = root();
 my $scratch = tempdir(CLEANUP => 1);
 my $base    = "$scratch/base";
 my $lib     = "$base/lib/perl5";
 my $so      = "auto/AnyEvent/WebSocket/Native/Native.$Config{dlext}";
+my $largest = 1_500_000;
 
 $ENV{CARGO_TARGET_DIR} //= "$root/target";
-delete @ENV{qw(PERL5LIB PERL_MM_OPT PERL_MB_OPT ANYEVENT_WEBSOCKET_PP MAKEFLAGS)};
 
 # All files and directories that may lie at the top.
 my @packed = qw(
@@ -35,30 +34,10 @@ my @packed = qw(
 my @not_packed = qw(.ci .gitignore);
 my @generated = qw(MANIFEST META.json META.yml);
 
-# Returns the output; a command that fails is a failed test.
-sub run_ok {
-    my ($command, $name) = @_;
-    my $output = `$command 2>&1`;
-    is($?, 0, $name // $command) or diag $output;
-    return $output;
-}
-
 # From where an application would load it.
 sub loaded_connection {
     my $print = 'print $INC{"AnyEvent/WebSocket/Connection.pm"}';
     return `PERL5LIB=$lib $^X -MAnyEvent::WebSocket::Connection -e '$print' 2>&1`;
-}
-
-sub files_below {
-    my ($dir) = @_;
-    my @found;
-    find({ no_chdir => 1, wanted => sub { push @found, substr $_, 1 + length $dir if -f } }, $dir);
-    return sort @found;
-}
-
-sub digests {
-    my ($dir) = @_;
-    return { map { $_ => Digest::SHA->new(1)->addfile("$dir/$_")->hexdigest } files_below($dir) };
 }
 
 # The first parts of these paths, each once.
@@ -83,32 +62,16 @@ sub first_line {
     return scalar(<$file>) // '';
 }
 
-{
-    my $skipped = maniskip("$root/MANIFEST.SKIP");
-    local ($ExtUtils::Manifest::Quiet, $ExtUtils::Manifest::Verbose) = (1, 0);
-    manicopy({ map { $_ => '' } grep { !$skipped->($_) } keys %{ manifind() } }, "$scratch/checkout", 'cp');
-}
-chdir "$scratch/checkout" or die $!;
-
 subtest 'make dist' => sub {
-    run_ok("$^X Makefile.PL");
-    run_ok('make dist');
-    my ($tarball) = glob '*.tar.gz';
-    like($tarball, qr/^AnyEvent-WebSocket-Native-[0-9._]+\.tar\.gz$/, 'the tarball') or return;
-    run_ok("tar xzf $tarball -C $scratch");
-    $tarball =~ s/\.tar\.gz$//;
-    chdir "$scratch/$tarball" or die $!;
-    ok(-f $_, "$_ is in it")
-        for qw(Cargo.lock Cargo.toml build.rs META.json MANIFEST README.md src/xs/glue.c inc/Toolchain.pm LICENSE);
-    my @foreign = grep { m{(?:^|/)(?:target|blib|\.git)/} } files_below('.');
+    my $tarball = make_tarball($scratch);
+    like($tarball, qr/\/AnyEvent-WebSocket-Native-[0-9._]+\.tar\.gz$/, 'the tarball') or return;
+    chdir unpack_tarball($tarball, $scratch) or die $!;
+    ok(-f $_, "$_ is in it") for qw(
+        Cargo.lock Cargo.toml build.rs META.json MANIFEST README.md src/xs/glue/calls.c inc/CargoBuild.pm inc/Toolchain.pm LICENSE
+    );
+    my @foreign = grep { m{(?:^|/)(?:target|blib|vendor|\.git)/} } files_below('.');
     is("@foreign", '', 'nothing built is in it');
     is_deeply(at_the_top(files_below('.')), [sort @packed, @generated], 'nothing else lies at the top');
-
-    open my $file, '<', 'META.json' or die $!;
-    my $meta = decode_json(join '', <$file>);
-    is_deeply($meta->{license}, ['perl_5'], 'META: license');
-    is($meta->{provides}{"AnyEvent::WebSocket::$_"}{version}, $meta->{version}, "META: provides $_")
-        for qw(Connection Message Native);
 };
 
 subtest 'make' => sub {
@@ -117,10 +80,11 @@ subtest 'make' => sub {
     run_ok("PERL_MM_OPT='INSTALL_BASE=$base' $^X Makefile.PL");
     run_ok('make -j4');
     ok(-x "blib/arch/$so", 'the library is built');
+    cmp_ok(-s "blib/arch/$so", '<', $largest, 'without debug information');
     unlike(run_ok("readelf -d blib/arch/$so", 'readelf'), qr/NEEDED.*libperl/, 'and does not need libperl');
 
     unlike(run_ok('make', 'make, again'), qr/cargo|^cp /m, 'the second make builds nothing');
-    for my $source ('src/lib.rs', 'src/xs/glue.c', 'build.rs', 'Cargo.toml', 'Cargo.lock') {
+    for my $source ('src/lib.rs', 'src/xs/glue/calls.c', 'build.rs', 'Cargo.toml', 'Cargo.lock') {
         my $mtime = (stat $source)[9];
         utime undef, undef, $source;
         like(`make -n`, qr/cargo/, "a newer $source is built");
@@ -152,7 +116,8 @@ subtest 'install, uninstall' => sub {
     is(loaded_connection(), "$lib/$Config{archname}/AnyEvent/WebSocket/Connection.pm", 'installed: ours is loaded');
     my $installed = digests($base);
     is_deeply({ map { $_ => $installed->{$_} } keys %$before }, $before, 'every file of the original is as it was');
-    ok($installed->{"man/man3/AnyEvent::WebSocket::Native.$Config{man3ext}"}, 'our man page is there');
+    my @pages = map { m{^man/man3/AnyEvent::WebSocket::([\w:]+)\.} ? $1 : () } grep { !$before->{$_} } sort keys %$installed;
+    is("@pages", 'Deflate Deflate::Client Native', 'our man pages are there');
 
     run_ok('make install', 'make install, again');
     run_ok('make uninstall');
@@ -179,16 +144,18 @@ subtest 'what is missing' => sub {
         }
         open my $stale, '>', 'Makefile';
         # CARGO_HOME, because cargo is looked for there too; rustup's cargo finds its toolchain without.
-        my $output = `PATH=$bin CARGO_HOME=/nonexistent $env $^X Makefile.PL 2>&1`;
+        my $output = `PATH=$bin CARGO_HOME=/nonexistent $env $^X Makefile.PL 2>&1 >/dev/null`;
         is($?, 0, 'exit status 0');
         ok(!-e 'Makefile', 'no Makefile');
-        is(scalar(() = $output =~ /\n/g), 1, 'one line');
+        is(scalar(() = $output =~ /\n/g), 1, 'one line on STDERR');
         return $output;
     };
     my @all = qw(sh cargo rustc make cc gcc llvm-config);
+    my $old_cargo = spurt("$scratch/old-cargo", "#!/bin/sh\necho cargo 1.63.0\n", 0755);
     my $without = sub { my ($gone) = @_; return grep { $_ ne $gone } @all };
     my @cases = (
-        ['cargo',    qr/missing cargo.*Debian package/, '', $without->('cargo')],
+        ['cargo',    qr/missing cargo, of Rust 1\.\d+ or newer \(Debian package cargo/, '', $without->('cargo')],
+        ['a newer cargo', qr/missing Rust 1\.\d+ or newer, since .*old-cargo is of 1\.63 /, "CARGO=$old_cargo", @all],
         ['make',     qr/missing make \(Debian package make\)\.$/, '', $without->('make')],
         ['cc',       qr/missing the C compiler cc \(Debian package gcc\)\.$/, '', $without->('cc')],
         ['libclang', qr/missing libclang \(Debian package libclang-dev\)\.$/, 'LIBCLANG_PATH=/nonexistent', @all],
@@ -201,14 +168,21 @@ subtest 'what is missing' => sub {
     }
 };
 
+subtest 'another operating system' => sub {
+    my $output = `@{[ before_all(q{$^O = 'MSWin32'}) ]} $^X Makefile.PL 2>&1`;
+    isnt($?, 0, 'fails');
+    like($output, qr/^OS unsupported: /, 'with the phrase that CPAN testers look for');
+};
+
 # An environment in which perl believes its headers to be elsewhere.
-sub without_headers {
-    my $dir = "$scratch/fake";
-    make_path($dir);
-    open my $file, '>', "$dir/NoHeaders.pm" or die $!;
-    print {$file} "package NoHeaders; use Config; tied(%Config)->{archlibexp} = '/nonexistent'; 1;\n";
-    close $file or die $!;
-    return "PERL5LIB=$dir PERL5OPT=-MNoHeaders";
+sub without_headers { return before_all(q{use Config; tied(%Config)->{archlibexp} = '/nonexistent'}) }
+
+# An environment in which perl runs this first.
+sub before_all {
+    my ($code) = @_;
+    make_path("$scratch/fake");
+    spurt("$scratch/fake/BeforeAll.pm", "package BeforeAll; $code; 1;\n");
+    return "PERL5LIB=$scratch/fake PERL5OPT=-MBeforeAll";
 }
 
 chdir '/';

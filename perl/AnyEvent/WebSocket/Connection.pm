@@ -1,4 +1,5 @@
-package AnyEvent::WebSocket::Connection;
+package # hide from PAUSE: the name is another author's
+  AnyEvent::WebSocket::Connection;
 
 use strict;
 use warnings;
