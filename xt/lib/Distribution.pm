@@ -41,7 +41,7 @@ sub make_tarball {
     chdir "$scratch/checkout" or die "$scratch/checkout: $!";
     run_ok("$^X Makefile.PL");
     run_ok(join ' ', 'make dist', @arguments);
-    my ($tarball) = glob "$scratch/checkout/*.tar.gz";
+    my ($tarball) = sort { -M $a <=> -M $b } glob "$scratch/checkout/*.tar.gz";
     chdir $here or die "$here: $!";
     return $tarball;
 }
