@@ -5,6 +5,7 @@ package CargoBuild;
 use strict;
 use warnings;
 use Config;
+use Cwd qw(getcwd);
 use File::Copy qw(copy);
 use File::Path qw(make_path);
 use File::Spec::Functions qw(catdir catfile rel2abs);
@@ -21,7 +22,7 @@ sub build_library {
     local $ENV{PERL} = $^X;
     my $target = _target_directory($cargo);
     local $ENV{CARGO_HOME} = _cargo_home($target);
-    _forget_another_perl($cargo, $target);
+    _forget_what_is_stale($cargo, $target);
     my $built = _build($cargo) // die _advice($cargo);
     _replace($built, $path, oct $mode);
     return;
@@ -81,34 +82,36 @@ sub _can_write_in {
     return !@$errors && -w $dir;
 }
 
-# libperl-sys keeps the bindings that it made for one perl, also when it is built for another or when that one was upgraded.
-# So a file in the target directory says which perl it was.
-sub _forget_another_perl {
+# Two things that cargo does not notice in a target directory. libperl-sys keeps the bindings that it made for one perl, also
+# when it is built for another or when that one was upgraded. And of sources in two directories, cargo takes those that are
+# older than the last build for built. So a file in the target directory says for which perl and from where it was built.
+sub _forget_what_is_stale {
     my ($cargo, $target) = @_;
-    my $note = catfile($target, 'anyevent-websocket-perl.txt');
-    my ($now, $then) = (_perl_identity(), _read($note));
-    return if $then eq $now;
-    if ($then ne '') {
-        print STDERR "The build in $target was made for another perl: perl's bindings are made anew\n";
-        _clean($cargo, $target);
+    my $note = catfile($target, 'anyevent-websocket-build.txt');
+    my ($source, $perl) = (getcwd() . "\n", _perl_identity());
+    my ($source_then, $perl_then) = _read($note) =~ /\A([^\n]*\n)(.*)\z/s;
+    return if defined $perl_then && $perl_then eq $perl && $source_then eq $source;
+    if (defined $perl_then) {
+        my $is_same = $perl_then eq $perl;
+        print STDERR "The build in $target was made for another perl: perl's bindings are made anew\n" if !$is_same;
+        _clean($cargo, $target, 'anyevent-websocket', $is_same ? () : 'libperl-sys');
     }
     make_path($target);
     open my $file, '>', $note or die "Cannot write $note: $!\n";
-    print {$file} $now;
+    print {$file} $source, $perl;
     close $file or die "Cannot write $note: $!\n";
     return;
 }
 
 # For each profile and target that there is, because cargo clean takes one at a time.
 sub _clean {
-    my ($cargo, $target) = @_;
-    my @packages = map { ('--package', $_) } qw(libperl-sys anyevent-websocket);
+    my ($cargo, $target, @packages) = @_;
     for my $profile (glob "'$target'/{release,debug} '$target'/*-*/{release,debug}") {
         -d $profile or next;
         my ($triple, $name) = $profile =~ m{^\Q$target\E/(?:([^/]+)/)?(release|debug)$} or next;
         my @what = ($name eq 'release' ? '--release' : (), defined $triple ? ('--target', $triple) : ());
-        system($cargo, qw(clean --quiet --locked), @what, _sources(), @packages) == 0
-            or die "Cannot remove what was built for another perl. Remove it yourself: rm -rf '$target'\n";
+        system($cargo, qw(clean --quiet --locked), @what, _sources(), map { ('--package', $_) } @packages) == 0
+            or die "Cannot remove what is out of date. Remove it yourself: rm -rf '$target'\n";
     }
     return;
 }
@@ -140,7 +143,7 @@ sub _advice {
     }
     elsif (!-d $VENDOR && !_output($cargo, qw(tree --offline --locked --features xs --edges), 'normal,build')) {
         push @advice, 'It could not download all crates that it needs. Without a network, build from a tarball that contains '
-            . 'them: see "Without a network" in INSTALL.';
+            . 'them: see "Without a network" in INSTALL.md.';
     }
     return join '', map { "$_\n" } @advice;
 }

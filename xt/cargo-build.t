@@ -75,18 +75,23 @@ subtest 'a mapped library is replaced' => sub {
 
 subtest 'another perl' => sub {
     make_path('target/release', 'target/x86_64-unknown-linux-gnu/release');
-    spurt('target/anyevent-websocket-perl.txt', "/another/perl\n5.36.0\n");
+    my $note = 'target/anyevent-websocket-build.txt';
+    spurt($note, slurp($note) =~ s/^(.*)\n.*/$1\n\/another\/perl/r);
     like(build(), qr/made for another perl/, 'is noticed');
     my @calls = calls('clean');
     is(scalar(@calls), 2, 'each target is cleaned');
-    like($_, qr/--release .*--package libperl-sys --package anyevent-websocket /, 'of what depends on perl') for @calls;
+    like($_, qr/--release .*--package anyevent-websocket --package libperl-sys /, 'of what depends on perl') for @calls;
     like($calls[1], qr/--target x86_64-unknown-linux-gnu/, 'the target is named');
     is(build(), '', 'once');
 
-    spurt('target/anyevent-websocket-perl.txt', slurp('target/anyevent-websocket-perl.txt') =~ s/(Config_heavy\.pl \d+)/${1}0/r);
+    spurt($note, slurp($note) =~ s/(Config_heavy\.pl \d+)/${1}0/r);
     like(build(), qr/made for another perl/, 'an upgrade is noticed by the files of perl');
 
-    spurt('target/anyevent-websocket-perl.txt', "/another/perl\n");
+    spurt($note, slurp($note) =~ s/^/\/another/r);
+    is(build(), '', 'the same perl, but sources elsewhere');
+    like((calls('clean'))[0], qr/--package anyevent-websocket CARGO/, 'are compiled anew');
+
+    spurt($note, "/another\n/perl\n");
     spurt('fail-clean', '');
     like(build(), qr/Remove it yourself: rm -rf '\Q$scratch\E\/target'/, 'if cargo cannot clean, it stops with advice');
     is(scalar(calls('build')), 0, 'before it builds');
@@ -104,7 +109,7 @@ subtest 'a home that is not there' => sub {
 subtest 'advice' => sub {
     spurt("fail-$_", '') for qw(build tree);
     like(build(CARGO_HOME => '/proc/nonexistent'), qr{cannot write to /proc/nonexistent: set CARGO_HOME}, 'CARGO_HOME');
-    like(build(), qr{could not download all crates.*see "Without a network" in INSTALL}, 'no network');
+    like(build(), qr{could not download all crates.*see "Without a network" in INSTALL.md}, 'no network');
     unlink 'fail-tree';
     is(build(), "cargo could not build the library; the reason stands above.\n", 'anything else');
     unlink 'fail-build';
