@@ -28,7 +28,7 @@ $ENV{CARGO_TARGET_DIR} //= "$root/target";
 
 # All files and directories that may lie at the top.
 my @packed = qw(
-    ARCHITECTURE.md CONTRIBUTING.md Cargo.lock Cargo.toml Changes LICENSE MANIFEST.SKIP Makefile.PL README.md SECURITY.md
+    ARCHITECTURE.md CONTRIBUTING.md Cargo.lock Cargo.toml Changes INSTALL.md LICENSE MANIFEST.SKIP Makefile.PL README.md SECURITY.md
     bench benches build.rs deny.toml examples fuzz inc perl rustfmt.toml script src t tests xt
 );
 my @not_packed = qw(.ci .gitignore);
