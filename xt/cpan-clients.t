@@ -96,6 +96,8 @@ subtest 'cpanm' => sub {
     my $output = install_original('9.99', $base, 'UNINST=1');
     like($output, qr/^Unlinking .*Connection\.pm/m, 'with UNINST=1, MakeMaker deletes our files of the same names');
     is(loaded($lib), original_below($lib), 'and the original is loaded');
+    my $report = `PERL5LIB=$lib $^X -MAnyEvent::WebSocket::Native -e 'print AnyEvent::WebSocket::Native->report'`;
+    like($report, qr/^runs on the original, since .* is gone;.*install AnyEvent::WebSocket::Native again$/m, 'the report says so');
     run_ok("$cpanm --reinstall --notest $tarball", 'installed again');
     is(loaded($lib), ours_below($lib), 'ours is back');
 

@@ -12,7 +12,7 @@ my @CLASSES = qw( Message Connection );
 # `use AnyEvent::WebSocket::Native` loads the classes from beside this file, also where the original comes first in @INC.
 sub import
 {
-  (my $directory = File::Spec->rel2abs(__FILE__)) =~ s{/AnyEvent/WebSocket/Native\.pm\z}{};
+  my $directory = _directory();
   local @INC = ($directory, @INC);
   for my $name (@CLASSES)
   {
@@ -22,6 +22,9 @@ sub import
     require $file;
   }
 }
+
+# Where this file and the classes are installed.
+sub _directory { return File::Spec->rel2abs(__FILE__) =~ s{/AnyEvent/WebSocket/Native\.pm\z}{}r }
 
 # Also where the original's classes are loaded, which do not have this method.
 sub backend
@@ -37,8 +40,11 @@ sub report
   my($class) = @_;
   my $backend = $class->backend;
   my $file = $INC{'AnyEvent/WebSocket/Connection.pm'};
+  my($gone) = grep { !-e } map { _directory() . "/AnyEvent/WebSocket/$_.pm" } @CLASSES;
   my $why = $backend eq 'rust' ? 'the native engine'
     : $ENV{ANYEVENT_WEBSOCKET_PP} ? 'the original, since ANYEVENT_WEBSOCKET_PP is set'
+    : $gone ? "the original, since $gone is gone; installing the original with UNINST=1 deletes it: "
+      . 'install AnyEvent::WebSocket::Native again'
     : "the original, since $file comes first in \@INC: put 'use AnyEvent::WebSocket::Native;' before all else "
       . 'that uses WebSockets, or take the directory out of PERL5LIB or -I';
   my @lines = ("runs on $why", "AnyEvent::WebSocket::Connection is $file", 'AnyEvent::WebSocket::Native ' . $VERSION
