@@ -9,7 +9,7 @@ fn main() {
 #[cfg(feature = "xs")]
 mod xs {
     use libperl_config::PerlConfig;
-    use std::{env, fs, path::Path};
+    use std::{env, fs, path::PathBuf};
 
     const GLUE: &str = "src/xs/glue";
 
@@ -26,15 +26,57 @@ mod xs {
         // Perl's headers, not ours, set off these.
         glue.flag_if_supported("-Wno-unused-parameter");
         glue.files(["calls", "state", "system", "values"].map(|name| format!("{GLUE}/{name}.c"))).compile("glue");
+        declare_for_rust();
+    }
+
+    fn out_dir() -> PathBuf {
+        env::var("OUT_DIR").expect("cargo sets OUT_DIR").into()
+    }
+
+    /// Perl's types as far as the interface needs them. Rust has the structs from libperl-sys.
+    const TYPES: &str = "
+        typedef _Bool bool;
+        typedef unsigned short U16;
+        typedef unsigned int U32;
+        typedef int I32;
+        typedef __SIZE_TYPE__ STRLEN; // Rust: usize
+        typedef __PTRDIFF_TYPE__ SSize_t; // Rust: isize
+        typedef struct av AV;
+        typedef struct cv CV;
+        typedef struct hek HEK;
+        typedef struct hv HV;
+        typedef struct io IO;
+        typedef struct interpreter PerlInterpreter;
+        typedef struct sv SV;
+    ";
+
+    /// Makes Rust's declarations of what the C half and Rust share.
+    fn declare_for_rust() {
+        let interface = fs::read_to_string(format!("{GLUE}/interface.h")).expect("the sources are complete");
+        let declarations = bindgen::builder()
+            .header_contents("interface.h", &format!("{TYPES}{interface}"))
+            .allowlist_item("(?i)ws_.*")
+            .blocklist_type("AV|CV|HEK|HV|IO|PerlInterpreter|SSize_t|STRLEN|SV|av|cv|hek|hv|io|interpreter|sv")
+            .blocklist_item("ws_rust_xsubs")
+            .derive_copy(false)
+            .derive_debug(false)
+            .layout_tests(false)
+            .merge_extern_blocks(true)
+            .generate()
+            .expect("libclang reads it")
+            .to_string();
+        // This bindgen does not know Rust 2024.
+        let declarations = declarations.replace("\nextern \"C\" {", "\nunsafe extern \"C\" {");
+        fs::write(out_dir().join("interface.rs"), declarations).expect("OUT_DIR is writable");
     }
 
     /// libperl-sys asks for `-lperl`. An extension must not have it: the interpreter that loads the extension provides
     /// every symbol, and a second copy of them would be another interpreter. An empty archive by that name, found first,
     /// satisfies every linker.
     fn hide_libperl() {
-        let out_dir = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
-        fs::write(Path::new(&out_dir).join("libperl.a"), "!<arch>\n").expect("OUT_DIR is writable");
-        println!("cargo::rustc-link-search=native={out_dir}");
+        let out_dir = out_dir();
+        fs::write(out_dir.join("libperl.a"), "!<arch>\n").expect("OUT_DIR is writable");
+        println!("cargo::rustc-link-search=native={}", out_dir.display());
         if env::var("CARGO_CFG_TARGET_VENDOR").as_deref() == Ok("apple") {
             // Elsewhere symbols that nobody has yet are no error.
             println!("cargo::rustc-link-arg-cdylib=-Wl,-undefined,dynamic_lookup");

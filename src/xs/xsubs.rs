@@ -6,7 +6,7 @@ use super::conn::dispatch::{self, Outcome};
 use super::conn::receive;
 use super::conn::shim;
 use super::io::{clock, tls};
-use super::perl::ffi::{self, After, Body, CV, Perl, SV, State, Xsub};
+use super::perl::ffi::{self, After, CV, Perl, SV, State, Xsub};
 use super::perl::magic::Kind;
 use super::perl::sv;
 use crate::engine::{CloseCode, Config, DeflateConfig, Opcode};
@@ -15,23 +15,23 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{null, null_mut};
 use std::slice;
 
-/// What XSLoader calls.
-#[cfg(perl_useithreads)]
+/// What XSLoader calls. Only a perl with threads passes its interpreter.
 #[unsafe(no_mangle)]
 #[allow(non_snake_case, missing_docs)]
-pub unsafe extern "C" fn boot_AnyEvent__WebSocket__Native(perl: *mut ffi::PerlInterpreter, cv: *mut CV) {
+pub unsafe extern "C" fn boot_AnyEvent__WebSocket__Native(#[cfg(perl_useithreads)] perl: Perl, cv: *mut CV) {
+    #[cfg(not(perl_useithreads))]
+    let perl = null_mut();
     // SAFETY: perl's own arguments, passed on.
     unsafe { ffi::ws_boot(perl, cv) }
 }
 
-/// What XSLoader calls, in a perl without threads.
-#[cfg(not(perl_useithreads))]
-#[unsafe(no_mangle)]
-#[allow(non_snake_case, missing_docs)]
-pub unsafe extern "C" fn boot_AnyEvent__WebSocket__Native(cv: *mut CV) {
-    // SAFETY: perl's own argument, passed on.
-    unsafe { ffi::ws_boot(cv) }
-}
+/// What C calls has the types that C counts on.
+const _: () = {
+    _ = [ffi::ws_rust_next_call as unsafe extern "C" fn(_, _, _) -> _, ws_rust_next_call];
+    _ = [ffi::ws_rust_dispatched as unsafe extern "C" fn(_, _, _, _), ws_rust_dispatched];
+    _ = [ffi::ws_rust_connection as unsafe extern "C" fn(_) -> _, ws_rust_connection];
+    _ = [ffi::ws_rust_free as unsafe extern "C" fn(_) -> _, ws_rust_free];
+};
 
 /// What every XSUB is given.
 struct Call<'a> {
@@ -165,13 +165,13 @@ macro_rules! xsubs {
         #[allow(non_upper_case_globals)]
         static ws_rust_xsubs: [Xsub; Row::Count as usize + 1] = [
             $($(Xsub {
-                body: bodies::$name,
+                body: Some(bodies::$name),
                 name: concat!($package, "::", stringify!($name), "\0").as_ptr().cast(),
             },)*)*
-            Xsub { body: bodies::nothing, name: null() },
+            Xsub { body: Some(bodies::nothing), name: null() },
         ];
 
-        $(static HOOK: Xsub = Xsub { body: bodies::$hook, name: null() };)*
+        $(static HOOK: Xsub = Xsub { body: Some(bodies::$hook), name: null() };)*
     };
     (body $(#[$doc:meta])* $name:ident, $call:ident, $after:ident, $body:expr) => {
         $(#[$doc])*
@@ -181,7 +181,6 @@ macro_rules! xsubs {
             let call = Call { perl, sub, args };
             run(&call, after, |$after| { let $call = &call; $body });
         }
-        const _: Body = $name;
     };
 }
 
@@ -193,7 +192,7 @@ package "AnyEvent::WebSocket::Connection" {
         send_fast(call, shared, after).unwrap_or_else(|| send_anything(call, after));
         // SAFETY: the interpreter is running this XSUB, and its first argument is live.
         unsafe {
-            if ffi::ws_wants_value(call.perl) != 0 {
+            if ffi::ws_wants_value(call.perl) {
                 after.returning(ffi::ws_new_copy(call.perl, call.args[0]));
             }
         }
@@ -381,12 +380,11 @@ package "AnyEvent::WebSocket::Connection" {
         let is_waiting = dispatch::answer_pending_ping(shared, after);
         after.returning(call.boolean(is_waiting));
     };
-    /// `_use_tls(@addresses)`: of the functions that Net::SSLeay is linked to.
+    /// `_use_tls($library)`: uses the OpenSSL that a library loaded by DynaLoader is linked to.
     _use_tls = |call, _after| {
-        let addresses: Vec<usize> = (0..call.args.len()).filter_map(|i| call.integer(i)).map(|n| n as usize).collect();
-        if let Ok(addresses) = addresses.try_into() {
-            // SAFETY: the shim asks the dynamic linker for them, by name, where Net::SSLeay has them from.
-            unsafe { tls::use_functions(addresses) };
+        if let Some(library) = call.integer(0).filter(|&library| library != 0) {
+            // SAFETY: the shim passes what DynaLoader has got from dlopen(3), and it unloads nothing.
+            unsafe { tls::use_library(library as *mut c_void) };
         }
     };
     /// `_enable_deflate($connection, $window_bits, $no_context_takeover, $peer_window_bits, $peer_no_context_takeover,
@@ -472,9 +470,9 @@ fn send_anything(call: &Call<'_>, after: &mut After) {
 
 /// What the dispatch loop calls next; `false` if nothing is left. `call` holds what it called before.
 #[unsafe(no_mangle)]
-extern "C" fn ws_rust_next_call(connection: *const Shared, stack: *const c_void, call: *mut ffi::Call) -> bool {
+extern "C" fn ws_rust_next_call(connection: *const c_void, stack: *const c_void, call: *mut ffi::Call) -> bool {
     // SAFETY: the loop holds the object on which the connection hangs, and passes its own struct.
-    let (shared, call) = unsafe { (&*connection, &mut *call) };
+    let (shared, call) = unsafe { (&*connection.cast::<Shared>(), &mut *call) };
     let next = catch_unwind(AssertUnwindSafe(|| shared.borrow_mut().next_call(stack, call)));
     next.unwrap_or_else(|_| {
         give_up(shared);
@@ -484,9 +482,9 @@ extern "C" fn ws_rust_next_call(connection: *const Shared, stack: *const c_void,
 
 /// The dispatch loop has ended: `exception` is what a callback died with, whose reference count is handed over.
 #[unsafe(no_mangle)]
-extern "C" fn ws_rust_dispatched(connection: *const Shared, exception: *mut SV, is_exiting: bool, after: *mut After) {
+extern "C" fn ws_rust_dispatched(connection: *const c_void, exception: *mut SV, is_exiting: bool, after: *mut After) {
     // SAFETY: the loop holds the object on which the connection hangs, and passes its own struct.
-    let (shared, after) = unsafe { (&*connection, &mut *after) };
+    let (shared, after) = unsafe { (&*connection.cast::<Shared>(), &mut *after) };
     let outcome = match (is_exiting, exception.is_null()) {
         (true, _) => Outcome::Exiting,
         (false, true) => Outcome::Done,
@@ -505,13 +503,13 @@ fn give_up(shared: &Shared) {
 
 /// The connection that a state stands for; null if it is not an object's.
 #[unsafe(no_mangle)]
-extern "C" fn ws_rust_connection(state: State) -> *const Shared {
-    if state.is(Kind::Object) { state.state.cast() } else { null() }
+extern "C" fn ws_rust_connection(state: State) -> *const c_void {
+    if state.is(Kind::Object) { state.state } else { null() }
 }
 
 /// Frees state that hung on a Perl value; returns a value of which a reference count is to be given up, or null.
 #[unsafe(no_mangle)]
 extern "C" fn ws_rust_free(state: State) -> *mut SV {
-    // SAFETY: glue.c calls this once for each state it was given. A panic here has nobody to go to.
+    // SAFETY: C calls this once for each state it was given. A panic here has nobody to go to.
     catch_unwind(AssertUnwindSafe(|| unsafe { connection::free(state) })).unwrap_or(null_mut())
 }

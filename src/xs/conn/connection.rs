@@ -193,7 +193,7 @@ impl Connection {
     /// Whether a frame that is sent now may wait for those to the messages behind.
     pub fn may_batch(&self) -> bool {
         // SAFETY: the interpreter is running the XSUB that sends.
-        self.turn.may_wait() && unsafe { ffi::ws_is_last_act(self.perl(), self.running.stack) } != 0
+        self.turn.may_wait() && unsafe { ffi::ws_is_last_act(self.perl(), self.running.stack) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! From the engine to callbacks.
 //!
-//! A loop in `glue.c` asks [`Connection::next_call`] what to call, calls it, and asks again; so no Rust frame is on the
+//! A loop in `glue/calls.c` asks [`Connection::next_call`] what to call, calls it, and asks again; so no Rust frame is on the
 //! stack while Perl runs. Callbacks that are due are queued in the connection: one that runs the event loop comes by here
 //! again, and then those behind it are called before any later message is looked at.
 

@@ -60,6 +60,6 @@ impl Interpreter {
     /// Whether an object's `send` is ours, and not one that a subclass or a program has put there.
     pub fn sends_natively(&self, object: *mut HV) -> bool {
         // SAFETY: a live object.
-        unsafe { ffi::ws_has_xsub(self.perl, object, c"send".as_ptr(), self.send) != 0 }
+        unsafe { ffi::ws_has_xsub(self.perl, object, c"send".as_ptr(), self.send) }
     }
 }

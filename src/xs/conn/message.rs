@@ -60,7 +60,7 @@ impl MessagePool {
     /// The class is made if need be.
     pub fn new(perl: Perl) -> Self {
         // SAFETY: a string, and a running interpreter.
-        let (class, is_tainting) = unsafe { (ffi::ws_class(perl, CLASS.as_ptr()), ffi::ws_is_tainting(perl) != 0) };
+        let (class, is_tainting) = unsafe { (ffi::ws_class(perl, CLASS.as_ptr()), ffi::ws_is_tainting(perl)) };
         Self {
             perl,
             keys: Keys::new(perl),
@@ -187,7 +187,7 @@ impl MessagePool {
         unsafe {
             let generation = Some(ffi::ws_class_generation(self.perl, self.class));
             if self.generation.get() != generation {
-                let has_one = ffi::ws_has_destructor(self.perl, self.class) != 0;
+                let has_one = ffi::ws_has_destructor(self.perl, self.class);
                 self.generation.set(generation.filter(|_| !has_one));
             }
             self.generation.get() == generation

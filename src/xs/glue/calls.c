@@ -6,12 +6,7 @@
  */
 #include "glue.h"
 
-extern bool ws_rust_next_call(const void *connection, const void *stack, struct ws_call *call);
-extern void ws_rust_dispatched(const void *connection, SV *exception, bool is_exiting, struct ws_after *after);
-extern const void *ws_rust_connection(struct ws_state state);
 
-/* The table of XSUBs; the last has no name. */
-extern const struct ws_xsub ws_rust_xsubs[];
 
 /* A stack of its own keeps callbacks from leaving by `last` or `next`, past this frame. */
 static void call_sub(pTHX_ const struct ws_sub_call *call)
@@ -216,9 +211,9 @@ static inline bool only_leaves(const OP *op)
 /* Returns true if calling this XSUB is the last thing that the callback does which the dispatch loop has called on `stack`.
  * A frame that it sends may then wait for those to the messages behind: else it may be long until the callback ends, or it
  * never does. */
-int ws_is_last_act(void *thx, const void *stack)
+bool ws_is_last_act(PerlInterpreter *perl, const void *stack)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
     const PERL_CONTEXT *context = cxstack + cxstack_ix;
     const OP *op = PL_op;
 
@@ -259,10 +254,11 @@ XS_EXTERNAL(ws_xs_call)
     struct ws_after after;
 
     after.dispatch = after.returns = after.croak = NULL;
-    after.needs_fetch = after.exiting = after.calls = 0;
+    after.needs_fetch = after.exiting = FALSE;
+    after.calls = 0;
     xsub->body(THX, cv, &ST(0), items, &after);
     if (after.needs_fetch) {
-        after.needs_fetch = 0;
+        after.needs_fetch = FALSE;
         fetch_magical(aTHX_ &ST(0), items);
         xsub->body(THX, cv, &ST(0), items, &after);
     }
@@ -281,33 +277,34 @@ XS_EXTERNAL(ws_xs_call)
 }
 
 /* Whether a method of the object is an XSUB of ours. */
-int ws_has_xsub(void *thx, HV *object, const char *method, const struct ws_xsub *xsub)
+bool ws_has_xsub(PerlInterpreter *perl, HV *object, const char *method, const struct ws_xsub *xsub)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
     const GV *gv = gv_fetchmethod(SvSTASH((SV *)object), method);
     const CV *cv = gv ? GvCV(gv) : NULL;
 
     return cv && CvISXSUB(cv) && CvXSUB(cv) == ws_xs_call && CvXSUBANY(cv).any_ptr == (void *)xsub;
 }
 
-int ws_wants_value(void *thx)
+bool ws_wants_value(PerlInterpreter *perl)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
 
     return GIMME_V != G_VOID;
 }
 
 /* `message at FILE line N.`, where perl is now. */
-SV *ws_located(void *thx, const char *text, STRLEN len)
+SV *ws_located(PerlInterpreter *perl, const char *text, STRLEN len)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
 
     return newSVsv(mess_sv(newSVpvn_flags(text, len, SVs_TEMP), TRUE));
 }
 
 /* What XSLoader calls. The handshake lets perl refuse a library that was built for another perl. */
-void ws_boot(pTHX_ CV *cv)
+void ws_boot(PerlInterpreter *perl, CV *cv)
 {
+    TAKE_THX(perl);
     dXSBOOTARGSAPIVERCHK;
     const struct ws_xsub *xsub;
 

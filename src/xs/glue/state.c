@@ -1,7 +1,6 @@
 /* Rust's state, as perl's values hold it. */
 #include "glue.h"
 
-extern SV *ws_rust_free(struct ws_state state);
 
 static MAGIC *state_magic(pTHX_ SV *sv);
 
@@ -51,9 +50,9 @@ static int state_dup(pTHX_ MAGIC *mg, CLONE_PARAMS *params)
 static const MGVTBL state_vtbl = { NULL, NULL, NULL, NULL, state_free, NULL, state_dup, NULL };
 
 /* `keeps`, if any, lives as long as `sv` does. */
-void ws_state_attach(void *thx, SV *sv, struct ws_state state, SV *keeps)
+void ws_state_attach(PerlInterpreter *perl, SV *sv, struct ws_state state, SV *keeps)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
     MAGIC *mg = sv_magicext(sv, keeps, PERL_MAGIC_ext, &state_vtbl, state.state, 0);
 
     mg->mg_private = state.kind;
@@ -70,18 +69,18 @@ static MAGIC *state_magic(pTHX_ SV *sv)
 }
 
 /* The handle that a hook's connection has left behind, if it is still there. */
-HV *ws_left_handle(void *thx, SV *hook)
+HV *ws_left_handle(PerlInterpreter *perl, SV *hook)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
     const MAGIC *mg = state_magic(aTHX_ hook);
 
     return mg && mg->mg_obj && SvROK(mg->mg_obj) ? (HV *)SvRV(mg->mg_obj) : NULL;
 }
 
 /* What hangs on `sv`. */
-struct ws_state ws_state(void *thx, SV *sv)
+struct ws_state ws_state(PerlInterpreter *perl, SV *sv)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
     struct ws_state state = { 0, NULL };
     MAGIC *mg = state_magic(aTHX_ sv);
 
@@ -93,12 +92,12 @@ struct ws_state ws_state(void *thx, SV *sv)
 }
 
 /* An anonymous sub that finds its connection through its magic. */
-SV *ws_new_hook(void *thx, const struct ws_xsub *xsub, struct ws_state state)
+SV *ws_new_hook(PerlInterpreter *perl, const struct ws_xsub *xsub, struct ws_state state)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
     CV *sub = newXS(NULL, ws_xs_call, __FILE__);
 
     CvXSUBANY(sub).any_ptr = (void *)xsub;
-    ws_state_attach(thx, (SV *)sub, state, NULL);
+    ws_state_attach(perl, (SV *)sub, state, NULL);
     return newRV_noinc((SV *)sub);
 }

@@ -6,9 +6,9 @@
 #include <unistd.h>
 
 /* What a handle's fh stands for; NULL if it is no file handle. */
-IO *ws_io(void *thx, SV *fh)
+IO *ws_io(PerlInterpreter *perl, SV *fh)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
 
     if (SvROK(fh))
         fh = SvRV(fh);
@@ -18,9 +18,9 @@ IO *ws_io(void *thx, SV *fh)
 }
 
 /* Its descriptor; -1 if it has none that read(2) could use. */
-int ws_fileno(void *thx, IO *io)
+static int fileno_of(PerlInterpreter *perl, IO *io)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
 
     if (!io || !IoIFP(io) || SvRMAGICAL((SV *)io))
         return -1;
@@ -28,15 +28,15 @@ int ws_fileno(void *thx, IO *io)
 }
 
 /* The descriptor of a handle's fh; -1 if it has none that read(2) could use. */
-int ws_fd(void *thx, SV *fh)
+int ws_fd(PerlInterpreter *perl, SV *fh)
 {
-    return ws_fileno(thx, ws_io(thx, fh));
+    return fileno_of(perl, ws_io(perl, fh));
 }
 
 /* A socket takes recv(2) and send(2), which do what read(2) and write(2) do, less what the kernel does for files. What is
  * none says so, which is nothing that went wrong. */
 #define TRANSFER(name, memory, on_socket, on_file)                           \
-    ssize_t name(int fd, memory *start, size_t len)                          \
+    SSize_t name(int fd, memory *start, STRLEN len)                          \
     {                                                                        \
         const int before = errno;                                            \
         ssize_t count = on_socket(fd, start, len, 0);                        \
@@ -48,7 +48,7 @@ int ws_fd(void *thx, SV *fh)
     }
 
 /* What a system call returned, or its negative errno; the program's own $! is left alone. */
-static ssize_t outcome(ssize_t count, int before)
+static SSize_t outcome(ssize_t count, int before)
 {
     const int error = errno;
 
@@ -58,7 +58,6 @@ static ssize_t outcome(ssize_t count, int before)
     return -error;
 }
 
-#define WS_ADDRESSES_SIZE 256
 STATIC_ASSERT_DECL(WS_ADDRESSES_SIZE >= 2 * sizeof(struct sockaddr_storage));
 
 TRANSFER(ws_read, void, recv, read)
@@ -66,7 +65,7 @@ TRANSFER(ws_write, const void, send, write)
 
 /* Writes the addresses of a socket's peer and of its own end, packed, one after the other; there is room for
  * WS_ADDRESSES_SIZE bytes. What has none, or is no socket, has empty ones. */
-void ws_addresses(int fd, char *out, size_t len[2])
+void ws_addresses(int fd, char *out, STRLEN len[2])
 {
     const int before = errno;
     struct sockaddr_storage address;
@@ -82,7 +81,7 @@ void ws_addresses(int fd, char *out, size_t len[2])
 }
 
 /* The same for two pieces of memory, one after the other. */
-ssize_t ws_write_both(int fd, const void *first, size_t first_len, const void *second, size_t second_len)
+SSize_t ws_write_both(int fd, const void *first, STRLEN first_len, const void *second, STRLEN second_len)
 {
     const int before = errno;
     struct iovec pieces[2];

@@ -3,45 +3,45 @@
  */
 #include "glue.h"
 
-SV *ws_new_undef(void *thx)
+SV *ws_new_undef(PerlInterpreter *perl)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
 
     return newSV(0);
 }
 
-SV *ws_new_string(void *thx, const char *start, STRLEN len)
+SV *ws_new_string(PerlInterpreter *perl, const char *start, STRLEN len)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
 
     return newSVpvn(start, len);
 }
 
-SV *ws_new_number(void *thx, UV number)
+SV *ws_new_number(PerlInterpreter *perl, unsigned long long number)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
 
-    return newSVuv(number);
+    return number <= UV_MAX ? newSVuv((UV)number) : newSVnv((NV)number);
 }
 
-SV *ws_new_reference(void *thx, SV *sv)
+SV *ws_new_reference(PerlInterpreter *perl, SV *sv)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
 
     return newRV_inc(sv);
 }
 
-SV *ws_new_copy(void *thx, SV *sv)
+SV *ws_new_copy(PerlInterpreter *perl, SV *sv)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
 
     return newSVsv(sv);
 }
 
 /* A reference to a new array of values, whose reference counts are handed over. */
-SV *ws_new_array(void *thx, SV **values, STRLEN count)
+SV *ws_new_array(PerlInterpreter *perl, SV *const *values, STRLEN count)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
     AV *array = newAV();
     STRLEN i;
 
@@ -51,17 +51,17 @@ SV *ws_new_array(void *thx, SV **values, STRLEN count)
 }
 
 /* A reference to a new, empty hash that is an object. */
-SV *ws_new_object(void *thx, HV *class)
+SV *ws_new_object(PerlInterpreter *perl, HV *class)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
 
     return sv_bless(newRV_noinc((SV *)newHV()), class);
 }
 
 /* A string in memory from perl's allocator, which it takes over: `len` bytes, a NUL, and room up to `capacity`. */
-SV *ws_new_string_in(void *thx, char *start, STRLEN len, STRLEN capacity)
+SV *ws_new_string_in(PerlInterpreter *perl, char *start, STRLEN len, STRLEN capacity)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
     SV *sv = newSV(0);
 
     sv_usepvn_flags(sv, start, len, SV_HAS_TRAILING_NUL);
@@ -70,9 +70,9 @@ SV *ws_new_string_in(void *thx, char *start, STRLEN len, STRLEN capacity)
 }
 
 /* Frees a value when no Rust frame is left. */
-void ws_free_later(void *thx, SV *sv)
+void ws_free_later(PerlInterpreter *perl, SV *sv)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
 
     sv_2mortal(sv);
 }
@@ -88,33 +88,33 @@ void ws_free(void *start)
     Safefree(start);
 }
 
-void ws_set_string(void *thx, SV *sv, const char *start, STRLEN len)
+void ws_set_string(PerlInterpreter *perl, SV *sv, const char *start, STRLEN len)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
 
     sv_setpvn(sv, start, len);
 }
 
 /* Takes bytes off the start of a string from ws_reserve. */
-void ws_chop(void *thx, SV *sv, STRLEN count)
+void ws_chop(PerlInterpreter *perl, SV *sv, STRLEN count)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
 
     sv_chop(sv, SvPVX(sv) + count);
 }
 
 /* The first element of an array, whose reference count is handed over. */
-SV *ws_shift(void *thx, AV *array)
+SV *ws_shift(PerlInterpreter *perl, AV *array)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
 
     return av_shift(array);
 }
 
 /* Puts a value, whose reference count is handed over, into an array; what was there is freed when no Rust frame is left. */
-void ws_replace_element(void *thx, AV *array, SSize_t index, SV *value)
+void ws_replace_element(PerlInterpreter *perl, AV *array, SSize_t index, SV *value)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
 
     if (AvFILLp(array) < index) {
         (void)av_store(array, index, value);
@@ -126,32 +126,32 @@ void ws_replace_element(void *thx, AV *array, SSize_t index, SV *value)
 }
 
 /* A class, made if need be. */
-HV *ws_class(void *thx, const char *name)
+HV *ws_class(PerlInterpreter *perl, const char *name)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
 
     return gv_stashpv(name, GV_ADD);
 }
 
-CV *ws_sub(void *thx, const char *name)
+CV *ws_sub(PerlInterpreter *perl, const char *name)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
 
     return get_cv(name, 0);
 }
 
 /* perl's one copy of a hash key, which is kept for good. */
-HEK *ws_shared_key(void *thx, const char *name, I32 len)
+HEK *ws_shared_key(PerlInterpreter *perl, const char *name, I32 len)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
 
     return SvSHARED_HEK_FROM_PV(SvPVX(newSVpvn_share(name, len, 0)));
 }
 
 /* Puts a value, whose reference count is handed over, into a new hash. */
-void ws_store(void *thx, HV *hash, const char *key, I32 len, U32 hashed, SV *value)
+void ws_store(PerlInterpreter *perl, HV *hash, const char *key, I32 len, U32 hashed, SV *value)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
 
     (void)hv_store(hash, key, len, value, hashed);
 }
@@ -174,9 +174,9 @@ static bool is_changeable(const SV *sv)
 
 /* Makes room to append to a string of octets, which afterwards shares its memory with no copy. Returns NULL if the scalar
  * is not a string of octets, or may not be changed. */
-char *ws_reserve(void *thx, SV *sv, STRLEN extra)
+char *ws_reserve(PerlInterpreter *perl, SV *sv, STRLEN extra)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
 
     if (!is_changeable(sv))
         return NULL;
@@ -199,9 +199,9 @@ char *ws_reserve(void *thx, SV *sv, STRLEN extra)
 }
 
 /* Sets the length of a string from ws_reserve; set magic only makes perl forget what it has noted about the string. */
-void ws_set_length(void *thx, SV *sv, STRLEN len)
+void ws_set_length(PerlInterpreter *perl, SV *sv, STRLEN len)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
 
     SvCUR_set(sv, len);
     *SvEND(sv) = '\0';
@@ -209,9 +209,9 @@ void ws_set_length(void *thx, SV *sv, STRLEN len)
 }
 
 /* Empties a string. Memory beyond `keep` bytes is given back, and memory shared with a copy is left to the copy. */
-void ws_empty(void *thx, SV *sv, STRLEN keep)
+void ws_empty(PerlInterpreter *perl, SV *sv, STRLEN keep)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
 
     if (!is_changeable(sv))
         return;
@@ -225,14 +225,14 @@ void ws_empty(void *thx, SV *sv, STRLEN keep)
         SvLEN_set(sv, 0);
         (void)SvGROW(sv, 16);
     }
-    ws_set_length(thx, sv, 0);
+    ws_set_length(perl, sv, 0);
 }
 
 /* Returns the value in a slot, which is made if need be and `is_lvalue` says so; NULL if there is none. A locked hash has
  * only the slots it has, and a tied one has none, so that perl neither dies nor calls anything. */
-SV *ws_fetch(void *thx, HV *hash, const char *key, I32 len, U32 hashed, bool is_lvalue)
+SV *ws_fetch(PerlInterpreter *perl, HV *hash, const char *key, I32 len, U32 hashed, bool is_lvalue)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
     SV **slot;
 
     if (SvRMAGICAL((SV *)hash) && mg_find((SV *)hash, PERL_MAGIC_tied))
@@ -254,9 +254,9 @@ static void set_number(pTHX_ SV *sv, NV number)
 }
 
 /* Notes a time in slots of a handle; NULL for one that is not there. What a program has made read-only stays. */
-void ws_set_times(void *thx, SV *first, SV *second, double seconds)
+void ws_set_times(PerlInterpreter *perl, SV *first, SV *second, double seconds)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
 
     if (first)
         set_number(aTHX_ first, (NV)seconds);
@@ -265,17 +265,17 @@ void ws_set_times(void *thx, SV *first, SV *second, double seconds)
 }
 
 /* Returns true under perl -T. */
-int ws_is_tainting(void *thx)
+bool ws_is_tainting(PerlInterpreter *perl)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
 
     return cBOOL(TAINTING_get);
 }
 
 /* Marks a new value as come from outside. */
-void ws_taint(void *thx, SV *sv)
+void ws_taint(PerlInterpreter *perl, SV *sv)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
 
     SvTAINTED_on(sv);
 }
@@ -301,26 +301,26 @@ static inline U32 class_generation(pTHX_ HV *class)
     return PL_sub_generation + meta->cache_gen + meta->pkg_gen;
 }
 
-U32 ws_class_generation(void *thx, HV *class)
+U32 ws_class_generation(PerlInterpreter *perl, HV *class)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
 
     return class_generation(aTHX_ class);
 }
 
 /* Whether the object is of this class, and the class is as it was when it had this number. */
-int ws_is_of_class(void *thx, HV *object, HV *class, U32 generation)
+bool ws_is_of_class(PerlInterpreter *perl, HV *object, HV *class, U32 generation)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
 
     return SvOBJECT((SV *)object) && SvSTASH((SV *)object) == class
         && class_generation(aTHX_ class) == generation;
 }
 
 /* Whether the method that the class has by this name is Perl code from a file whose path ends so. */
-int ws_is_defined_in(void *thx, HV *class, const char *name, const char *file)
+bool ws_is_defined_in(PerlInterpreter *perl, HV *class, const char *name, const char *file)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
     GV *gv = gv_fetchmeth_pv(class, name, 0, 0);
     const CV *cv = gv ? GvCV(gv) : NULL;
     const char *path = cv && !CvISXSUB(cv) ? CvFILE(cv) : NULL;
@@ -330,17 +330,17 @@ int ws_is_defined_in(void *thx, HV *class, const char *name, const char *file)
     return path_len >= file_len && strEQ(path + path_len - file_len, file);
 }
 
-int ws_has_destructor(void *thx, HV *class)
+bool ws_has_destructor(PerlInterpreter *perl, HV *class)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
 
     return gv_fetchmeth_pvn(class, "DESTROY", 7, 0, 0) != NULL;
 }
 
 /* Whether AnyEvent::Handle has destroyed a handle. */
-int ws_is_destroyed(void *thx, HV *handle)
+bool ws_is_destroyed(PerlInterpreter *perl, HV *handle)
 {
-    TAKE_THX(thx);
+    TAKE_THX(perl);
     const char *name = SvOBJECT((SV *)handle) ? HvNAME_get(SvSTASH((SV *)handle)) : NULL;
 
     return name && strEQ(name, "AnyEvent::Handle::destroyed");

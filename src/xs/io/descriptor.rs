@@ -54,11 +54,9 @@ pub unsafe fn read(fd: RawFd, start: *mut u8, len: usize) -> Read {
 /// The packed addresses of a socket's peer and of its own end, one after the other, and the length of the first. Empty are
 /// those of what is no socket.
 pub fn addresses(fd: RawFd) -> (Box<[u8]>, usize) {
-    /// As glue.c has it.
-    const SIZE: usize = 256;
-    let (mut out, mut len) = ([0u8; SIZE], [0; 2]);
+    let (mut out, mut len) = ([0u8; ffi::ADDRESSES_SIZE], [0; 2]);
     // SAFETY: `out` is as large as it has to be.
-    unsafe { ffi::ws_addresses(fd, out.as_mut_ptr().cast(), &raw mut len) };
+    unsafe { ffi::ws_addresses(fd, out.as_mut_ptr().cast(), len.as_mut_ptr()) };
     (out[..len[0] + len[1]].into(), len[0])
 }
 

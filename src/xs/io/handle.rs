@@ -143,7 +143,7 @@ impl<'k> Handle<'k> {
     /// Whether the program has destroyed it.
     pub fn is_destroyed(self) -> bool {
         // SAFETY: a live hash.
-        unsafe { ffi::ws_is_destroyed(self.perl, self.hv) != 0 }
+        unsafe { ffi::ws_is_destroyed(self.perl, self.hv) }
     }
 
     /// Whether its descriptor carries octets as they are, and none of them has been read that nobody has looked at.
@@ -263,7 +263,7 @@ impl Outlet {
     /// What the file handle stands for; null if it is none.
     pub fn io(&self, perl: Perl) -> *mut SV {
         // SAFETY: `fh` is live.
-        unsafe { ffi::ws_io(perl, self.fh) }
+        unsafe { ffi::ws_io(perl, self.fh).cast() }
     }
 
     /// The descriptor, if there is one that write(2) can use.

@@ -35,7 +35,7 @@ impl HandleMethods {
     pub fn are_usual(&self, perl: Perl, handle: *mut HV) -> bool {
         let last = self.0.get();
         // SAFETY: a live hash.
-        if unsafe { ffi::ws_is_of_class(perl, handle, last.class, last.generation) } != 0 {
+        if unsafe { ffi::ws_is_of_class(perl, handle, last.class, last.generation) } {
             return last.is_usual;
         }
         self.look_up(perl, handle)
@@ -49,8 +49,7 @@ impl HandleMethods {
                 return false;
             }
             let class = sv::class(handle.cast());
-            let is_usual =
-                METHODS.iter().all(|name| ffi::ws_is_defined_in(perl, class, name.as_ptr(), FILE.as_ptr()) != 0);
+            let is_usual = METHODS.iter().all(|name| ffi::ws_is_defined_in(perl, class, name.as_ptr(), FILE.as_ptr()));
             // Looking methods up may have changed the number.
             self.0.set(Verdict { class, generation: ffi::ws_class_generation(perl, class), is_usual });
             is_usual

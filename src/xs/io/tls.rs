@@ -1,7 +1,7 @@
 //! TLS: what AnyEvent::Handle does with its Net::SSLeay objects, done natively.
 //!
 //! The handle's session reads from one memory BIO and writes to another. The functions are those that Net::SSLeay itself
-//! is linked to, found by the shim; without them, and wherever anything but data comes up - the end of the session, an
+//! is linked to; without them, and wherever anything but data comes up - the end of the session, an
 //! error, a handshake that waits for the peer - the handle's own methods go on from where this leaves off.
 
 use super::handle::{Handle, Slot};
@@ -16,29 +16,58 @@ const WANT_READ: c_int = 2;
 /// A TLS record carries at most this much, bytes.
 const RECORD: usize = 16 * 1024;
 
-/// OpenSSL's functions, by their names there.
-#[repr(C)]
-struct Functions {
-    ssl_read: unsafe extern "C" fn(*mut c_void, *mut c_void, c_int) -> c_int,
-    ssl_write: unsafe extern "C" fn(*mut c_void, *const c_void, c_int) -> c_int,
-    bio_read: unsafe extern "C" fn(*mut c_void, *mut c_void, c_int) -> c_int,
-    bio_write: unsafe extern "C" fn(*mut c_void, *const c_void, c_int) -> c_int,
-    bio_ctrl_pending: unsafe extern "C" fn(*mut c_void) -> usize,
-    ssl_get_error: unsafe extern "C" fn(*const c_void, c_int) -> c_int,
-    err_clear_error: unsafe extern "C" fn(),
+macro_rules! functions {
+    ($($field:ident = $name:literal: fn($($argument:ty),*) $(-> $result:ty)?;)*) => {
+        /// Functions of OpenSSL.
+        struct Functions {
+            $($field: unsafe extern "C" fn($($argument),*) $(-> $result)?,)*
+        }
+
+        impl Functions {
+            /// Finds them in a loaded library, or in what that depends on. Returns `None` if one is not there.
+            ///
+            /// # Safety
+            /// `library` is what dlopen(3) has returned for a library that stays loaded.
+            unsafe fn find(library: *mut c_void) -> Option<Self> {
+                $(
+                    // SAFETY: promised by the caller.
+                    let $field = unsafe { libc::dlsym(library, concat!($name, "\0").as_ptr().cast()) };
+                    if $field.is_null() {
+                        return None;
+                    }
+                )*
+                // SAFETY: OpenSSL's documentation says that they have these types.
+                Some(unsafe { Self { $($field: std::mem::transmute::<
+                    *mut c_void,
+                    unsafe extern "C" fn($($argument),*) $(-> $result)?,
+                >($field),)* } })
+            }
+        }
+    };
+}
+
+functions! {
+    ssl_read = "SSL_read": fn(*mut c_void, *mut c_void, c_int) -> c_int;
+    ssl_write = "SSL_write": fn(*mut c_void, *const c_void, c_int) -> c_int;
+    ssl_get_error = "SSL_get_error": fn(*const c_void, c_int) -> c_int;
+    bio_read = "BIO_read": fn(*mut c_void, *mut c_void, c_int) -> c_int;
+    bio_write = "BIO_write": fn(*mut c_void, *const c_void, c_int) -> c_int;
+    bio_ctrl_pending = "BIO_ctrl_pending": fn(*mut c_void) -> usize;
+    err_clear_error = "ERR_clear_error": fn();
 }
 
 static FUNCTIONS: OnceLock<Functions> = OnceLock::new();
 
-/// The functions' addresses, in the order of [`Functions`].
+/// Has sessions use the OpenSSL that a library is linked to. If that lacks a function, the handle's own methods stay in use.
 ///
 /// # Safety
-/// They are what their names say, and stay loaded.
-pub unsafe fn use_functions(addresses: [usize; 7]) {
-    // SAFETY: promised by the caller; a function pointer is as large as an address.
-    let functions = unsafe { std::mem::transmute::<[usize; 7], Functions>(addresses) };
-    // Another thread may have found the same ones first.
-    let _ = FUNCTIONS.set(functions);
+/// `library` is what dlopen(3) has returned for a library that stays loaded.
+pub unsafe fn use_library(library: *mut c_void) {
+    // SAFETY: promised by the caller.
+    if let Some(functions) = unsafe { Functions::find(library) } {
+        // Another thread may have found the same ones first.
+        let _ = FUNCTIONS.set(functions);
+    }
 }
 
 /// A handle's session, for as long as no Perl code runs.

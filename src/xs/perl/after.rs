@@ -34,8 +34,8 @@ impl Default for After {
             topic: null_mut(),
             returns: null_mut(),
             croak: null_mut(),
-            needs_fetch: 0,
-            exiting: 0,
+            needs_fetch: false,
+            exiting: false,
             calls: 0,
             call: [NO_CALL; MAX_CALLS],
         }
@@ -55,7 +55,7 @@ impl After {
 
     /// Fetches what tied arguments hold, and calls the XSUB again. Nothing must have been done yet.
     pub fn fetching(&mut self) {
-        self.needs_fetch = 1;
+        self.needs_fetch = true;
     }
 
     /// Returns `value`, whose reference count is handed over.
@@ -70,7 +70,7 @@ impl After {
 
     /// Goes on with an `exit` that a callback called.
     pub fn exiting(&mut self) {
-        self.exiting = 1;
+        self.exiting = true;
     }
 
     /// Calls a Perl sub, after those named before; the arguments' reference counts are handed over.

@@ -97,8 +97,6 @@ with map { "AnyEvent::WebSocket::Native::$_" } qw( Backpressure Broadcast Compre
 # once there was a message.
 my %SLOT = map { $_ => "_${_}_cb" } qw( each_message next_message finish parse_error ping pong drain message_chunk );
 
-# OpenSSL's functions, from where Net::SSLeay has them. Not to find them costs time only.
-my @TLS_FUNCTIONS = qw( SSL_read SSL_write BIO_read BIO_write BIO_ctrl_pending SSL_get_error ERR_clear_error );
 my $has_looked_for_tls;
 
 my %ATTRIBUTE = map { $_ => 1 } qw(
@@ -224,14 +222,13 @@ sub _soon
   return $timers;
 }
 
+# The engine uses the OpenSSL that Net::SSLeay uses. Without it, TLS works, but is slower.
 sub _look_for_tls
 {
   no warnings 'once';
   $has_looked_for_tls = 1;
   my($index) = grep { $DynaLoader::dl_modules[$_] eq 'Net::SSLeay' } 0 .. $#DynaLoader::dl_modules;
-  my $library = defined $index && $DynaLoader::dl_librefs[$index] or return;
-  my @addresses = grep { $_ } map { DynaLoader::dl_find_symbol($library, $_) } @TLS_FUNCTIONS;
-  _use_tls(@addresses) if @addresses == @TLS_FUNCTIONS;
+  _use_tls($DynaLoader::dl_librefs[$index]) if defined $index;
 }
 
 # Apps set these package variables without loading anything else of that distribution.
