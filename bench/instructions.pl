@@ -19,6 +19,8 @@ my @cases = (
   ['echo 128 B, 1 in flight',  'replay.pl', 'COUNT', 128,  1],
   ['echo 128 B, 32 in flight', 'replay.pl', 'COUNT', 128,  32],
   ['echo 1 KiB, 8 in flight',  'replay.pl', 'COUNT', 1024, 8],
+  ['wss echo 128 B, 1 in flight',  'replay.pl', 'COUNT', 128, 1, 'tls'],
+  ['wss echo 128 B, 32 in flight', 'replay.pl', 'COUNT', 128, 32, 'tls'],
   ['client receives 200 B',    'client.pl', 'feed', 200, 'COUNT'],
   ['client sends 128 B',       'client.pl', 'send', 128, 'COUNT'],
 );
@@ -72,7 +74,7 @@ sub report
   my($name, $script, @arguments) = @$case;
   my($short, $long) = map { collected($_, $script, @arguments) } SHORT, LONG;
   my $count = sprintf '%.0f', ($long - $short) / (LONG - SHORT);
-  printf "%-25s %6d instructions a message%s\n", $name, $count, verdict($name, $count);
+  printf "%-28s %6d instructions a message%s\n", $name, $count, verdict($name, $count);
   return $count;
 }
 

@@ -10,7 +10,7 @@ use super::perl::ffi::{self, After, CV, Perl, SV, State, Xsub};
 use super::perl::magic::Kind;
 use super::perl::sv;
 use crate::engine::{CloseCode, Config, DeflateConfig, Opcode};
-use std::ffi::c_void;
+use std::ffi::{CString, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{null, null_mut};
 use std::slice;
@@ -30,6 +30,7 @@ const _: () = {
     _ = [ffi::ws_rust_next_call as unsafe extern "C" fn(_, _, _) -> _, ws_rust_next_call];
     _ = [ffi::ws_rust_dispatched as unsafe extern "C" fn(_, _, _, _), ws_rust_dispatched];
     _ = [ffi::ws_rust_connection as unsafe extern "C" fn(_) -> _, ws_rust_connection];
+    _ = [ffi::ws_rust_before_read as unsafe extern "C" fn(_), ws_rust_before_read];
     _ = [ffi::ws_rust_free as unsafe extern "C" fn(_) -> _, ws_rust_free];
 };
 
@@ -380,11 +381,11 @@ package "AnyEvent::WebSocket::Connection" {
         let is_waiting = dispatch::answer_pending_ping(shared, after);
         after.returning(call.boolean(is_waiting));
     };
-    /// `_use_tls($library)`: uses the OpenSSL that a library loaded by DynaLoader is linked to.
+    /// `_use_tls($path)`: uses the OpenSSL that the loaded library at that path is linked to.
     _use_tls = |call, _after| {
-        if let Some(library) = call.integer(0).filter(|&library| library != 0) {
-            // SAFETY: the shim passes what DynaLoader has got from dlopen(3), and it unloads nothing.
-            unsafe { tls::use_library(library as *mut c_void) };
+        let path = call.arg(0).map_or(&b""[..], |path| sv::plain_octets(path));
+        if let Ok(path) = CString::new(path) {
+            tls::use_library(&path);
         }
     };
     /// `_enable_deflate($connection, $window_bits, $no_context_takeover, $peer_window_bits, $peer_no_context_takeover,
@@ -505,6 +506,18 @@ fn give_up(shared: &Shared) {
 #[unsafe(no_mangle)]
 extern "C" fn ws_rust_connection(state: State) -> *const c_void {
     if state.is(Kind::Object) { state.state } else { null() }
+}
+
+/// Perl code is about to read the slot of a handle that holds its TLS session.
+#[unsafe(no_mangle)]
+extern "C" fn ws_rust_before_read(state: State) {
+    // SAFETY: the state hangs on the slot, and is a connection's.
+    let shared = unsafe { state.get::<Shared>(Kind::Reader) };
+    if let Some(Ok(mut connection)) = shared.map(|shared| shared.try_borrow_mut()) {
+        if catch_unwind(AssertUnwindSafe(|| connection.encrypt_waiting())).is_err() {
+            connection.engine.abandon();
+        }
+    }
 }
 
 /// Frees state that hung on a Perl value; returns a value of which a reference count is to be given up, or null.

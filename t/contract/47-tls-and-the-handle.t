@@ -192,6 +192,39 @@ subtest 'EOF in the middle of the handshake' => sub {
     is $seen->finished, 1, 'finish, once';
 };
 
+# Replies may wait for those behind them, to be encrypted together. A callback that uses the session comes behind them.
+my %act = (
+    'push_write'      => [sub { $_[0]->handle->push_write(text('raw')) }, 'raw', 19],
+    'a look'          => [sub { my $session = $_[0]->handle->{tls}; }, undef, 19],
+    'stoptls'         => [sub { $_[0]->handle->stoptls }, undef, 10],
+    'destroy'         => [sub { $_[0]->handle->destroy }, undef, 10],
+    'die'             => [sub { die "thrown\n" }, undef, 10],
+    'close'           => [sub { $_[0]->close }, undef, 10],
+    'a send before more work' => [sub { $_[0]->send('sent'); my $sum = 0; $sum += $_ for 1 .. 10 }, 'sent', 19],
+    'a new on_read'   => [sub { $_[0]->handle->on_read(sub { }) }, undef, 10],
+    'nested loop'     => [sub { after(0.01) }, undef, 19],
+);
+for my $name (sort keys %act) {
+    subtest "$name behind replies that wait" => sub {
+        my ($act, $answer, $at_least) = @{ $act{$name} };
+        my ($connection, $raw) = ready();
+        my $count = 0;
+        $connection->on(each_message => sub {
+            return $act->($_[0]) if ++$count == 11;
+            $_[0]->send($_[1]->body);
+        });
+        raw_write($raw, map { text($_) } 1 .. 20);
+        my @expected = (1 .. 10, $answer // (), 12 .. 20);
+        my @got;
+        while (@got < @expected) {
+            my $frame = next_frame($raw) or last;
+            push @got, $frame->{payload} if $frame->{opcode} == 1;
+        }
+        is_deeply \@got, [@expected[0 .. $#got]], 'all arrives in order';
+        cmp_ok scalar @got, '>=', $at_least, 'what was sent before arrives';
+    };
+}
+
 my $exiting = <<'PROGRAM';
     use WebSocketTest;
     use WebSocketTest::TLS;

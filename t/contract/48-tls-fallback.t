@@ -23,7 +23,7 @@ my $hide = <<'PROGRAM';
     $DynaLoader::dl_modules[$ssleay] = 'hidden' if $missing eq 'library';
     # Any other library of perl's, which knows nothing of OpenSSL.
     my ($other) = grep { $_ != $ssleay } 0 .. $#DynaLoader::dl_modules;
-    $DynaLoader::dl_librefs[$ssleay] = $DynaLoader::dl_librefs[$other] if $missing eq 'functions';
+    $DynaLoader::dl_shared_objects[$ssleay] = $DynaLoader::dl_shared_objects[$other] if $missing eq 'functions';
 PROGRAM
 
 # Prints how often the handles' own _dotls was called for a hundred messages and their echoes, and how the rest went.

@@ -1,13 +1,16 @@
 //! Writing what waits in the outbox.
 
-use super::connection::Connection;
+use super::connection::{Connection, Shared};
+use super::outbox::Place;
 use super::shim;
 use crate::xs::io::clock;
 use crate::xs::io::descriptor::WriteError;
 use crate::xs::io::handle::Written;
+use crate::xs::io::tls::{self, Session};
 use crate::xs::io::transport::Route;
 use crate::xs::perl::ffi::{self, After, SV};
 use crate::xs::perl::fork;
+use crate::xs::perl::magic::{self, Kind};
 use crate::xs::perl::sv;
 
 impl Connection {
@@ -81,20 +84,67 @@ impl Connection {
         if waited && route.is_foreign() { Ok(Written::ByHandle) } else { route.write_queued(self.handle()) }
     }
 
+    /// Returns where a frame may wait for those behind it, if it may.
+    pub fn waiting_place(&self, route: Route) -> Option<Place> {
+        match route {
+            Route::Native { .. } => Some(Place::WriteBuffer),
+            Route::Tls { .. } if self.outbox.may_wait_in(Place::Unencrypted) && self.watch_session() => {
+                Some(Place::Unencrypted)
+            }
+            Route::Tls { .. } | Route::PushWrite { .. } => None,
+        }
+    }
+
+    /// Has [`Self::encrypt_waiting`] called before Perl code uses the TLS session. Returns `false` if that cannot be done.
+    fn watch_session(&self) -> bool {
+        let Some(slot) = self.handle().tls_slot() else { return false };
+        // SAFETY: live values; the hook has this connection.
+        unsafe {
+            if ffi::ws_has_watched_reads(slot) {
+                return true;
+            }
+            if sv::plain_integer(slot).is_none() || Session::of(self.handle()).is_none() {
+                return false;
+            }
+            let state = magic::on(self.perl(), self.hook).share::<Shared>(Kind::Sub, Kind::Reader);
+            state.map(|state| magic::watch_reads(self.perl(), slot, state)).is_some()
+        }
+    }
+
+    /// Encrypts the frames that wait for others, to be written with them: Perl code is about to use the TLS session, perhaps
+    /// to write something of its own behind them, or to end it.
+    pub fn encrypt_waiting(&mut self) {
+        if !self.outbox.waits_in(Place::Unencrypted) || self.object.is_null() {
+            return;
+        }
+        if let Some((place, len)) = self.outbox.forget_inherited(fork::generation()) {
+            return self.truncate(place, len);
+        }
+        let mark = self.handle().backlog();
+        if let Some(buffer) = self.handle().plain_buffer() {
+            tls::encrypt_queued(self.handle(), buffer);
+        }
+        self.outbox.note_encrypted(mark);
+    }
+
     /// Takes frames that were waiting when this process was forked off out of the handle's buffer.
     pub fn forget_inherited(&mut self, route: Route) {
         if route.is_foreign() {
             return;
         }
-        if let Some(len) = self.outbox.forget_inherited(fork::generation()) {
-            self.truncate_write_buffer(len);
+        if let Some((place, len)) = self.outbox.forget_inherited(fork::generation()) {
+            self.truncate(place, len);
         }
     }
 
     #[cold]
-    fn truncate_write_buffer(&self, len: usize) {
+    fn truncate(&self, place: Place, len: usize) {
         let is_longer = |&buffer: &*mut SV| len < sv::length(buffer) && sv::make_changeable(self.perl(), buffer);
-        if let Some(buffer) = self.handle().write_buffer().filter(is_longer) {
+        let buffer = match place {
+            Place::WriteBuffer => self.handle().write_buffer(),
+            Place::Unencrypted => self.handle().plain_buffer(),
+        };
+        if let Some(buffer) = buffer.filter(is_longer) {
             // SAFETY: a changeable string, made shorter.
             unsafe { ffi::ws_set_length(self.perl(), buffer, len) };
         }

@@ -2,6 +2,7 @@
 
 use super::connection::Connection;
 use super::mask_keys;
+use super::outbox::Place;
 use super::shim;
 use crate::engine::{
     CloseCode, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, MaskKey, Opcode, ProtocolError, UsageError, char_prefix,
@@ -39,7 +40,6 @@ struct Appended {
     is_sent: Result<bool, SendError>,
     /// A pong that had to wait is queued before it.
     has_pong: bool,
-    route: Route,
 }
 
 /// A closure that asks the engine to append one frame to `out`, and returns whether it did.
@@ -83,7 +83,12 @@ impl Connection {
     /// As [`Self::send`], but the frame is written at the end of this dispatch. Not for handles that only push_write.
     pub fn send_later(&mut self, opcode: u8, payload: &[u8]) -> Result<(), SendError> {
         if self.engine.can_send(opcode) {
-            self.append(payload, |engine, payload, mask, out| Ok(engine.send(opcode, payload, mask, out)?))?.is_sent?;
+            let route = self.route();
+            let place = self.waiting_place(route);
+            self.append(route, place, payload, |engine, payload, mask, out| {
+                Ok(engine.send(opcode, payload, mask, out)?)
+            })?
+            .is_sent?;
         }
         Ok(())
     }
@@ -110,20 +115,28 @@ impl Connection {
 
     /// Queues a frame, and writes it unless it may wait. Returns whether the engine had one.
     fn write(&mut self, payload: &[u8], after: &mut After, encode: impl Encode) -> Result<bool, SendError> {
-        let Appended { is_sent, has_pong, route } = self.append(payload, encode)?;
-        if (has_pong || matches!(is_sent, Ok(true))) && !(route.keeps() && self.may_batch()) {
+        let route = self.route();
+        let place = if self.may_batch() { self.waiting_place(route) } else { None };
+        let Appended { is_sent, has_pong } = self.append(route, place, payload, encode)?;
+        if (has_pong || matches!(is_sent, Ok(true))) && place.is_none() {
             self.flush_route(route, after);
         }
         self.trace(after);
         is_sent
     }
 
-    /// Queues a frame in the buffer of the route it will take.
-    fn append(&mut self, payload: &[u8], encode: impl Encode) -> Result<Appended, SendError> {
+    /// Queues a frame in the buffer of the route it will take. If it has no place to wait in, it is encrypted at once.
+    fn append(
+        &mut self,
+        route: Route,
+        place: Option<Place>,
+        payload: &[u8],
+        encode: impl Encode,
+    ) -> Result<Appended, SendError> {
         let mask = self.next_mask()?;
-        let route = self.route();
         self.forget_inherited(route);
-        let (buffer, mark) = route.buffer(self.handle());
+        let buffer = route.buffer();
+        let mark = sv::length(buffer);
         // Growing the buffer would pull a payload that lies in it from under our feet.
         let is_inside = sv::plain_octets(buffer).as_ptr_range().contains(&payload.as_ptr());
         let payload = if is_inside { Cow::Owned(payload.to_vec()) } else { Cow::Borrowed(payload) };
@@ -137,14 +150,17 @@ impl Connection {
         }
         let is_sent = encode(&mut self.engine, &payload, mask, &mut out);
         out.finish();
-        if let Route::Tls { buffer, .. } = route {
-            // At once, since what is not encrypted is lost if the handle is destroyed.
-            tls::encrypt_queued(self.handle(), buffer);
+        match (route, place) {
+            (Route::PushWrite { .. }, _) => {}
+            (_, Some(place)) => self.outbox.queue(place, mark, fork::generation()),
+            (Route::Native { .. }, None) => self.outbox.queue(Place::WriteBuffer, mark, fork::generation()),
+            (Route::Tls { buffer, .. }, None) => {
+                let mark = self.handle().backlog();
+                tls::encrypt_queued(self.handle(), buffer);
+                self.outbox.queue(Place::WriteBuffer, mark, fork::generation());
+            }
         }
-        if !route.is_foreign() {
-            self.outbox.queue(mark, fork::generation());
-        }
-        Ok(Appended { is_sent, has_pong, route })
+        Ok(Appended { is_sent, has_pong })
     }
 
     /// A key for the next frame, if it needs one.

@@ -110,6 +110,8 @@ bool ws_is_destroyed(PerlInterpreter *perl, HV *handle);
 /* state.c */
 void ws_state_attach(PerlInterpreter *perl, SV *sv, struct ws_state state, SV *keeps);
 struct ws_state ws_state(PerlInterpreter *perl, SV *sv);
+void ws_watch_reads(PerlInterpreter *perl, SV *sv, struct ws_state state);
+bool ws_has_watched_reads(SV *sv);
 HV *ws_left_handle(PerlInterpreter *perl, SV *hook);
 SV *ws_new_hook(PerlInterpreter *perl, const struct ws_xsub *xsub, struct ws_state state);
 
@@ -132,6 +134,7 @@ void ws_addresses(int fd, char *out, STRLEN len[2]);
 bool ws_rust_next_call(const void *connection, const void *stack, struct ws_call *call);
 void ws_rust_dispatched(const void *connection, SV *exception, bool is_exiting, struct ws_after *after);
 const void *ws_rust_connection(struct ws_state state);
+void ws_rust_before_read(struct ws_state state);
 SV *ws_rust_free(struct ws_state state);
 extern const struct ws_xsub ws_rust_xsubs[];
 

@@ -49,11 +49,9 @@ static int state_dup(pTHX_ MAGIC *mg, CLONE_PARAMS *params)
 
 static const MGVTBL state_vtbl = { NULL, NULL, NULL, NULL, state_free, NULL, state_dup, NULL };
 
-/* `keeps`, if any, lives as long as `sv` does. */
-void ws_state_attach(PerlInterpreter *perl, SV *sv, struct ws_state state, SV *keeps)
+static void attach(pTHX_ SV *sv, const MGVTBL *vtbl, struct ws_state state, SV *keeps)
 {
-    TAKE_THX(perl);
-    MAGIC *mg = sv_magicext(sv, keeps, PERL_MAGIC_ext, &state_vtbl, state.state, 0);
+    MAGIC *mg = sv_magicext(sv, keeps, PERL_MAGIC_ext, vtbl, state.state, 0);
 
     mg->mg_private = state.kind;
 #ifdef USE_ITHREADS
@@ -61,11 +59,50 @@ void ws_state_attach(PerlInterpreter *perl, SV *sv, struct ws_state state, SV *k
 #endif
 }
 
+/* `keeps`, if any, lives as long as `sv` does. */
+void ws_state_attach(PerlInterpreter *perl, SV *sv, struct ws_state state, SV *keeps)
+{
+    TAKE_THX(perl);
+
+    attach(aTHX_ sv, &state_vtbl, state, keeps);
+}
+
 static MAGIC *state_magic(pTHX_ SV *sv)
 {
     MAGIC *mg = SvTYPE(sv) < SVt_PVMG ? NULL : SvMAGIC(sv);
 
     return mg && mg->mg_virtual != &state_vtbl ? mg_findext(sv, PERL_MAGIC_ext, &state_vtbl) : mg;
+}
+
+/* Perl code is about to read a value that Rust has asked to be told of. */
+static int reader_get(pTHX_ SV *sv, MAGIC *mg)
+{
+    struct ws_state state = { mg->mg_private, mg->mg_ptr };
+    const int before = errno;
+
+    PERL_UNUSED_VAR(sv);
+    if (mg->mg_ptr)
+        ws_rust_before_read(state);
+    errno = before;
+    return 0;
+}
+
+static const MGVTBL reader_vtbl = { reader_get, NULL, NULL, NULL, state_free, NULL, state_dup, NULL };
+
+/* Tells Rust each time before Perl code reads a value. */
+void ws_watch_reads(PerlInterpreter *perl, SV *sv, struct ws_state state)
+{
+    TAKE_THX(perl);
+
+    attach(aTHX_ sv, &reader_vtbl, state, NULL);
+}
+
+/* Returns true if Perl's reading of a value is watched, and nothing else happens when it is read. */
+bool ws_has_watched_reads(SV *sv)
+{
+    const MAGIC *mg = SvTYPE(sv) < SVt_PVMG ? NULL : SvMAGIC(sv);
+
+    return mg && mg->mg_virtual == &reader_vtbl && !mg->mg_moremagic;
 }
 
 /* The handle that a hook's connection has left behind, if it is still there. */

@@ -112,6 +112,16 @@ impl<'k> Handle<'k> {
         self.is_slot_set(Slot::Tls)
     }
 
+    /// The address of its TLS session.
+    pub fn tls_session(self) -> Option<i64> {
+        sv::watched_integer(self.slot(Slot::Tls)?)
+    }
+
+    /// The value that holds the address of its TLS session. Perl code reads it before it uses the session.
+    pub fn tls_slot(self) -> Option<*mut SV> {
+        self.slot(Slot::Tls)
+    }
+
     /// The file handle, if there is one.
     pub fn fh(self) -> Option<*mut SV> {
         self.slot(Slot::Fh).filter(|&fh| sv::is_set(fh))

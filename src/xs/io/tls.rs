@@ -8,7 +8,7 @@ use super::handle::{Handle, Slot};
 use crate::xs::perl::ffi::SV;
 use crate::xs::perl::sv::{self, Appender};
 use bytes::BufMut;
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::sync::OnceLock;
 
 /// SSL_ERROR_WANT_READ: all that has arrived is used up.
@@ -58,13 +58,15 @@ functions! {
 
 static FUNCTIONS: OnceLock<Functions> = OnceLock::new();
 
-/// Has sessions use the OpenSSL that a library is linked to. If that lacks a function, the handle's own methods stay in use.
-///
-/// # Safety
-/// `library` is what dlopen(3) has returned for a library that stays loaded.
-pub unsafe fn use_library(library: *mut c_void) {
-    // SAFETY: promised by the caller.
-    if let Some(functions) = unsafe { Functions::find(library) } {
+/// Has sessions use the OpenSSL that the loaded library at `path` is linked to. If that is not loaded, or lacks a function,
+/// the handle's own methods stay in use.
+pub fn use_library(path: &CStr) {
+    // SAFETY: a string that ends with a NUL; nothing is loaded. What is found is never closed, and so stays loaded.
+    let functions = unsafe {
+        let library = libc::dlopen(path.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD);
+        if library.is_null() { None } else { Functions::find(library) }
+    };
+    if let Some(functions) = functions {
         // Another thread may have found the same ones first.
         let _ = FUNCTIONS.set(functions);
     }
@@ -85,12 +87,13 @@ impl Session {
         if handle.has(Slot::OnStartTls) {
             return None;
         }
-        let pointer = |slot| handle.integer(slot).filter(|&address| address != 0).map(|address| address as *mut c_void);
+        let pointer =
+            |address: Option<i64>| address.filter(|&address| address != 0).map(|address| address as *mut c_void);
         Some(Self {
             functions,
-            ssl: pointer(Slot::Tls)?,
-            incoming: pointer(Slot::ReadBio)?,
-            outgoing: pointer(Slot::WriteBio)?,
+            ssl: pointer(handle.tls_session())?,
+            incoming: pointer(handle.integer(Slot::ReadBio))?,
+            outgoing: pointer(handle.integer(Slot::WriteBio))?,
         })
     }
 

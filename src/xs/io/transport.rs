@@ -33,22 +33,11 @@ impl Route {
         route.unwrap_or_else(|| Self::PushWrite { frame: sv::new_mortal_string(handle.perl()) })
     }
 
-    /// The buffer that frames are appended to, and how many bytes wait in the handle's buffer before them.
-    pub fn buffer(self, handle: Handle<'_>) -> (*mut SV, usize) {
+    /// The buffer that frames are appended to.
+    pub fn buffer(self) -> *mut SV {
         match self {
-            Self::Native { buffer, .. } => (buffer, sv::length(buffer)),
-            Self::Tls { buffer, .. } => (buffer, handle.backlog()),
-            Self::PushWrite { frame } => (frame, 0),
-        }
-    }
-
-    /// Returns `true` if what was appended may wait there.
-    pub fn keeps(self) -> bool {
-        match self {
-            Self::Native { .. } => true,
-            // What could not be encrypted.
-            Self::Tls { buffer, .. } => sv::length(buffer) == 0,
-            Self::PushWrite { .. } => false,
+            Self::Native { buffer, .. } | Self::Tls { buffer, .. } => buffer,
+            Self::PushWrite { frame } => frame,
         }
     }
 

@@ -14,12 +14,28 @@ pub enum Kind {
     Sub,
     /// On an XSUB, which each interpreter has for itself: what belongs to the interpreter.
     Interpreter,
+    /// On a value whose reading is watched: a connection.
+    Reader,
 }
 
 impl State {
     /// One more owner of `state`, to hang on a value.
     pub fn new<T>(kind: Kind, state: &Rc<T>) -> Self {
         Self { kind: kind as u16, state: Rc::into_raw(Rc::clone(state)).cast() }
+    }
+
+    /// One more owner of what hangs on a value as `kind`, which is a `T`, to hang on another as `new_kind`. `None` if it
+    /// has gone.
+    ///
+    /// # Safety
+    /// As for [`Self::get`].
+    pub unsafe fn share<T>(&self, kind: Kind, new_kind: Kind) -> Option<Self> {
+        // SAFETY: promised by the caller: the pointer of an `Rc`.
+        unsafe {
+            self.get::<T>(kind)?;
+            Rc::increment_strong_count(self.state.cast::<T>());
+        }
+        Some(Self { kind: new_kind as u16, state: self.state })
     }
 
     /// Whether it is of this kind.
@@ -44,6 +60,15 @@ impl State {
 pub unsafe fn attach(perl: Perl, value: *mut SV, state: State, keeps: *mut SV) {
     // SAFETY: promised by the caller.
     unsafe { ffi::ws_state_attach(perl, value, state, keeps) };
+}
+
+/// Has `state`'s connection told each time before Perl code reads a value.
+///
+/// # Safety
+/// The value is live.
+pub unsafe fn watch_reads(perl: Perl, value: *mut SV, state: State) {
+    // SAFETY: promised by the caller.
+    unsafe { ffi::ws_watch_reads(perl, value, state) };
 }
 
 /// What hangs on a value.

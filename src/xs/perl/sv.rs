@@ -61,6 +61,13 @@ pub fn plain_integer(sv: *mut SV) -> Option<i64> {
     unsafe { (is_plain(sv) && (*sv).sv_flags & SVf_IOK != 0).then(|| integer(sv)) }
 }
 
+/// As [`plain_integer`], also of a value whose reading is watched.
+pub fn watched_integer(sv: *mut SV) -> Option<i64> {
+    // SAFETY: callers pass live SVs; IOK: the integer is there to be read.
+    plain_integer(sv)
+        .or_else(|| unsafe { (ffi::ws_has_watched_reads(sv) && (*sv).sv_flags & SVf_IOK != 0).then(|| integer(sv)) })
+}
+
 /// The integer of a value.
 ///
 /// # Safety

@@ -228,7 +228,7 @@ sub _look_for_tls
   no warnings 'once';
   $has_looked_for_tls = 1;
   my($index) = grep { $DynaLoader::dl_modules[$_] eq 'Net::SSLeay' } 0 .. $#DynaLoader::dl_modules;
-  _use_tls($DynaLoader::dl_librefs[$index]) if defined $index;
+  _use_tls($DynaLoader::dl_shared_objects[$index]) if defined $index;
 }
 
 # Apps set these package variables without loading anything else of that distribution.
