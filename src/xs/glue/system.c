@@ -58,7 +58,7 @@ static SSize_t outcome(ssize_t count, int before)
     return -error;
 }
 
-STATIC_ASSERT_DECL(WS_ADDRESSES_SIZE >= 2 * sizeof(struct sockaddr_storage));
+_Static_assert(WS_ADDRESSES_SIZE >= 2 * sizeof(struct sockaddr_storage), "both addresses fit");
 
 TRANSFER(ws_read, void, recv, read)
 TRANSFER(ws_write, const void, send, write)
