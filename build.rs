@@ -71,12 +71,11 @@ mod xs {
     }
 
     /// libperl-sys asks for `-lperl`. An extension must not have it: the interpreter that loads the extension provides
-    /// every symbol, and a second copy of them would be another interpreter. An empty archive by that name, found first,
-    /// satisfies every linker.
+    /// every symbol, and a second copy of them would be another interpreter. An archive by that name, found first,
+    /// satisfies every linker. It has a member, because Apple's linker refuses one without a table of contents.
     fn hide_libperl() {
-        let out_dir = out_dir();
-        fs::write(out_dir.join("libperl.a"), "!<arch>\n").expect("OUT_DIR is writable");
-        println!("cargo::rustc-link-search=native={}", out_dir.display());
+        cc::Build::new().cargo_metadata(false).file(format!("{GLUE}/no_libperl.c")).compile("perl");
+        println!("cargo::rustc-link-search=native={}", out_dir().display());
         if env::var("CARGO_CFG_TARGET_VENDOR").as_deref() == Ok("apple") {
             // Elsewhere symbols that nobody has yet are no error.
             println!("cargo::rustc-link-arg-cdylib=-Wl,-undefined,dynamic_lookup");
