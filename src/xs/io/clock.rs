@@ -15,8 +15,10 @@ pub fn wall() -> f64 {
 }
 
 fn read(clock: libc::clockid_t) -> libc::timespec {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: a struct of ours, for a clock that every system has.
-    unsafe { libc::clock_gettime(clock, &raw mut now) };
-    now
+    // SAFETY: a struct of integers, which on some systems has more than the two; and a clock that every system has.
+    unsafe {
+        let mut now = std::mem::zeroed();
+        libc::clock_gettime(clock, &raw mut now);
+        now
+    }
 }
