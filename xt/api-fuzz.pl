@@ -1,28 +1,29 @@
 #!/usr/bin/env perl
-# Plays random plans, each from a seed, against connections: what programs may do, and what peers may send, in any order.
-# See xt/lib/ApiFuzz/Plan.pm for what there is, and ApiFuzz/Link.pm for what must hold meanwhile.
+# Fuzzes the Perl interface. Each seed gives a random plan: calls that a program may make and bytes that its peer may send,
+# in any order. ApiFuzz/Plan.pm in xt/lib draws the plans; ApiFuzz/Link.pm checks what the connection promises.
 #
 #   xt/api-fuzz.pl --runs 1000               # seeds 1 to 1000
 #   xt/api-fuzz.pl --seconds 600 --first 5000
-#   xt/api-fuzz.pl --seed 42 --show          # one again, with its plan
-#   xt/api-fuzz.pl --seed 42 --shrink        # the shortest plan found that still fails
+#   xt/api-fuzz.pl --seed 42 --show          # prints the plan of seed 42 and runs it
+#   xt/api-fuzz.pl --seed 42 --shrink        # prints the shortest plan found that fails in the same way
 #
-#   --loop Perl      AnyEvent's pure-Perl loop; the default takes turns between that and EV
-#   --taint          under perl -T
-#   --debugperl      a perl with assertions (Debian: perl-debug), on the usual build; for the assertions of its macros in
-#                    src/xs/glue, too, see xt/asan --debugperl
-#   --blib DIR       where the build is (default blib)
-#   --valgrind       under valgrind, with PERL_DESTRUCT_LEVEL=2
-#   --leaks N        every Nth seed is run some times, and what it leaves behind is counted (default 5; 0: never)
+#   --loop LOOP      the AnyEvent backend (default: EV and Perl in turn)
+#   --taint          runs under perl -T
+#   --debugperl      uses Debian's perl with assertions (package perl-debug) and the usual build; xt/asan --debugperl also
+#                    compiles the assertions of perl's macros into src/xs/glue
+#   --blib DIR       the build to load (default: blib)
+#   --valgrind       runs under valgrind, with PERL_DESTRUCT_LEVEL=2
+#   --leaks N        runs every Nth seed several times and checks that nothing accumulates (default: 5; 0: never)
 #
-# A seed that fails is named. Test::LeakTrace (Debian: libtest-leaktrace-perl) is used if it is there.
+# The last line counts the seeds and names those that failed. Leaked Perl values are counted if Test::LeakTrace is installed
+# (Debian: libtest-leaktrace-perl).
 use strict;
 use warnings;
 use FindBin;
 use Getopt::Long;
 use List::Util qw(min);
 
-# Under perl -T, nothing that comes from outside may say what is loaded and run.
+# perl -T loads and runs nothing whose path is tainted, so these paths are untainted.
 my $bin;
 
 BEGIN {
@@ -37,10 +38,10 @@ GetOptions(\%option, qw(runs=i seconds=i first=i seed=i show shrink loop=s blib=
     && !@ARGV or die "usage: see the head of $0\n";
 
 my ($blib) = $option{blib} =~ /(.*)/s;
-my $BATCH = 250;                               # seeds a process plays
-my $PATIENCE = $option{valgrind} ? 300 : 60;    # seconds a seed may take
-my $MAX_PROBLEMS = 5;                          # of one seed that are told
-my $MAX_LINES = 100;                           # of what perl, valgrind and the like have to say of it
+my $BATCH = 250;                                # seeds for one worker process
+my $PATIENCE = $option{valgrind} ? 300 : 60;    # seconds that a seed may take
+my $MAX_PROBLEMS = 5;                           # problems printed per seed
+my $MAX_LINES = 100;                            # lines printed per worker of other output: warnings, valgrind's reports
 
 $| = 1;
 exit work($option{worker}) if $option{worker};
@@ -49,13 +50,13 @@ show() if $option{show};
 exit shrink() if $option{shrink};
 exit supervise();
 
-# --- the worker: plays seeds, and says so
+# --- the worker: runs seeds and prints their numbers and problems
 
 sub load {
     require lib;
     lib->import("$bin/../t/lib", map { "$blib/$_" } qw(lib arch));
     require ApiFuzz::Leaks;
-    alarm 0;    # that of the tests' library
+    alarm 0;    # cancels the alarm that WebSocketTest sets
 }
 
 sub work {
@@ -69,13 +70,13 @@ sub work {
         alarm 0;
         next unless @problems;
         print "problem: $_\n" for map { s/\n/ /gr } @problems;
-        last;    # the loop may be in a bad state
+        last;    # the event loop may be in a bad state
     }
     print "done\n";
     return 0;
 }
 
-# --- the supervisor: a worker that dies is replaced by one that goes on behind the seed it died of
+# --- the supervisor: replaces a worker that died by one that starts after the fatal seed
 
 sub supervise {
     my ($next, $begun, %failed) = ($option{first}, time);
@@ -90,7 +91,7 @@ sub supervise {
     return %failed ? 1 : 0;
 }
 
-# Has one worker play seeds; returns the last that it has begun.
+# Runs one worker. Returns the last seed that it started.
 sub play {
     my ($first, $count, $loop, $failed) = @_;
     local $ENV{PERL_ANYEVENT_MODEL} = $loop;
@@ -98,17 +99,17 @@ sub play {
     local $ENV{WEBSOCKET_TEST_TIMEOUT} = $option{valgrind} ? $PATIENCE / 2 : 10;
     open my $out, '-|', command($first, $count) or die "cannot run a worker: $!\n";
     my ($seed, $is_done) = ($first, 0);
-    my $told = 0;
-    my $tell = sub { $failed->{$seed} = 1; print "seed $seed, $loop: $_[0]\n" if ++$told <= ($_[1] || $MAX_LINES) };
+    my $printed = 0;
+    my $report = sub { $failed->{$seed} = 1; print "seed $seed, $loop: $_[0]\n" if ++$printed <= ($_[1] || $MAX_LINES) };
     while (my $line = <$out>) {
         chomp $line;
         if    ($line =~ /\Aseed (\d+)\z/) { $seed = $1 }
         elsif ($line eq 'done')           { $is_done = 1 }
-        elsif ($line =~ /\Aproblem:/)     { $tell->($line, $MAX_PROBLEMS) }
-        elsif (length $line)              { $tell->($line) }
+        elsif ($line =~ /\Aproblem:/)     { $report->($line, $MAX_PROBLEMS) }
+        elsif (length $line)              { $report->($line) }
     }
     close $out;
-    $tell->('the worker ends with wait status ' . $? . (($? & 127) == 14 ? ', it hangs' : '')) if $? || !$is_done;
+    $report->("the worker ended with wait status $?" . (($? & 127) == 14 ? ': it hung' : '')) if $? || !$is_done;
     return $seed;
 }
 
@@ -142,7 +143,7 @@ sub show {
     print_plan(ApiFuzz::Plan::of_seed($option{first}));
 }
 
-# Steps are left out, also those of callbacks, for as long as the plan fails without them.
+# Removes steps, including those inside callbacks, as long as the plan still fails without them.
 sub shrink {
     $ENV{PERL_ANYEVENT_MODEL} = $option{loop} if $option{loop};
     $ENV{WEBSOCKET_TEST_TIMEOUT} = 1;

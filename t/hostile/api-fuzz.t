@@ -1,4 +1,4 @@
-# Random plans: what programs and peers may do, in any order. xt/api-fuzz.pl plays more of them, and shows and shortens one.
+# Random plans of what programs and peers may do. xt/api-fuzz.pl runs more of them, and prints or shortens a single one.
 use strict;
 use warnings;
 use FindBin;
@@ -12,7 +12,7 @@ plan skip_all => 'by design: the original would fail in ways that are described 
 require ApiFuzz::Leaks;
 
 my $SEEDS = 200;
-my $EACH = 25;    # seeds a test
+my $EACH = 25;    # seeds per test
 
 sub problems_of {
     my ($seed) = @_;

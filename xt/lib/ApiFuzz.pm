@@ -1,6 +1,6 @@
 package ApiFuzz;
 
-# Carries out a plan, and tells what went wrong.
+# Carries out a plan and returns the problems found.
 #
 #   my @problems = ApiFuzz->run_seed(42);
 
@@ -14,7 +14,7 @@ use ApiFuzz::Link;
 use ApiFuzz::Plan;
 use ApiFuzz::Steps;
 
-# What steps may die with: this, and complaints of a program's mistakes.
+# Exceptions that steps may raise: their own, and the croaks for a program's mistakes.
 my $OWN_EXCEPTION = qr/\A(?:fuzz die|Died at|\z)/;
 our $EXPECTED = qr/
     $OWN_EXCEPTION
@@ -65,7 +65,8 @@ sub step {
     eval { $self->run($step); 1 } or $self->judge_exception($@);
 }
 
-# Steps; complaints do not keep a callback from going on, but its own exceptions do. In the end there are no links left.
+# Runs steps. An exception that a step causes is judged, and the next step runs; that of the step `die` goes to the caller.
+# During tear-down no link is left.
 sub run {
     my ($self, @steps) = @_;
     for my $step (@steps) {
@@ -78,7 +79,7 @@ sub run {
     }
 }
 
-# A callback that does, in its n-th call, the n-th list of steps.
+# Returns a callback whose n-th call runs the n-th list of steps.
 sub callback {
     my ($self, $link, $calls, $event) = @_;
     weaken(my $weak = $self);
@@ -94,7 +95,8 @@ sub callback {
     };
 }
 
-# Returns how the callback is to be left: no loop around EV may be by on_drain, which EV calls without us in between.
+# Returns how the callback shall leave: `last`, `next`, `goto`, or undef for a plain return. on_drain always returns: EV may
+# call it directly, and an exit out of it would unwind EV's own loop.
 sub in_callback {
     my ($self, $steps, $arguments, $link, $event) = @_;
     local @$self{qw(arguments link event index is_top leave)} = ($arguments, $link, $event, $link->{received}, 0, undef);
@@ -103,14 +105,14 @@ sub in_callback {
     return ($event || '') eq 'on_drain' ? undef : $self->{leave};
 }
 
-# A turn of the loop, perhaps inside a callback. No callback of ours may change the $_ of who runs the loop.
+# Runs the event loop once, perhaps inside a callback. The caller's $_ must survive every callback.
 sub turn {
     my ($self) = @_;
     return if $self->{depth} >= $MAX_DEPTH;
     local $self->{depth} = $self->{depth} + 1;
-    local $_ = 'of who runs the loop';
+    local $_ = "the caller's";
     WebSocketTest::turn();
-    $self->problem('$_ has become ' . (defined $_ ? "'$_'" : 'undef')) if !defined $_ || $_ ne 'of who runs the loop';
+    $self->problem('$_ has become ' . (defined $_ ? "'$_'" : 'undef')) if !defined $_ || $_ ne "the caller's";
 }
 
 # --- the end
@@ -135,19 +137,19 @@ sub guarded {
 
 sub quiet_turn { $_[0]->guarded(\&WebSocketTest::turn) }
 
-# Waits until the condition holds, which is asked now and then. Returns false when it takes too long.
+# Waits until the condition holds, polling it every 10 ms. Returns false if it times out.
 sub await {
     my ($self, $what, $condition) = @_;
     my $look = AE::timer 0, 0.01, \&WebSocketTest::poke;
     return eval { WebSocketTest::wait_until($what, $condition); 1 };
 }
 
-# What comes last may call back, and so have more come.
+# Waits for all messages. Callbacks for the last ones may send more, so it looks again.
 sub await_all {
     my ($self, @links) = @_;
     for (1 .. 5) {
         my $has_all = $self->await('all', sub { my $missing = grep { !$self->has_all($_) } @links; !$missing });
-        return map { $_->tell_what_is_missing } @links unless $has_all;
+        return map { $_->report_missing } @links unless $has_all;
         $self->quiet_turn for 1 .. 2;
     }
 }
@@ -159,7 +161,7 @@ sub has_all {
     return $has_all;
 }
 
-# What is kept stays what it was.
+# Messages and buffers that the plan kept copies of must not change.
 sub judge_kept {
     my ($self) = @_;
     for my $kept (grep { !$_->{tampered} } @{ $self->{kept} }) {
@@ -169,11 +171,11 @@ sub judge_kept {
     for my $kept (@{ $self->{buffers} }) {
         my ($name, $copy, $is) = @$kept{qw(name copy is)};
         my ($is_now, $was) = map { ApiFuzz::Wire::shown(0, $_) } $copy, $is;
-        $self->problem("the $name a buffer was $was, and is $is_now") if $copy ne $is;
+        $self->problem("the $name a buffer was $was and is now $is_now") if $copy ne $is;
     }
 }
 
-# In the end each side has counted the same.
+# Both sides must have counted the same.
 sub judge_stats {
     my ($self, @links) = @_;
     my @comparable = grep { !$_->{is_wrapped} && !$_->{asks_by_itself} && $_->{connection} } @links;

@@ -1,6 +1,6 @@
 package ApiFuzz::Arguments;
 
-# What a plan's steps are drawn with.
+# Draws the arguments of steps.
 #
 #   my @arguments = ApiFuzz::Arguments::of('send', $context);
 
@@ -19,7 +19,7 @@ my @METHODS = (
     map { "Handle::$_" } qw(start_read stop_read on_read _drain_wbuf _drain_rbuf _error push_shutdown),
 );
 
-# Those that have other steps in them.
+# Steps that contain other steps.
 my %NESTING = (
     on             => sub { (one_of(@SOME_EVENTS, @SOME_EVENTS, @NEW_EVENTS), callback(@_)) },
     on_drain       => sub { callback(@_) },
@@ -80,17 +80,17 @@ sub of {
 
 sub has_steps { exists $NESTING{ $_[0] } }
 
-# In how many frames a message comes.
+# The number of frames that carry a message.
 sub pieces { chance(0.85) ? 1 : 1 + int rand 5 }
 
-# Steps inside others.
+# Draws steps one level deeper.
 sub within {
     my ($context, $count) = @_;
     local $context->{depth} = $context->{depth} + 1;
     return $context->{steps}->($context, $count);
 }
 
-# What a callback does in its first call, in its second, ...; and then nothing.
+# Lists of steps for a callback's first call, its second, and so on. Later calls do nothing.
 sub callback {
     my ($context) = @_;
     return [map { within($context, int rand 4) } 0 .. int rand 3];
@@ -122,7 +122,7 @@ sub broadcast {
     return (one_of(@STRICT_VALUES), number(), size(), \%how);
 }
 
-# Ends in undef, or dies.
+# The last call of the stream's callback returns undef, or dies.
 sub stream {
     my ($context) = @_;
     my $chunks = chance(0.15) ? [] : sizes(chance(0.8) ? int rand 6 : int rand 40);
@@ -141,7 +141,7 @@ sub closing {
 
 # --- attributes that are set later
 
-# What loses no message, and what may.
+# Values that lose no message; below them, those that may.
 my %HARMLESS = (
     max_payload_size    => [0, '0', '1e9', 'inf', 'bigint:1000000000', 1e15],
     max_fragments       => [1000, '1e3', 'inf', 'bigint:1000', 999.5],

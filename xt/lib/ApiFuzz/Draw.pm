@@ -1,6 +1,6 @@
 package ApiFuzz::Draw;
 
-# What plans are drawn with, from perl's random numbers.
+# Random choices for plans, from perl's generator.
 
 use strict;
 use warnings;
@@ -20,7 +20,7 @@ sub chance { rand() < $_[0] }
 sub one_of { $_[rand @_] }
 sub number { ++$numbers }
 
-# Payload lengths, most of them small, with the borders of the length forms and of what is read and written at once.
+# A payload length. Most are small; some lie at the boundaries of the length encodings and of read and write sizes.
 sub size {
     my @border = (125, 126, 127, 4095, 4096, 16_384, 65_535, 65_536, 131_072, 300_000);
     my $size = chance(0.75) ? int rand 40 : chance(0.6) ? int rand 5000 : one_of(@border);

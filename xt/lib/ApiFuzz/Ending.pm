@@ -1,7 +1,7 @@
 package ApiFuzz::Ending;
 
-# How gentle plans end, once all has come: each connection in its own way, but with one call for finish; or its handle
-# outlives it.
+# Ends the connections of a gentle plan once all messages have arrived. Each ends in the way that its plan names, after which
+# `finish` must have been called once; or the program keeps the handle and drops the connection.
 
 use strict;
 use warnings;
@@ -27,7 +27,7 @@ sub of_links {
     }
 }
 
-# A callback may pause the connection, which then does not see the end.
+# A callback may have paused the connection, which then does not read the EOF; calm_down resumes it.
 sub finish {
     my ($fuzz, $link, $ending) = @_;
     $ending->($fuzz, $link);
@@ -64,21 +64,21 @@ sub our_close {
     $link->peer_ends('half_close');
 }
 
-# The program goes on with the handle when the connection has gone.
+# The connection is destroyed, and the program goes on using its handle.
 sub outlive {
     my ($fuzz, $link) = @_;
     my $handle = $link->{connection}->handle;
     $link->{peer}->resume;
     my ($peer_has, $handle_has) = ('', '');
     delete @$link{qw(connection cancels chunk_cancels)};
-    return if $link->{weak_connection};    # the plan has kept it
+    return if $link->{weak_connection};    # the plan keeps the connection
     $handle->on_drain(undef);
-    $handle->on_error(sub { $link->problem("the handle that is left fails: $_[2]") });
+    $handle->on_error(sub { $link->problem("the remaining handle fails: $_[2]") });
     $handle->on_read(sub { $handle_has .= $_[0]{rbuf}; $_[0]{rbuf} = ''; WebSocketTest::poke() });
     $handle->push_write('to the peer');
     $link->{peer}->write('to the handle');
     $fuzz->await('octets', sub { $handle_has eq 'to the handle' && $link->{peer}{in} =~ /to the peer\z/ })
-        or $link->problem('what is left: ' . join ' and ', map { shown(0, $_) } $handle_has, $link->{peer}{in});
+        or $link->problem('the remaining handle and the peer got ' . join ' and ', map { shown(0, $_) } $handle_has, $link->{peer}{in});
     $handle->destroy;
 }
 

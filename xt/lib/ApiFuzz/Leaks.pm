@@ -1,8 +1,9 @@
 package ApiFuzz::Leaks;
 
-# What a seed leaves behind: open descriptors, and Perl values if Test::LeakTrace is there to count them.
+# Runs a seed several times and checks that neither open descriptors nor, if Test::LeakTrace is installed, Perl values
+# accumulate.
 #
-#   my @problems = ApiFuzz::Leaks::of_seed(42);    # runs it some times
+#   my @problems = ApiFuzz::Leaks::of_seed(42);
 
 use strict;
 use warnings;
@@ -11,7 +12,8 @@ use ApiFuzz;
 
 my $ROUNDS = 4;
 
-# A reason not to count values, or nothing. AnyEvent's pure-Perl loop keeps what is left of a timer until its time has come.
+# Returns why values are not counted, or '' if they are. AnyEvent's pure-Perl loop keeps a cancelled timer's record until
+# the timer would have fired.
 sub why_not_values {
     return 'by design: values are counted on EV only' if AnyEvent::detect() !~ /EV\z/;
     return eval { require Test::LeakTrace } ? '' : 'Test::LeakTrace is not installed';
@@ -19,8 +21,8 @@ sub why_not_values {
 
 my $count_values = why_not_values() ? undef : \&Test::LeakTrace::count_sv;
 
-# Caches fill in the first run, and now and then in a later one; a leak has every run grow. The numbers have their place
-# beforehand, as values are what is counted.
+# A leak makes every run grow, whereas caches fill in the first run and sometimes in a later one. The counters exist
+# beforehand because they are values too.
 sub of_seed {
     my ($seed) = @_;
     my %count = map { $_ => [(0) x ($ROUNDS + 1)] } qw(descriptors values);

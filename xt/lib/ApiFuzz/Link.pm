@@ -1,8 +1,7 @@
 package ApiFuzz::Link;
 
-# One connection of a plan with its peer, and what each of the two must get from the other.
-#
-# What the connection gets is compared here with what the peer wrote; what the peer gets is judged in ApiFuzz::Wire.
+# One connection of a plan with its peer, and what each has sent to the other. What reaches the program is checked here; what
+# reaches the peer, in ApiFuzz::Wire.
 
 use strict;
 use warnings;
@@ -46,7 +45,7 @@ sub connect {
     return $self;
 }
 
-# The handle has read something before the connection is made.
+# The handle holds a message before the connection is made.
 sub _begin_early {
     my ($self, $handle) = @_;
     $self->expect(1, '<early>', 1);
@@ -64,7 +63,7 @@ sub _take {
     $self->_observe;
 }
 
-# Another connection takes over the handle; the old one is let go, or kept.
+# Makes another connection on the same handle. The old one is kept or dropped.
 sub wrap {
     my ($self, $keeps) = @_;
     my $old = delete $self->{connection};
@@ -82,7 +81,7 @@ my %OBSERVER = (
     ping => sub { shift->_heard(ping => @_) }, pong => sub { shift->_heard(pong => @_) },
 );
 
-# Registered first, and so called before any callback of the plan for the same message, but for next_message.
+# Registers our own callbacks first, so that for each message they precede all of the plan's except those for next_message.
 sub _observe {
     my ($self) = @_;
     my $connection = $self->{connection};
@@ -90,8 +89,8 @@ sub _observe {
     $connection->on($_ => $self->_observer($OBSERVER{$_})) for @events;
 }
 
-# A connection that has lost its handle to another one is told of nothing but that its own frames have gone, unless that came
-# at a bad time.
+# A connection whose handle another one has taken over has no more events but `drain` in a gentle plan. In other plans the
+# take-over may come in the middle of a message.
 sub _observer {
     my ($self, $code) = @_;
     weaken(my $weak = $self);
@@ -102,7 +101,7 @@ sub _observer {
     };
 }
 
-# As long as there are callbacks for chunks, the first of them puts messages together.
+# Registers a message_chunk callback of our own, which joins the chunks, before the first of the plan.
 sub listen_for_chunks {
     my ($self) = @_;
     $self->{chunk_cancels} ||= [$self->{connection}->on(message_chunk => $self->_observer(\&_got_chunk))];
@@ -113,7 +112,7 @@ sub problem {
     $self->{fuzz}->problem("connection $self->{index}: $text") if $self->{fuzz};
 }
 
-# Whether all promises hold: nothing has been done that breaks one, and the end has not begun.
+# Returns true while all promises hold: the plan is gentle, and its connection is not being ended yet.
 sub is_judged { my ($self) = @_; return $self->{fuzz}->is_gentle && !$self->{is_ending} }
 
 sub _is_it { blessed $_[1] && refaddr $_[1] == $_[0]{address} }
@@ -126,7 +125,7 @@ sub _judge_connection {
 
 # --- what the connection gets
 
-# A message that the peer will send, in so many frames.
+# Queues a message of the peer, in $pieces frames.
 sub expect {
     my ($self, $opcode, $body, $pieces) = @_;
     push @{ $self->{expected} }, [$opcode, $body];
@@ -140,7 +139,7 @@ sub expect {
     }
 }
 
-# Control frames that the peer will send.
+# Queues a ping of the peer.
 sub ask {
     my ($self, $payload) = @_;
     push @{ $self->{pings} }, $payload;
@@ -148,6 +147,7 @@ sub ask {
     $self->_queue_control(ping => $payload, ping($payload, $self->mask));
 }
 
+# Queues a pong of the peer.
 sub answer {
     my ($self, $payload) = @_;
     $self->{has_tail} = 1;
@@ -161,7 +161,7 @@ sub _queue_control {
     $self->queue({ payload => $payload }, $bytes);
 }
 
-# Bytes that the peer will write, in some step.
+# Queues a frame that a later `feed` writes.
 sub queue {
     my ($self, $frame, $bytes) = @_;
     $self->{fed}{frames}++;
@@ -171,7 +171,7 @@ sub queue {
 
 sub mask { $_[0]{spec}{new}{masked} ? () : (mask => 1) }
 
-# The peer writes the next so many of them; 0 is all.
+# The peer writes the next $count queued octets; 0 means all.
 sub feed {
     my ($self, $count) = @_;
     my $bytes = substr $self->{feed}, 0, $count || length $self->{feed}, '';
@@ -220,7 +220,7 @@ sub _received {
     $self->problem("message $index is " . shown($message->opcode, $body) . ', not ' . shown(@$expected));
 }
 
-# Callbacks that a message still has are called also when one of them has paused the connection.
+# If a callback pauses the connection, the message's remaining callbacks are still called.
 sub _judge_time {
     my ($self, $what, $index) = @_;
     return unless $self->is_judged;
@@ -234,14 +234,14 @@ sub _heard {
     WebSocketTest::poke();
     return unless $self->is_judged;
     $self->problem("the payload of a $event is not tainted") if ${^TAINT} && length $payload && !tainted($payload);
-    # To answer a ping may call on_drain, which may pause.
+    # Answering a ping may call on_drain, which may pause.
     $self->problem("a $event in spite of pause") if $self->{at_hand} && !$self->{has_on_drain};
     my $expected = shift @{ $self->{heard}{$event} };
     $self->problem("$event: " . shown(0, $payload) . ', not ' . (defined $expected ? shown(0, $expected) : 'any'))
         if !defined $expected || $payload ne $expected;
 }
 
-# Nothing waits any more.
+# The connection promises `drain` after it reported a buffered amount.
 sub _got_drain {
     my ($self, $connection) = @_;
     $self->_judge_connection('drain', $connection);
@@ -252,7 +252,7 @@ sub _got_drain {
     $self->problem("drain, but there is something in $left") if $left && $self->is_judged;
 }
 
-# If that comes while next_message callbacks run, their messages still go to the others.
+# If next_message callbacks are running, their messages still reach the each_message callbacks.
 sub _got_finish {
     my ($self, $connection) = @_;
     WebSocketTest::poke();
@@ -262,7 +262,8 @@ sub _got_finish {
     $self->_judge_connection('finish', $connection);
 }
 
-# A callback may die after all is over: its own send has found that the peer is gone, or it has run the event loop.
+# Only a callback's own exception may come after finish or an earlier error: that callback was still running, having found by
+# sending, or by running the event loop, that the peer is gone.
 sub _got_error {
     my ($self, $connection, $error) = @_;
     my $is_late = $self->{finished} || $self->{errors}++;
@@ -271,9 +272,9 @@ sub _got_error {
     $self->_judge_connection('parse_error', $connection);
 }
 
-# --- whether all is there
+# --- whether everything has arrived
 
-# The last thing that is sent either way, once what is sent in parts has come to its end.
+# Sends one last message in each direction, once no stream is under way.
 sub send_last {
     my ($self) = @_;
     return if $self->{has_sent_last} || $self->{stream} || !$self->{connection};
@@ -290,7 +291,7 @@ sub end_fragments {
     $self->{connection}->send_fragment('', binary => $part->[0] == 2, final => 1);
 }
 
-# Whether nothing is under way any more.
+# Returns true once both sides have sent and received everything.
 sub has_all {
     my ($self) = @_;
     $self->calm_down;
@@ -300,7 +301,7 @@ sub has_all {
     return $self->{has_sent_last} && !$self->{stream} && !$self->{owes_drain} && !length $self->{feed} && !$self->_missing;
 }
 
-# What has not come, each as a text.
+# Descriptions of what has not arrived.
 sub _missing {
     my ($self) = @_;
     my @missing;
@@ -320,7 +321,7 @@ sub _missing {
 
 sub _has_last_pong { my $pings = $_[0]{pings}; return !@$pings || $_[0]{pongs}{ $pings->[-1] } }
 
-sub tell_what_is_missing {
+sub report_missing {
     my ($self) = @_;
     my $rest = length $self->{peer}{in};
     $self->problem("$rest octets of a frame that does not end") if $rest;
@@ -330,7 +331,7 @@ sub tell_what_is_missing {
     $self->problem('something waited, but no drain came') if $self->{owes_drain};
 }
 
-# Whether all that the peer has written has been received, and nothing is half done.
+# Returns true if the connection has received all that the peer wrote, and no message is incomplete.
 sub is_quiet {
     my ($self) = @_;
     my $is_received = $self->{received} == @{ $self->{expected} } && !length $self->{feed} && $self->_has_last_pong;
@@ -339,7 +340,7 @@ sub is_quiet {
     return $is_received && !$is_busy && $are_heard && !($self->{has_tail} && !$self->{spec}{listens});
 }
 
-# Where the connection has counted something else than its peer, each as a text.
+# Descriptions of the counts in which `stats` differs from ours.
 sub wrong_counts {
     my ($self) = @_;
     my $stats = $self->{connection}->stats;
@@ -352,7 +353,7 @@ sub wrong_counts {
     return @wrong;
 }
 
-# From now on nothing stands in the way of what is still to come.
+# Resumes everything that would keep pending data from arriving.
 sub calm_down {
     my ($self) = @_;
     $self->feed(0);

@@ -1,13 +1,13 @@
 package ApiFuzz::Plan;
 
-# What a seed stands for: connections, and steps that are done to them. A plan is data and nothing but data; so no timing
-# changes what is drawn, and a seed means the same in every run. ApiFuzz::Steps says what each step does.
+# Draws a plan from a seed: connections, and steps to carry out on them. A plan is plain data, drawn in full before it runs,
+# so timing cannot change it and a seed gives the same plan in every run. ApiFuzz::Steps implements the steps.
 #
 #   my $plan = ApiFuzz::Plan::of_seed(42);
 #   # { mood => 'gentle', connections => [{...}, ...], steps => [[name, connection, argument...], ...] }
 #
-# In a gentle plan nothing happens that may lose a message, so all must arrive. Rude ones have in them whatever a program
-# may do; hostile ones also have peers that break rules.
+# A gentle plan does nothing that may lose a message, so all must arrive. In a rude plan the program may do anything; in a
+# hostile one the peer also violates the protocol.
 
 use strict;
 use warnings;
@@ -15,7 +15,7 @@ use ApiFuzz::Arguments;
 use ApiFuzz::Draw;
 use List::Util qw(sum0);
 
-# How often each step is drawn.
+# The relative frequency of each step.
 my %GENTLE = (
     send => 14, send_as => 1, ask => 2, broadcast => 3, fragments => 2, stream => 2, buffered_amount => 3, stats => 1,
     message => 10, pieces => 2, ping => 3, pong => 1, feed => 6, stall => 1, resume => 2, look => 2,
@@ -81,7 +81,7 @@ sub step {
     return [$name, int rand $context->{count}, ApiFuzz::Arguments::of($name, $context)];
 }
 
-# Steps within steps come to an end.
+# Draws a step's name. Two levels down, only steps that contain no others are drawn, so that nesting ends.
 sub weighted {
     my ($context) = @_;
     my $weight = $WEIGHT{ $context->{mood} };

@@ -1,6 +1,6 @@
 package ApiFuzz::SecurePeer;
 
-# A WebSocketTest::Peer over TLS, as far as fuzzing goes.
+# The part of WebSocketTest::Peer that fuzzing needs, over TLS.
 
 use strict;
 use warnings;

@@ -1,6 +1,6 @@
 package ApiFuzz::Shrink;
 
-# The shortest plan to be found that fails as a seed's does.
+# Shortens the plan of a failing seed.
 #
 #   my ($plan, @problems) = ApiFuzz::Shrink::of_seed(42);
 
@@ -10,6 +10,7 @@ use ApiFuzz;
 use ApiFuzz::Step;
 use Storable qw(dclone);
 
+# Returns the shortest plan found that fails in the same way, and its problems.
 sub of_seed {
     my ($seed) = @_;
     my $plan = ApiFuzz::Plan::of_seed($seed);
@@ -19,14 +20,14 @@ sub of_seed {
     return ($plan, ApiFuzz->run_plan(dclone($plan)));
 }
 
-# The problem without its particulars.
+# A pattern for the first words of a problem, without its details.
 sub _kind {
     my ($problem) = @_;
     my $kind = quotemeta(($problem =~ /\A(?:connection \d+: )?([a-zA-Z :]*)/)[0]);
     return qr/$kind/;
 }
 
-# Tries to leave out each step, many at once first; says whether any was.
+# Tries to remove each step, first many at once. Returns true if it removed any.
 sub _leave_out {
     my ($plan, $like) = @_;
     my $has_any = 0;
@@ -48,7 +49,7 @@ sub _leave_out_of {
     return $has_any;
 }
 
-# The lists of steps in a plan: its own, and those of callbacks.
+# All lists of steps in a plan: its own, then those inside steps.
 sub _lists {
     my ($plan) = @_;
     my @lists = $plan->{steps};
@@ -61,7 +62,7 @@ sub _lists_of_step {
     return map { _lists_in($_) } @arguments;
 }
 
-# An argument may be a list of steps, or hold some.
+# An argument may be a list of steps, or a list of such lists.
 sub _lists_in {
     my ($argument) = @_;
     return if ref $argument ne 'ARRAY';

@@ -1,7 +1,7 @@
 package ApiFuzz::Step;
 
-# What the files of steps share: %STEP, where each puts its own, and ways to what steps are about. A step is a sub that gets
-# the run (ApiFuzz), the connection's ApiFuzz::Link, and the step's arguments in the plan.
+# What the modules in ApiFuzz::Steps share: the table %STEP, to which each adds its steps, and helpers. A step is a sub that is
+# called with the run (ApiFuzz), the connection's ApiFuzz::Link and the step's arguments from the plan.
 
 use strict;
 use warnings;
@@ -12,20 +12,20 @@ use Scalar::Util qw(blessed);
 our @EXPORT = qw(%STEP handle_of message_of number_of);
 our %STEP;
 
-# Appended to a string, it makes that tainted under perl -T.
+# An empty string that is tainted under perl -T, and taints what it is appended to.
 our $DIRT = substr join('', %ENV), 0, 0;
 
-# The handle, if the program still has a way to it.
+# The handle, or undef if the program can no longer reach it.
 sub handle_of { my ($link) = @_; return $link->{connection} ? $link->{connection}->handle : $link->{handle} }
 
-# The message that the callback, which is running, was called with.
+# The message that the running callback was called with, or undef.
 sub message_of {
     my ($fuzz) = @_;
     my $message = $fuzz->{arguments} && $fuzz->{arguments}[1];
     return blessed $message && $message->isa('AnyEvent::WebSocket::Message') ? $message : undef;
 }
 
-# The value that stands for this one in a plan, which has plain strings only.
+# Turns a plan's plain string into the number, object or reference that it stands for.
 sub number_of {
     my ($text) = @_;
     return $text unless defined $text && length $text;

@@ -1,6 +1,6 @@
 package ApiFuzz::Steps;
 
-# All steps, by subject.
+# Looks up the code of a step.
 #
 #   ApiFuzz::Steps::of_name('send')->($fuzz, $link, @arguments);
 

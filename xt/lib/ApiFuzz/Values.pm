@@ -1,10 +1,11 @@
 package ApiFuzz::Values;
 
-# Values of every kind that perl has, to be sent: how each gets into the call, and what is to come out at the other end.
+# Makes values of many kinds to send, each with the frame that the peer must get.
 #
 #   my $value = ApiFuzz::Values::of($fuzz, $connection, $kind, $number, $size, $steps);
-#   $value->{give}->(sub { $connection->send($_[0]) });
-#   # order: strict (comes out, in its place), loose (comes out, somewhere), any (something may), none (nothing may)
+#   $value->{give}->(sub { $connection->send($_[0]) });    # calls the sub with the value
+#   # order: strict (a frame, in the order of sending), loose (a frame, in any order), any (perhaps some frame),
+#   #        none (the call must die and send nothing)
 #   # opcode, payload: of the frame
 
 use strict;
@@ -59,7 +60,7 @@ sub of {
     return $made;
 }
 
-# Bodies are told from each other by their number. Under perl -T, every other one is tainted.
+# Returns a body that is unique by its number. Under perl -T, every other one is tainted.
 sub body {
     my ($wish) = @_;
     my $start = "<$wish->{number}>";
@@ -83,7 +84,7 @@ sub given {
     return $made;
 }
 
-# Reserved opcodes are the program's to send; those above 7 are of control frames.
+# A program may send reserved opcodes. Those above 7 are control frames.
 sub odd_opcode {
     my ($wish) = @_;
     my $code = (3 .. 7, 11 .. 15)[$wish->{number} % 10];
@@ -91,7 +92,7 @@ sub odd_opcode {
     return loose($code, ApiFuzz::Duck->new($code, $body), $body);
 }
 
-# An opcode may be anything that perl takes for a number; none is text.
+# The opcode of an object may be anything that Perl takes for a number; undef and '' mean text.
 my @SAID = (
     [1 => undef], [1 => ''], [1 => "1\n"], [1 => ' 1'], [1 => 1.75], [2 => '2'], [2 => 2.0], [2 => '2e0'], [2 => '2.9'],
     [2 => Math::BigInt->new(2)], [15 => '15'], [15 => Math::BigInt->new(15)], [7 => 7.5], [11 => '11'],
@@ -112,7 +113,7 @@ sub tied_value {
     return given(loose(1, undef, $body), sub { $_[0]->($tied) });
 }
 
-# A message that came in, and may be made into another one meanwhile.
+# A received message, which the plan may have altered.
 sub received {
     my ($wish) = @_;
     my $kept = $wish->{fuzz}{kept}[-1] or return loose(1, undef, '');
@@ -150,7 +151,7 @@ package ApiFuzz::Duck {
     sub body   { $_[0]{body} }
 }
 
-# What a program may derive.
+# Two subclasses as programs write them.
 package ApiFuzz::Plain {
     our @ISA = 'AnyEvent::WebSocket::Connection';
 }

@@ -1,7 +1,7 @@
 package ApiFuzz::Wire;
 
-# The part of an ApiFuzz::Link that judges what the peer gets: whole frames, masked as the role says, a Close frame last, and
-# what was sent in the order in which it was sent. A message that is sent in parts must have those parts.
+# The part of an ApiFuzz::Link that checks what the peer gets: valid frames, masked according to the role, in the order in
+# which they were sent, nothing after a Close frame, and fragments as the program chose them.
 
 use strict;
 use warnings;
@@ -11,10 +11,10 @@ use WebSocketTest::Frame;
 
 our @EXPORT_OK = qw(shown);
 
-# --- what is to come
+# --- expected frames
 
-# Has $code send a frame, which is to come: in its place, if the list is `sent`, or somewhere, if it is `loose`. An exception
-# that says that nothing was sent takes it back out.
+# Calls $code, which sends a frame. The peer must get it in the order of sending if $list is `sent`, and in any order if it is
+# `loose`. If $code dies because the call was refused, the frame is no longer expected.
 sub sending {
     my ($self, $list, $frame, $code) = @_;
     push @{ $self->{$list} }, $frame;
@@ -29,16 +29,16 @@ sub take_back {
     @{ $self->{$list} } = grep { $_ != $frame } @{ $self->{$list} };
 }
 
-# Whether an exception says that nothing was sent.
+# Returns true for the exception of a refused call, which has sent nothing.
 sub is_refusal { !ref $_[0] && $_[0] =~ /\A(?:send\w*|ping|broadcast)(?:: | takes )/ }
 
-# Where a frame with this opcode is to come: one of control may come between the parts of a message.
+# The list for a frame with this opcode. Control frames may come between the fragments of a message.
 sub list_for { my ($self, $opcode) = @_; return $opcode > 7 && ($self->{part} || $self->{stream}) ? 'loose' : 'sent' }
 
-# Whether a frame with this opcode must not be sent now.
+# Returns true if a data frame must not be sent now, because a message in fragments is incomplete.
 sub is_between_parts { my ($self, $opcode) = @_; return $self->{part} && $opcode < 8 }
 
-# A part of a message is about to be sent. Its frame has a list of the lengths of its parts.
+# Expects another fragment of a message. The message's entry lists the lengths of its fragments.
 sub sends_part {
     my ($self, $opcode, $octets, $is_final) = @_;
     my $frame = $self->{part} || [$opcode, '', []];
@@ -48,9 +48,9 @@ sub sends_part {
     $self->{part} = $is_final ? undef : $frame;
 }
 
-# --- what comes
+# --- received frames
 
-# Judges what the peer has got up to now.
+# Checks the frames that the peer has received since the last call.
 sub judge_frames {
     my ($self) = @_;
     while (my $frame = decode_frame(\$self->{peer}{in})) { $self->_judge_frame($frame) }
@@ -75,7 +75,7 @@ sub _judge_frame {
 
 sub _form { $_[0] < 126 ? 7 : $_[0] < 65536 ? 16 : 64 }
 
-# As `stats` counts what the connection has sent.
+# Counts frames as `stats` does.
 sub _count {
     my ($self, $opcode, $payload) = @_;
     my $counts = $self->{counts};
@@ -136,7 +136,7 @@ sub _judge_control {
     $self->_judge_data($opcode, $payload, [length $payload]);
 }
 
-# Pings come in the order in which they were sent. Each is answered.
+# Pings must arrive in the order of sending. The peer answers each.
 sub _judge_ping {
     my ($self, $payload) = @_;
     my $next = $self->{asked}[0];

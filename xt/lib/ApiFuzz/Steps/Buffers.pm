@@ -1,13 +1,13 @@
 package ApiFuzz::Steps::Buffers;
 
-# The handle's buffers are strings of the program too: it may keep copies of them, which share their memory and must stay as
-# they are, look for something in them, or have them read-only for a while.
+# What a program does to the handle's buffers, which are ordinary strings to it. It may copy them (copies share memory with the
+# original and must not change), search them, or make them read-only for a while.
 
 use strict;
 use warnings;
 use ApiFuzz::Step;
 
-# With memory of its own, to compare with.
+# Returns a copy that shares no memory with the original, for later comparison.
 sub duplicate { my ($text) = @_; return $text . '' }
 
 sub keep {
@@ -15,7 +15,7 @@ sub keep {
     push @{ $fuzz->{buffers} }, { name => $name, copy => $copy, is => duplicate($copy) };
 }
 
-# Each gets the buffer as $_[0]. A match has a copy of what it looked at.
+# Each is called with the buffer itself as $_[0]. After a match, perl keeps a copy of the whole string.
 my %LOOK = (
     copy      => sub { keep($_[1], 'copy of', $_[0]) },
     match     => sub { keep($_[1], 'match in', $1) if $_[0] =~ /\A(.{0,2000})/s },
@@ -34,7 +34,7 @@ $STEP{buffer} = sub {
     $LOOK{$how}->($handle->{$slot}, $fuzz, $slot) if defined $handle->{$slot};
 };
 
-# What is to be sent meanwhile cannot be.
+# Frames sent while the buffer is read-only are lost.
 $STEP{read_only} = sub {
     my ($fuzz, $link, $slot, $steps) = @_;
     my $handle = handle_of($link) or return;

@@ -1,6 +1,6 @@
 package ApiFuzz::Steps::Handle;
 
-# What a program does to the handle.
+# Calls to the handle.
 
 use strict;
 use warnings;
@@ -23,8 +23,8 @@ $STEP{on_drain} = sub {
     $handle->on_drain($fuzz->callback($link, $calls, 'on_drain'));
 };
 
-# A frame that the program has made itself, past the connection: in its place, but for one in the middle of a message, and
-# frames of the connection that are not sent any more.
+# The program writes a frame of its own, bypassing the connection. The peer must get it in the order of sending, unless it
+# comes in the middle of a message or the connection may no longer send.
 $STEP{push_write} = sub {
     my ($fuzz, $link, $number) = @_;
     my $handle = handle_of($link) or return;

@@ -1,6 +1,6 @@
 package ApiFuzz::Steps::Listen;
 
-# Callbacks, and what they do to the messages that they get.
+# Registering callbacks, and what callbacks do to the messages they get.
 
 use strict;
 use warnings;
@@ -64,7 +64,7 @@ $STEP{tamper} = sub {
     my ($fuzz, $link, $how) = @_;
     my $message = message_of($fuzz) or return;
     $_->{tampered} = 1 for grep { $_->{message} == $message } @{ $fuzz->{kept} };
-    # A next_message callback comes before the one that compares.
+    # next_message callbacks precede our each_message callback, which compares.
     $fuzz->{link}{tampered}{ $fuzz->{index} } = 1 if $fuzz->{event} eq 'next_message';
     $TAMPER{$how}->($message, $fuzz->{arguments});
 };

@@ -1,6 +1,6 @@
 package ApiFuzz::Steps::Loop;
 
-# The event loop, and other processes.
+# The event loop, and child processes.
 
 use strict;
 use warnings;
@@ -26,7 +26,7 @@ $STEP{later} = sub {
     push @{ $fuzz->{watchers} }, $LATER{$how}->(sub { $weak->in_callback($steps, [], $link) if $weak && !$is_done++ });
 };
 
-# The child leaves, sends nothing, and spoils nothing.
+# What a child does before it exits. None of this may affect the parent's connection.
 my %LEAVE = (
     undef   => sub { $STEP{undef}->(@_) },
     destroy => sub { $STEP{destroy}->(@_) },
@@ -39,13 +39,13 @@ $STEP{fork} = sub {
     my ($exit, $before) = reverse split /, /, $how;
     defined(my $pid = fork) or die "fork: $!";
     if (!$pid) {
-        local $SIG{__WARN__} = sub { print STDERR "a child warns: @_" };
+        local $SIG{__WARN__} = sub { print STDERR "a child warned: @_" };
         $LEAVE{$before}->($fuzz, $link) if $before;
         $exit eq 'exit' ? exit 0 : POSIX::_exit(0);
     }
     1 until waitpid($pid, 0) != -1 || !$!{EINTR};
     return if ($? & 127) == POSIX::SIGSEGV() && $exit eq 'exit' && WebSocketTest::loop() eq 'EV';    # see left_ok
-    $link->problem("the child that leaves by $how: wait status $?") if $?;
+    $link->problem("the child that did $how has wait status $?") if $?;
 };
 
 1;

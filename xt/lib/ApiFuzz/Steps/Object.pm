@@ -1,6 +1,6 @@
 package ApiFuzz::Steps::Object;
 
-# What a program does to the connection itself: its attributes, its class, its lifetime, and calls that are mistakes.
+# The connection object: its attributes, class and lifetime, and mistaken calls.
 
 use strict;
 use warnings;
@@ -17,7 +17,7 @@ $STEP{read} = sub {
 
 $STEP{set} = sub { my ($fuzz, $link, $name, $value) = @_; $link->{connection}->$name($value) if $link->{connection} };
 
-# Limits and times take effect at once; what makes no sense is an exception, and changes nothing.
+# Sets a limit or time. A valid value is stored and returned; an invalid one must croak and change nothing.
 $STEP{limit} = sub {
     my ($fuzz, $link, $name, $text, $verdict) = @_;
     my $connection = $link->{connection} or return;
@@ -29,7 +29,7 @@ $STEP{limit} = sub {
     $link->problem("$shown dies: $@")     if !$is_set && $verdict eq 'right';
     $link->problem("$shown does not die") if $is_set && $verdict eq 'wrong';
     my ($after, $wanted) = map { defined $_ ? "$_" : 'undef' } $connection->$name, $is_set ? $value : $before;
-    $link->problem("$shown: it is $after now, not $wanted") if $after ne $wanted;
+    $link->problem("$shown: it is now $after, not $wanted") if $after ne $wanted;
     $link->problem("$shown returns something else") if $is_set && (defined $returned ? "$returned" : 'undef') ne $wanted;
 };
 
@@ -38,7 +38,7 @@ $STEP{limit} = sub {
 $STEP{undef}   = sub { my ($fuzz, $link) = @_; undef $link->{connection} };
 $STEP{rebless} = sub { my ($fuzz, $link, $class) = @_; bless $link->{connection}, $class if $link->{connection} };
 
-# Its handle outlives it.
+# The program keeps the handle and drops the connection.
 $STEP{orphan} = sub {
     my ($fuzz, $link) = @_;
     $link->{kept_handle} ||= handle_of($link);
@@ -47,7 +47,8 @@ $STEP{orphan} = sub {
     delete $link->{chunk_cancels};
 };
 
-# Another connection takes over the handle. What the old one has read and not delivered would be lost.
+# Another connection takes over the handle. Messages that the old one has not delivered are lost, so a gentle plan waits for
+# them first.
 $STEP{wrap} = sub {
     my ($fuzz, $link, $how) = @_;
     return unless $link->{connection};
@@ -65,7 +66,7 @@ $STEP{drop_old} = sub { my ($fuzz, $link) = @_; delete $link->{old} };
 
 # --- its class
 
-# A method of a subclass is made anew, or taken away.
+# Defines a method in a subclass, or removes both.
 $STEP{redefine} = sub {
     my ($fuzz, $link, $name) = @_;
     no strict 'refs';

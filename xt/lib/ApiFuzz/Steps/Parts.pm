@@ -1,6 +1,6 @@
 package ApiFuzz::Steps::Parts;
 
-# Messages in parts: sent in fragments or by a stream, received in chunks.
+# Messages sent in fragments or as a stream, and received in chunks.
 
 use strict;
 use warnings;
@@ -10,7 +10,7 @@ use ApiFuzz::Wire ();
 use Encode ();
 use Scalar::Util qw(weaken);
 
-# Data whose size is the number of characters; some of it has the UTF8 flag.
+# Returns data of about $size characters, some with the UTF8 flag.
 sub data_of {
     my ($number, $index, $size) = @_;
     my $data = substr "<$number.$index>" . 'pqrstuvw' x (1 + $size / 8), 0, $size;
@@ -30,7 +30,7 @@ $STEP{fragments} = sub {
     }
 };
 
-# What is in the middle of a message already goes on with that, if it is of the same kind.
+# If a message of the same opcode is incomplete, this fragment continues it; one of another opcode must be refused.
 sub send_fragment {
     my ($link, $opcode, $data, $is_final) = @_;
     my $connection = $link->{connection} or return;
@@ -108,7 +108,7 @@ $STEP{chunks} = sub {
     push @{ $link->{chunk_cancels} }, $connection->on(message_chunk => $fuzz->callback($link, $calls, 'message_chunk'));
 };
 
-# The rest of a message that has begun goes to those that began with it: so they end with a message.
+# Unregisters the chunk callbacks at the end of the current message, the rest of which they would get anyway.
 $STEP{chunks_end} = sub { my ($fuzz, $link) = @_; $link->{ends_chunks} = 1 if $link->{chunk_cancels} };
 
 1;

@@ -1,6 +1,6 @@
 package ApiFuzz::Steps::Peer;
 
-# What the peer does.
+# The peer's side: what it sends, when it reads, how it ends.
 
 use strict;
 use warnings;
@@ -16,7 +16,7 @@ sub expect {
     $link->expect($opcode, substr("<$number>" . 'ABCDEFGH' x (1 + $size / 8), 0, 8 + $size), $pieces);
 }
 
-# A message that comes in so many reads.
+# A message that arrives in $count reads.
 $STEP{pieces} = sub {
     my ($fuzz, $link, $number, $opcode, $size, $count) = @_;
     expect($link, $number, $opcode, $size, 1);
@@ -26,7 +26,7 @@ $STEP{pieces} = sub {
 
 $STEP{ping} = sub { my ($fuzz, $link, $number, $size) = @_; $link->ask("<$number>" . 'p' x $size) };
 
-# It looks at what it has got, and answers pings.
+# The peer checks the frames it has received, and answers pings.
 $STEP{look} = sub { my ($fuzz, $link) = @_; $link->judge_frames };
 
 $STEP{stall}       = sub { my ($fuzz, $link) = @_; $link->{peer}->stall };
@@ -41,7 +41,7 @@ $STEP{their_close} = sub {
     $link->feed(0);
 };
 
-# --- frames that no peer may send
+# --- protocol violations
 
 my @BROKEN = (
     sub { text('x', rsv => 4, @_) }, sub { text('x', rsv => 1, @_) }, sub { frame(opcode => 3, payload => 'x', @_) },

@@ -1,6 +1,6 @@
 package ApiFuzz::Steps::Replace;
 
-# Methods that a program replaces for a while, in the classes themselves.
+# Replaces methods in the classes themselves for a while, as Test::MockModule does.
 
 use strict;
 use warnings;
@@ -53,7 +53,7 @@ sub put {
     *$name = $code;
 }
 
-# Until it is restored, or all is over.
+# Lasts until the step `restore` or the end of the plan.
 $STEP{replace} = sub {
     my ($fuzz, $link, $method, $kind, $steps) = @_;
     put($method, replacement($fuzz, $link, $method, $kind, $steps));

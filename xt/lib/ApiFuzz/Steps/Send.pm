@@ -1,6 +1,6 @@
 package ApiFuzz::Steps::Send;
 
-# What a program sends in whole messages, and what it asks about that.
+# Sending whole messages, and asking about what was sent.
 
 use strict;
 use warnings;
@@ -36,7 +36,7 @@ $STEP{send_as} = sub {
     send_value($link, $method, \%value, sub { $connection->$method($data) });
 };
 
-# Has $code send a value, and judges whether it dies.
+# Calls $code, which sends a value, and checks whether it dies exactly if it must.
 sub send_value {
     my ($link, $what, $value, $code) = @_;
     my ($order, $opcode, $payload) = @$value{qw(order opcode payload)};
@@ -87,7 +87,7 @@ $STEP{broadcast} = sub {
     my $connection = $link->{connection} or return;
     my $value = ApiFuzz::Values::of($fuzz, $connection, $kind, $number, $size);
     my @links = grep { $_->{connection} } map { $fuzz->{links}[$_] || () } @{ $how->{list} };
-    # A callback that is called between two of them may change what the other gets.
+    # on_drain, called between two recipients, may send to the second first.
     splice @links, 1 if grep { $_->{has_on_drain} } @{ $fuzz->{links} };
     my $except = defined $how->{except} && $fuzz->{links}[$how->{except}];
     my @recipients = grep { !$except || $_ != $except } @links;
@@ -108,7 +108,7 @@ $STEP{broadcast} = sub {
 
 sub all_judged { return !grep { !$_->is_judged } @_ }
 
-# Those that are in the middle of a message get nothing, which is an exception.
+# Returns the recipients in the middle of a message in fragments: they get nothing, and broadcast must croak.
 sub expect_for_all {
     my ($value, $is_bounded, @recipients) = @_;
     my @wrong;
@@ -126,7 +126,7 @@ package ApiFuzz::Holding {
     sub STORE     { $_[0]{value} = $_[1] }
 }
 
-# An object of the program that is sent to like a connection.
+# An object of the program with a send method of its own.
 package ApiFuzz::Crowd {
     sub new  { bless [], $_[0] }
     sub send { push @{ $_[0] }, $_[1]; $_[0] }
@@ -134,7 +134,7 @@ package ApiFuzz::Crowd {
 
 package ApiFuzz::Steps::Send;
 
-# --- what is known of what was sent
+# --- amounts and counts
 
 $STEP{buffered_amount} = sub {
     my ($fuzz, $link) = @_;
@@ -169,7 +169,7 @@ $STEP{close} = sub {
     $link->problem('close returns something else') unless $returned == $connection;
 };
 
-# A Close frame that the program has made itself.
+# The program sends a Close frame as a message.
 $STEP{send_close} = sub {
     my ($fuzz, $link, $body) = @_;
     my $connection = $link->{connection} or return;

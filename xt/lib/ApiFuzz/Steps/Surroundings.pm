@@ -1,6 +1,6 @@
 package ApiFuzz::Steps::Surroundings;
 
-# What a callback may do to its surroundings.
+# What a callback may do to its arguments, to $@ and to $_, and how it may leave.
 
 use strict;
 use warnings;
@@ -42,7 +42,7 @@ my %ERROR_VARIABLE = (
 
 $STEP{error_variable} = sub { my ($fuzz, $link, $how) = @_; $ERROR_VARIABLE{$how}->($fuzz) };
 
-# --- $_, which is the callback's own
+# --- $_, of which each callback gets a fresh one
 
 my %TOPIC = (
     assign     => sub { $_ = 'changed' },
@@ -69,7 +69,8 @@ sub local_topic {
     $link->problem('$_ of a callback that runs the loop becomes ' . (defined $_ ? $_ : 'undef')) if $is_changed;
 }
 
-# Callbacks of the handle and of the loop are not ours to call; those of streams have a $_ that is the next one's, too.
+# Only callbacks of the connection get a fresh $_, not those of the handle and the loop. The calls of one stream may share
+# one, so a $_ that cannot be assigned to would break its next call.
 $STEP{topic} = sub {
     my ($fuzz, $link, $how) = @_;
     my $event = $fuzz->{event} || 'none';
