@@ -74,7 +74,7 @@ sub next_chunk {
     return undef unless $fuzz && $link;
     $link->problem('a chunk is asked for after the end') if $stream->{is_over} && $link->is_judged;
     $link->problem('a chunk is asked for while another is') if $stream->{is_asked};
-    $link->_judge_connection('a chunk to be sent', $connection);
+    $link->judge_connection('a chunk to be sent', $connection);
     my $steps = shift @{ $stream->{calls} };
     local $stream->{is_asked} = 1;
     $fuzz->in_callback($steps, \@_, $link, 'stream') if $steps;
@@ -94,7 +94,7 @@ sub done {
     $link->problem('a stream is done twice') if $stream->{done}++;
     $link->problem("a stream ends with '$error'") if defined $error && $link->is_judged;
     $link->problem('a stream is done before its end') if !defined $error && !$stream->{is_over} && $link->is_judged;
-    $link->_judge_connection('done', $connection);
+    $link->judge_connection('done', $connection);
     $link->{stream} = undef;
     $fuzz->in_callback($stream->{at_end}, \@_, $link, 'stream');
 }
