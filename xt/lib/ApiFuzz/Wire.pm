@@ -96,22 +96,26 @@ sub _judge_part {
     $self->_judge_data(@{ delete $self->{begun} }) if $frame->{fin};
 }
 
+# A message with the expected payload in other fragments may be another one, which comes in any order.
 sub _judge_data {
     my ($self, $opcode, $payload, $lengths) = @_;
     my $next = $self->{sent}[0];
-    my $is_next = $next && $next->[0] == $opcode && $next->[1] eq $payload;
-    if    ($is_next)                                       { $self->_judge_lengths($lengths, shift @{ $self->{sent} }) }
+    my $is_alike = $next && $next->[0] == $opcode && $next->[1] eq $payload;
+    if    ($is_alike && _has_lengths($next, $lengths))     { shift @{ $self->{sent} } }
     elsif ($self->_take_loose('loose', $opcode, $payload)) { }
     elsif ($self->{credit} > 0)                            { $self->{credit}-- }
     elsif ($self->{loses_frames})                          { }
-    else { $self->problem('unexpected ' . shown($opcode, $payload) . ($next ? ', not ' . shown(@$next) : '')) }
+    else {
+        my $parts = $is_alike ? " in parts of @$lengths octets" : '';
+        $self->problem('unexpected ' . shown($opcode, $payload) . $parts . ($next ? ', not ' . _shown_entry($next) : ''));
+    }
 }
 
-sub _judge_lengths {
-    my ($self, $lengths, $frame) = @_;
-    my $wanted = $frame->[2] || [length $frame->[1]];
-    $self->problem("parts of @$lengths octets, not @$wanted: " . shown(@$frame)) if "@$lengths" ne "@$wanted";
-}
+sub _lengths { my ($entry) = @_; return $entry->[2] || [length $entry->[1]] }
+
+sub _has_lengths { my ($entry, $lengths) = @_; return "@{ _lengths($entry) }" eq "@$lengths" }
+
+sub _shown_entry { my ($entry) = @_; return shown(@$entry) . ' in parts of ' . "@{ _lengths($entry) } octets" }
 
 sub _take_loose {
     my ($self, $list, $opcode, $payload) = @_;

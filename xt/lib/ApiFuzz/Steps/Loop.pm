@@ -34,15 +34,20 @@ my %LEAVE = (
     on      => sub { $STEP{on}->(@_, 'each_message', []) },
 );
 
+# Never returns: a child that went on would run the rest of the seeds. A replaced method may die.
+sub run_child {
+    my ($fuzz, $link, $exit, $before) = @_;
+    local $SIG{__WARN__} = sub { print STDERR "a child warned: @_" };
+    my $is_done = eval { $LEAVE{$before}->($fuzz, $link) if $before; 1 };
+    print STDERR "a child died: $@\n" unless $is_done || $@ =~ $ApiFuzz::EXPECTED;
+    $exit eq 'exit' ? exit 0 : POSIX::_exit(0);
+}
+
 $STEP{fork} = sub {
     my ($fuzz, $link, $how) = @_;
     my ($exit, $before) = reverse split /, /, $how;
     defined(my $pid = fork) or die "fork: $!";
-    if (!$pid) {
-        local $SIG{__WARN__} = sub { print STDERR "a child warned: @_" };
-        $LEAVE{$before}->($fuzz, $link) if $before;
-        $exit eq 'exit' ? exit 0 : POSIX::_exit(0);
-    }
+    run_child($fuzz, $link, $exit, $before) if !$pid;
     1 until waitpid($pid, 0) != -1 || !$!{EINTR};
     return if ($? & 127) == POSIX::SIGSEGV() && $exit eq 'exit' && WebSocketTest::loop() eq 'EV';    # see left_ok
     $link->problem("the child that did $how has wait status $?") if $?;
