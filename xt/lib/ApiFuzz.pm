@@ -201,7 +201,7 @@ sub tear_down {
         $self->quiet_turn;
         last unless grep { $_->[1] } @weak;
     }
-    $self->problem("a $_->[0] is left") for grep { $_->[1] } @weak;
+    $self->problem("left behind: $_->[0]") for grep { $_->[1] } @weak;
 }
 
 1;

@@ -19,25 +19,29 @@ sub observe {
     my ($self) = @_;
     my $connection = $self->{connection};
     my @events = (qw(each_message finish parse_error), $self->{spec}{listens} ? qw(ping pong drain) : ());
-    $connection->on($_ => $self->_observer($OBSERVER{$_})) for @events;
+    $connection->on($_ => $self->_observer($connection, $OBSERVER{$_})) for @events;
 }
 
 # A connection whose handle another one has taken over has no more events but `drain` in a gentle plan. In other plans the
 # take-over may come in the middle of a message.
 sub _observer {
-    my ($self, $code) = @_;
+    my ($self, $connection, $code) = @_;
     weaken(my $weak = $self);
-    my $address = $self->{address};
+    my $address = refaddr $connection;
     return sub {
         my $is_old = !$weak || $address != $weak->{address};
         $weak->$code(@_) unless $is_old && (!$weak || !$weak->{fuzz}->is_gentle || $code == \&_got_drain);
     };
 }
 
-# Registers a message_chunk callback of our own, which joins the chunks, before the first of the plan.
+# Registers a message_chunk callback of our own, which joins the chunks, before the first of the plan. `on` is called
+# before the list is touched, since a replaced one may delete the list.
 sub listen_for_chunks {
     my ($self) = @_;
-    $self->{chunk_cancels} ||= [$self->{connection}->on(message_chunk => $self->_observer(\&_got_chunk))];
+    return if $self->{chunk_cancels};
+    my $connection = $self->{connection};
+    my $cancel = $connection->on(message_chunk => $self->_observer($connection, \&_got_chunk));
+    $self->{chunk_cancels} = [$cancel];
 }
 
 sub _is_it { blessed $_[1] && refaddr $_[1] == $_[0]{address} }

@@ -105,7 +105,8 @@ $STEP{chunks} = sub {
     my ($fuzz, $link, $calls) = @_;
     my $connection = $link->{connection} or return;
     $link->listen_for_chunks;
-    push @{ $link->{chunk_cancels} }, $connection->on(message_chunk => $fuzz->callback($link, $calls, 'message_chunk'));
+    my $cancel = $connection->on(message_chunk => $fuzz->callback($link, $calls, 'message_chunk'));
+    push @{ $link->{chunk_cancels} }, $cancel;
 };
 
 # Unregisters the chunk callbacks at the end of the current message, the rest of which they would get anyway.
