@@ -1,6 +1,7 @@
 #!/usr/bin/env perl
 # Fuzzes the Perl interface. Each seed gives a random plan: calls that a program may make and bytes that its peer may send,
-# in any order. ApiFuzz/Plan.pm in xt/lib draws the plans; ApiFuzz/Link.pm checks what the connection promises.
+# in any order. In xt/lib, ApiFuzz/Plan.pm draws the plans, and ApiFuzz/Callbacks.pm and ApiFuzz/Wire.pm check what the
+# connection promises.
 #
 #   xt/api-fuzz.pl --runs 1000               # seeds 1 to 1000
 #   xt/api-fuzz.pl --seconds 600 --first 5000

@@ -83,7 +83,7 @@ sub _received {
     $self->problem('a message after finish') if $self->{finished} && !$self->{late}{$index};
     return if $self->{tampered}{$index} || $self->{is_void};
     $self->_judge_time("message $index", $index);
-    return $self->problem("message $index is none") unless defined $body;
+    return $self->problem("message $index is not a message object") unless defined $body;
     $self->problem("message $index is not tainted") if ${^TAINT} && !tainted($body);
     my $expected = $self->{expected}[$index] or return $self->problem('a message that nobody sent');
     return if $message->opcode == $expected->[0] && $body eq $expected->[1];
@@ -94,8 +94,8 @@ sub _received {
 sub _judge_time {
     my ($self, $what, $index) = @_;
     return unless $self->is_judged;
-    $self->problem("$what in spite of pause") if $self->{at_hand} && !$self->{at_hand}{$index};
-    $self->problem("$what from resume itself") if $self->{is_resuming};
+    $self->problem("$what while paused") if $self->{at_hand} && !$self->{at_hand}{$index};
+    $self->problem("$what from within resume") if $self->{is_resuming};
 }
 
 sub _heard {
@@ -105,7 +105,7 @@ sub _heard {
     return unless $self->is_judged;
     $self->problem("the payload of a $event is not tainted") if ${^TAINT} && length $payload && !tainted($payload);
     # Answering a ping may call on_drain, which may pause.
-    $self->problem("a $event in spite of pause") if $self->{at_hand} && !$self->{has_on_drain};
+    $self->problem("a $event while paused") if $self->{at_hand} && !$self->{has_on_drain};
     my $expected = shift @{ $self->{heard}{$event} };
     $self->problem("$event: " . shown(0, $payload) . ', not ' . (defined $expected ? shown(0, $expected) : 'any'))
         if !defined $expected || $payload ne $expected;
@@ -119,7 +119,7 @@ sub _got_drain {
     $self->{owes_drain} = 0;
     my $handle = $connection->handle;
     my ($left) = grep { length($handle->{$_} // '') } qw(wbuf _tls_wbuf);
-    $self->problem("drain, but there is something in $left") if $left && $self->is_judged;
+    $self->problem("drain, but $left is not empty") if $left && $self->is_judged;
 }
 
 # If next_message callbacks are running, their messages still reach the each_message callbacks.

@@ -60,12 +60,12 @@ sub _judge_frame {
     my ($self, $frame) = @_;
     my ($opcode, $payload) = @$frame{qw(opcode payload)};
     my $shown = shown($opcode, $payload);
-    $self->problem("masked is $frame->{masked}: $shown") if $frame->{masked} != ($self->{spec}{new}{masked} ? 1 : 0);
+    $self->problem("the mask bit is $frame->{masked}: $shown") if $frame->{masked} != ($self->{spec}{new}{masked} ? 1 : 0);
     $self->problem("reserved bits: $shown") if $frame->{rsv};
-    $self->problem("a length of $frame->{form} bits: $shown") if $frame->{form} != _form(length $payload);
+    $self->problem("a length in $frame->{form} bits: $shown") if $frame->{form} != _form(length $payload);
     return if $self->_take_loose('raw', $opcode, $payload);
     return $self->_judge_data($opcode, $payload, [length $payload]) if $payload =~ /\A<raw /;
-    $self->problem("a key twice: $shown") if $frame->{masked} && length $payload && $self->{keys}{ $frame->{mask} }++ > 1;
+    $self->problem("a masking key is reused: $shown") if $frame->{masked} && length $payload && $self->{keys}{ $frame->{mask} }++ > 1;
     $self->_count($opcode, $payload);
     $self->problem("after the Close frame: $shown") if $self->{close} && !$self->{has_second};
     return $self->_judge_control($frame, $shown) if $opcode > 7;
@@ -132,7 +132,7 @@ sub _take_loose {
 sub _judge_control {
     my ($self, $frame, $shown) = @_;
     my ($opcode, $payload) = @$frame{qw(opcode payload)};
-    $self->problem("a control frame in parts: $shown") if !$frame->{fin};
+    $self->problem("a fragmented control frame: $shown") if !$frame->{fin};
     $self->problem("a control frame that is too long: $shown") if length $payload > 125;
     return $self->_judge_close($payload) if $opcode == 8;
     return $self->_judge_ping($payload)  if $opcode == 9;
