@@ -1,9 +1,10 @@
 //! The native half of the Perl distribution AnyEvent-WebSocket-Native.
 //!
-//! * [`engine`]: the protocol, as bytes in, events out, bytes out; no unsafe code, no I/O, no Perl.
+//! * [`engine`]: the protocol, as bytes in, events out, bytes out. It has no unsafe code, does no I/O and knows nothing
+//!   of Perl.
 //! * `xs` (feature `xs`): the binding to perl, and the only place with unsafe code.
 //!
-//! Imports go downwards only: `perl/` calls `xs`, `xs` calls `engine`.
+//! Dependencies point downwards only: `perl/` calls `xs`, and `xs` calls `engine`.
 
 pub mod engine;
 #[cfg(any(feature = "xs", test))]

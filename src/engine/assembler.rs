@@ -1,4 +1,4 @@
-//! Joins the frames of a message (RFC 6455, 5.4).
+//! Assembles messages from frames (RFC 6455, 5.4).
 
 use super::config::Config;
 use super::error::ProtocolError;
@@ -7,11 +7,12 @@ use super::opcode::Opcode;
 use super::utf8::Utf8Validator;
 use bytes::BytesMut;
 
-/// Where the payload of an unfinished message grows. A binding brings its own, so that no finished message is copied.
+/// The buffer in which an unfinished message grows. A binding supplies its own type, so that finished messages need no
+/// copy.
 pub trait MessageBuffer: Default {
     /// Appends payload that is already unmasked.
     fn extend_from_slice(&mut self, payload: &[u8]);
-    /// All that has been appended.
+    /// Returns everything appended so far.
     fn as_mut_slice(&mut self) -> &mut [u8];
 }
 
@@ -25,26 +26,26 @@ impl MessageBuffer for BytesMut {
     }
 }
 
-/// The message that is being received, if any, and the rules for what may follow.
+/// The message being received, if any, and the rules for the frame that may come next.
 #[derive(Debug)]
 pub(super) struct Assembler<B> {
     /// Opcode of the message's first frame; `None` between messages.
     opcode: Option<Opcode>,
-    /// Non-final frames of this message so far.
+    /// Number of non-final frames of this message so far.
     fragments: u64,
     max_fragments: u64,
-    /// Payload of this message's frames so far, as they announce it, bytes.
+    /// Total payload length announced by this message's frame headers so far, in bytes.
     size: u64,
     max_size: u64,
-    /// What compressed payload of this message has become so far, bytes.
+    /// Number of bytes that this message's compressed payload has inflated to so far.
     inflated: u64,
-    /// Messages that begin now are handed on in parts.
+    /// Messages that begin from now on are passed on in chunks.
     streams: bool,
-    /// As is the one that is being received.
+    /// The message being received is passed on in chunks.
     is_streamed: bool,
-    /// Text of messages that begin now is checked.
+    /// The text of messages that begin from now on is validated.
     is_strict: bool,
-    /// As is that of the message that is being received. `None`: text is taken as it comes.
+    /// The validator for the message being received; `None` if text is not validated.
     validator: Option<Utf8Validator>,
     buffer: B,
 }
@@ -66,7 +67,7 @@ impl<B: MessageBuffer> Assembler<B> {
         }
     }
 
-    /// Has a changed configuration take effect.
+    /// Applies a changed configuration.
     pub(super) fn configure(&mut self, config: &Config) {
         self.max_fragments = config.max_fragments;
         self.is_strict = config.strict;
@@ -80,12 +81,15 @@ impl<B: MessageBuffer> Assembler<B> {
         self.streams = streams;
     }
 
-    /// Whether the message that is being received is handed on in parts.
+    /// Returns `true` if the message being received is passed on in chunks.
     pub(super) fn is_streamed(&self) -> bool {
         self.is_streamed
     }
 
-    /// Takes the header of a data frame, and says whether it may stand here.
+    /// Takes the header of a data frame.
+    ///
+    /// # Errors
+    /// The frame may not come here, or the message exceeds a limit.
     pub(super) fn begin_frame(&mut self, header: &FrameHeader) -> Result<(), ProtocolError> {
         match (header.opcode, self.opcode) {
             (Opcode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
@@ -101,7 +105,7 @@ impl<B: MessageBuffer> Assembler<B> {
         }
         self.size = self.size.saturating_add(header.payload_len);
         self.check_size(self.size)?;
-        // Of a streamed message nothing piles up.
+        // A streamed message does not accumulate, so its frames are not counted.
         if !header.fin && !self.is_streamed {
             self.fragments += 1;
             if self.fragments >= self.max_fragments {
@@ -115,26 +119,26 @@ impl<B: MessageBuffer> Assembler<B> {
         if size > self.max_size { Err(ProtocolError::MessageTooBig { size, limit: self.max_size }) } else { Ok(()) }
     }
 
-    /// Takes payload that was compressed.
+    /// Appends payload that was compressed, after inflating.
     pub(super) fn append_inflated(&mut self, payload: &[u8]) -> Result<(), ProtocolError> {
         self.inflated = self.inflated.saturating_add(payload.len() as u64);
         self.check_size(self.inflated)?;
         self.append(payload)
     }
 
-    /// Takes unmasked payload.
+    /// Appends unmasked payload.
     pub(super) fn append(&mut self, payload: &[u8]) -> Result<(), ProtocolError> {
         self.validate(payload)?;
         self.buffer.extend_from_slice(payload);
         Ok(())
     }
 
-    /// The buffer itself, for payload that is read straight into it; [`Self::appended`] must follow.
+    /// Returns the buffer, so that payload can be read straight into it; call [`Self::appended`] afterwards.
     pub(super) fn buffer_mut(&mut self) -> &mut B {
         &mut self.buffer
     }
 
-    /// Takes the last `len` bytes of the buffer as the next payload, after `unmask` has been at them.
+    /// Counts the last `len` bytes of the buffer as payload, after `unmask` has unmasked them.
     pub(super) fn appended(&mut self, len: usize, unmask: impl FnOnce(&mut [u8])) -> Result<(), ProtocolError> {
         let all = self.buffer.as_mut_slice();
         let start = all.len() - len;
@@ -148,19 +152,19 @@ impl<B: MessageBuffer> Assembler<B> {
         }
     }
 
-    /// Ends the message, whose payload is in the buffer.
+    /// Ends the message and returns its opcode and buffered payload.
     pub(super) fn finish(&mut self) -> Result<(Opcode, B), ProtocolError> {
         let opcode = self.finish_checks()?;
         Ok((opcode, std::mem::take(&mut self.buffer)))
     }
 
-    /// Ends a message that came as one frame, whose `payload` never had to be put into the buffer.
+    /// Ends a single-frame message whose `payload` was never put into the buffer.
     pub(super) fn finish_unbuffered(&mut self, payload: &[u8]) -> Result<Opcode, ProtocolError> {
         self.validate(payload)?;
         self.finish_checks()
     }
 
-    /// Checks payload that is handed on as it comes; returns the message's opcode.
+    /// Validates payload that is passed on as a chunk. Returns the message's opcode.
     pub(super) fn pass_on(&mut self, payload: &[u8], is_final: bool) -> Result<Opcode, ProtocolError> {
         self.validate(payload)?;
         match self.opcode {
@@ -169,7 +173,7 @@ impl<B: MessageBuffer> Assembler<B> {
         }
     }
 
-    /// Takes out what has been put into the buffer of a streamed message, and checked; returns the message's opcode, too.
+    /// Takes the validated chunk of a streamed message out of the buffer. Returns it with the message's opcode.
     pub(super) fn take_chunk(&mut self, is_final: bool) -> Result<(Opcode, B), ProtocolError> {
         let opcode = self.pass_on(&[], is_final)?;
         Ok((opcode, std::mem::take(&mut self.buffer)))
@@ -192,7 +196,7 @@ impl<B: MessageBuffer> Assembler<B> {
         }
     }
 
-    /// The validator, if this message is text and text is to be checked.
+    /// Returns the validator if this is a text message and text is validated.
     fn text_validator(&mut self) -> Option<&mut Utf8Validator> {
         self.validator.as_mut().filter(|_| self.opcode == Some(Opcode::Text))
     }

@@ -1,14 +1,14 @@
-//! How a connection behaves.
+//! The configuration of a connection.
 
-/// How a connection behaves. Limits bound what is received, never what is sent.
+/// The configuration of a connection. Limits apply to what is received, never to what is sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// Mask outgoing frames: the client role.
+    /// Mask outgoing frames: the endpoint is a client.
     pub masked: bool,
-    /// Enforce the rules that working peers are known to break: UTF-8 in text, masking by role.
+    /// Enforce two rules that peers in use are known to break: text is UTF-8, and clients mask while servers do not.
     pub strict: bool,
-    /// Largest payload of one frame, bytes; `None` is no bound.
+    /// Maximum payload length of one frame, in bytes; `None` for no limit.
     pub max_payload_size: Option<u64>,
-    /// The non-final frame of a message with this number is refused.
+    /// Maximum number of frames in one message; 0 means 1. Streamed messages may have any number.
     pub max_fragments: u64,
 }

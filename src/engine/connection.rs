@@ -1,4 +1,4 @@
-//! A whole connection: feed it the bytes that arrive, get events; give it what to send, get bytes.
+//! One whole connection: takes the bytes that arrive and returns events; takes messages to send and returns bytes.
 
 use super::assembler::{Assembler, MessageBuffer};
 use super::config::Config;
@@ -29,7 +29,7 @@ impl Incoming {
         self.header.payload_len - self.received
     }
 
-    /// Unmasks the next octets of the payload.
+    /// Unmasks the next bytes of the payload.
     fn unmask(&self, octets: &mut [u8]) {
         if let Some(key) = self.header.mask {
             apply_mask(octets, key, self.received);
@@ -39,20 +39,20 @@ impl Incoming {
 
 /// One endpoint of a WebSocket connection, after the opening handshake.
 ///
-/// `B` is where messages that arrive in pieces are put together.
+/// `B` is the buffer in which messages that arrive in pieces are assembled.
 #[derive(Debug)]
 pub struct Connection<B> {
     config: Config,
     state: State,
-    /// A header cut off by the end of the input.
+    /// The beginning of a header that is not complete yet.
     partial_header: [u8; MAX_HEADER_LEN],
     partial_header_len: usize,
     incoming: Option<Incoming>,
-    /// The control frame that is being received, if any of it is here.
+    /// The control frame being received, once some of it has arrived.
     control: Option<Box<ControlPayload>>,
     controls: Controls,
     message: Assembler<B>,
-    /// What is being sent in fragments.
+    /// The opcode of the message being sent in fragments.
     fragmented: Option<Opcode>,
     received: Traffic,
     sent: Traffic,
@@ -61,7 +61,7 @@ pub struct Connection<B> {
 }
 
 impl<B: MessageBuffer> Connection<B> {
-    /// A connection whose opening handshake is done.
+    /// Creates a connection whose opening handshake is done.
     pub fn new(config: Config) -> Self {
         Self {
             config,
@@ -80,13 +80,13 @@ impl<B: MessageBuffer> Connection<B> {
         }
     }
 
-    /// Takes bytes off the front of `input` up to the end of the first frame that means something, unmasking them where
-    /// they are. `None` means that all of `input` is taken and more is needed; call again until then.
+    /// Consumes `input` up to and including the first frame that causes an event, and unmasks the payload in place.
+    /// `None` means that all of `input` was consumed and more bytes are needed; call this until it returns `None`.
     ///
-    /// After the peer's Close, a violation or the end of the transport, input is discarded.
+    /// After the peer's Close, a violation or the end of the transport, all input is discarded.
     ///
     /// # Errors
-    /// The peer's violation, once; answer it with [`Self::fail`].
+    /// The peer's violation, reported once; answer it with [`Self::fail`].
     pub fn receive<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Event<'a, B>>, ProtocolError> {
         if !self.state.can_receive() {
             *input = &mut [];
@@ -97,21 +97,23 @@ impl<B: MessageBuffer> Connection<B> {
         result
     }
 
-    /// Room for payload to be read straight into, and how many bytes of the frame are missing. `None` if the next byte
-    /// is not a message's payload as it stands. What was appended, still masked, is announced by [`Self::payload_appended`].
+    /// Returns the buffer of the message being received, so that payload can be read straight into it, and the number
+    /// of bytes that the current frame still lacks. Returns `None` unless the next byte belongs to a message that is
+    /// neither compressed nor streamed. Append the payload masked, as it arrived, and call [`Self::payload_appended`].
     pub fn payload_space(&mut self) -> Option<(&mut B, u64)> {
         let is_for_buffer = self.state.can_receive() && !self.is_inflating() && !self.message.is_streamed();
         let incoming = self.incoming.filter(|i| !i.header.opcode.is_control() && is_for_buffer)?;
         Some((self.message.buffer_mut(), incoming.remaining()))
     }
 
-    /// `len` bytes, no more than were missing, were appended to the buffer of [`Self::payload_space`].
+    /// Processes `len` bytes that were appended to the buffer of [`Self::payload_space`], no more than it said were
+    /// missing.
     ///
     /// # Errors
-    /// As [`Self::receive`].
+    /// The peer's violation, reported once; answer it with [`Self::fail`].
     ///
     /// # Panics
-    /// If no payload was expected.
+    /// If the connection expected no payload.
     pub fn payload_appended(&mut self, len: usize) -> Result<Option<Event<'static, B>>, ProtocolError> {
         let incoming = self.incoming.as_mut().expect("payload was expected");
         let before = *incoming;
@@ -125,19 +127,20 @@ impl<B: MessageBuffer> Connection<B> {
         result
     }
 
-    /// Whether `input`, of which [`Self::receive`] has just returned an event, goes on with at least one whole frame.
+    /// Returns `true` if `input` starts with at least one complete frame. Call this only right after [`Self::receive`]
+    /// has returned an event, with the input that it left.
     pub fn is_frame_complete(&self, input: &[u8]) -> bool {
         self.state.can_receive()
             && matches!(FrameHeader::parse_with(input, self.negotiated_bits()),
                 Ok(Some((header, at))) if header.payload_len <= (input.len() - at) as u64)
     }
 
-    /// Gives the connection up without a Close frame: nothing more is sent or received.
+    /// Gives up the connection without a Close frame: nothing more is sent or received.
     pub fn abandon(&mut self) {
         self.state = self.state.abandoned();
     }
 
-    /// The transport is gone; says whether that is news.
+    /// Reports that the transport is closed. Returns `true` the first time.
     pub fn transport_closed(&mut self) -> bool {
         self.deflate = None;
         let is_news = !self.state.is_closed();
@@ -145,70 +148,72 @@ impl<B: MessageBuffer> Connection<B> {
         is_news
     }
 
-    /// Whether [`Self::send`] would append a frame: a Close frame may go where others may not.
+    /// Returns `true` if [`Self::send`] would append a frame with this opcode: a Close frame may be sent in states in
+    /// which others may not.
     pub fn can_send(&self, opcode: u8) -> bool {
         if opcode == Opcode::Close as u8 { self.state.can_send_close() } else { self.state.can_send() }
     }
 
-    /// Whether [`Self::receive`] still looks at its input.
+    /// Returns `true` if [`Self::receive`] still processes its input.
     pub fn can_receive(&self) -> bool {
         self.state.can_receive()
     }
 
-    /// Changes how the connection behaves: limits from the next frame on, and what `strict` says of text from the next
+    /// Changes the configuration. Limits apply from the next frame on, and text validation (`strict`) from the next
     /// message on.
     pub fn configure(&mut self, change: impl FnOnce(&mut Config)) {
         change(&mut self.config);
         self.message.configure(&self.config);
     }
 
-    /// Bounds the payload of a message's frames together, in bytes; `None` is no bound, as at first.
+    /// Sets the maximum payload length of a whole message, in bytes; `None`, the default, for no limit.
     pub fn set_max_message_size(&mut self, limit: Option<u64>) {
         self.message.set_max_size(limit);
     }
 
-    /// Whether messages that begin from now on come as [`Event::Chunk`]s. How many frames they have is not bounded.
+    /// Sets whether messages that begin from now on are reported as [`Event::Chunk`]s. These may have any number of
+    /// frames.
     pub fn set_streaming(&mut self, streams: bool) {
         self.message.set_streaming(streams);
     }
 
-    /// Whether a message is being sent in fragments, between which no other may be.
+    /// Returns `true` while a message is being sent in fragments: no other message may be sent until it ends.
     pub fn is_sending_fragments(&self) -> bool {
         self.fragmented.is_some()
     }
 
-    /// What was received, and what was sent.
+    /// Returns what was received and what was sent, in this order.
     pub fn traffic(&self) -> [Traffic; 2] {
         [self.received, self.sent]
     }
 
-    /// Where the connection stands, as programs see it: `open`, `closing` or `closed`.
+    /// Returns the connection's state as programs see it: `open`, `closing` or `closed`.
     pub fn state_name(&self) -> &'static str {
         self.state.name()
     }
 
-    /// Has each frame be noted for [`Self::take_trace`].
+    /// Starts recording each frame for [`Self::take_trace`].
     pub fn trace_frames(&mut self) {
         self.trace = Some(Box::default());
     }
 
-    /// Whether frames are noted for [`Self::take_trace`].
+    /// Returns `true` if frames are recorded for [`Self::take_trace`].
     pub fn is_traced(&self) -> bool {
         self.trace.is_some()
     }
 
-    /// Whether [`Self::take_trace`] has something.
+    /// Returns `true` if [`Self::take_trace`] would return anything.
     pub fn has_trace(&self) -> bool {
         self.trace.as_ref().is_some_and(|trace| !trace.is_empty())
     }
 
-    /// What there is to log, one line a frame.
+    /// Returns the recorded log lines, one per frame, and removes them.
     #[cold]
     pub fn take_trace(&mut self) -> String {
         self.trace.as_mut().map(|trace| trace.take()).unwrap_or_default()
     }
 
-    /// Whether outgoing frames need a masking key.
+    /// Returns `true` if outgoing frames need a masking key.
     pub fn is_masked(&self) -> bool {
         self.config.masked
     }
@@ -233,7 +238,7 @@ impl<B: MessageBuffer> Connection<B> {
         }
     }
 
-    /// Reads a header off the input, together with what an earlier input left of it.
+    /// Reads a header from the input, continuing one whose beginning arrived earlier.
     fn take_header(&mut self, input: &mut &mut [u8]) -> Result<Option<FrameHeader>, ProtocolError> {
         if self.partial_header_len == 0 {
             if let Some((header, len)) = FrameHeader::parse_with(input, self.negotiated_bits())? {
@@ -253,7 +258,7 @@ impl<B: MessageBuffer> Connection<B> {
         Ok(None)
     }
 
-    /// Judges a header where it stands.
+    /// Checks a header against the rules and limits, and begins its frame.
     fn begin_frame(&mut self, header: FrameHeader) -> Result<Incoming, ProtocolError> {
         self.check_mask(&header)?;
         if let Some(limit) = self.config.max_payload_size.filter(|&limit| header.payload_len > limit) {
@@ -323,7 +328,7 @@ impl<B: MessageBuffer> Connection<B> {
         Ok(is_something.then_some(Event::Chunk { opcode, payload: Payload::Borrowed(octets), is_final }))
     }
 
-    /// Splits the next octets of the frame's payload off the input, unmasked.
+    /// Takes the next bytes of the frame's payload off the input and unmasks them.
     fn take_payload<'a>(&mut self, incoming: Incoming, input: &mut &'a mut [u8]) -> &'a mut [u8] {
         let len = incoming.remaining().min(input.len() as u64) as usize;
         let octets = take_front(input, len);
@@ -332,7 +337,7 @@ impl<B: MessageBuffer> Connection<B> {
         octets
     }
 
-    /// Ends the data frame if all of it is here.
+    /// Ends the data frame if all of its payload has arrived.
     fn end_of_data_frame(&mut self) -> Result<Option<Event<'static, B>>, ProtocolError> {
         match self.incoming {
             Some(incoming) if incoming.remaining() == 0 => {
@@ -348,7 +353,7 @@ impl<B: MessageBuffer> Connection<B> {
         Ok(Some(Event::Message { opcode, payload: Payload::Owned(buffer) }))
     }
 
-    /// Counts payload as received; says whether the frame ends with it.
+    /// Counts payload as received. Returns `true` if the frame ends with it.
     fn advance(&mut self, mut incoming: Incoming, len: usize) -> bool {
         incoming.received += len as u64;
         let ends = incoming.remaining() == 0;
@@ -365,7 +370,7 @@ impl<B: MessageBuffer> Connection<B> {
     }
 }
 
-/// Notes a frame when the first of its payload is here.
+/// Records a frame in the trace when its first payload bytes arrive.
 fn note_received(trace: &mut Option<Box<Trace>>, incoming: Incoming, payload: &[u8]) {
     let Some(trace) = trace else { return };
     if incoming.received == 0 && (!payload.is_empty() || incoming.header.payload_len == 0) {

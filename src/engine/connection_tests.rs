@@ -11,7 +11,7 @@ const LENIENT: Config = Config { masked: false, strict: false, max_payload_size:
 const STRICT_SERVER: Config = Config { strict: true, ..LENIENT };
 const STRICT_CLIENT: Config = Config { masked: true, ..STRICT_SERVER };
 
-/// An event with everything in it owned, so that runs can be compared.
+/// An event that owns its data, so that runs can be compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Seen {
     Text(Vec<u8>),
@@ -58,7 +58,7 @@ fn feed(connection: &mut Connection<BytesMut>, mut bytes: Vec<u8>, events: &mut 
     }
 }
 
-/// Runs a byte stream in pieces of every size, in a fresh connection each time; all must agree.
+/// Feeds a byte stream to fresh connections in pieces of every size, and asserts that all report the same events.
 fn run(config: Config, wire: &[u8]) -> Vec<Seen> {
     run_each(|| Connection::new(config), wire)
 }
@@ -190,13 +190,13 @@ fn the_trace_has_a_line_for_each_frame_however_it_arrives() {
         assert_eq!(connection.send(1, b"ok", None, &mut Vec::new()), Ok(true));
         assert!(connection.has_trace());
         let lines = connection.take_trace();
-        // Of a frame that comes in parts, the first is shown.
+        // A frame that arrives in pieces is traced with its first piece.
         assert_eq!(lines.replace("\"a\"", "\"ab\""), expected, "cut at {cut}");
         assert!(!connection.has_trace() && connection.take_trace().is_empty());
     }
 }
 
-/// Events with the chunks of a message joined, and how many there were.
+/// Returns the events, with the chunks of each message joined, and the number of chunks.
 fn streamed(config: Config, wire: &[u8], piece: usize) -> (Vec<Seen>, usize) {
     let mut connection = Connection::new(config);
     connection.set_streaming(true);

@@ -1,17 +1,17 @@
-//! Control frames: which pings are answered, and how many a peer may send.
+//! Control frames: which pings are answered, and how many pings and pongs the peer may send.
 
 use super::Nanos;
 use super::error::ProtocolError;
 use super::event::ControlPayload;
 
-/// With more than this many bytes queued, a pong is owed rather than sent: "If an endpoint receives a Ping frame and has not
-/// yet sent Pong frame(s) in response to previous Ping frame(s), the endpoint MAY elect to send a Pong frame for only the
-/// most recently processed Ping frame." (RFC 6455, 5.5.3)
+/// Maximum backlog, in bytes, with which a ping is answered at once; beyond it the pong is only owed. "If an endpoint
+/// receives a Ping frame and has not yet sent Pong frame(s) in response to previous Ping frame(s), the endpoint MAY
+/// elect to send a Pong frame for only the most recently processed Ping frame." (RFC 6455, 5.5.3)
 const MAX_PONG_BACKLOG: usize = 64 * 1024;
 
 const WINDOW: Nanos = 1_000_000_000;
 
-/// What is due for the control frames of one connection.
+/// The pong owed by one connection, and the rate limit for its peer's pings and pongs.
 #[derive(Debug, Default)]
 pub(super) struct Controls {
     owed_pong: Option<Box<ControlPayload>>,
@@ -19,12 +19,12 @@ pub(super) struct Controls {
 }
 
 impl Controls {
-    /// Returns `true` if a peer that has yet to read this many bytes has to wait for its pong.
+    /// Returns `true` if a peer that has yet to read `backlog` bytes has to wait for its pong.
     pub(super) fn is_too_far_behind(backlog: usize) -> bool {
         backlog > MAX_PONG_BACKLOG
     }
 
-    /// Owes the pong for the last ping, in place of one that is owed already. Returns `true` if none was.
+    /// Remembers that a pong is owed for this ping, instead of any owed before. Returns `true` if none was.
     pub(super) fn owe_pong(&mut self, payload: Box<ControlPayload>) -> bool {
         self.owed_pong.replace(payload).is_none()
     }
@@ -44,14 +44,14 @@ impl Controls {
     /// Counts a ping or pong.
     ///
     /// # Errors
-    /// It is one too many.
+    /// The peer exceeded the limit.
     pub(super) fn count(&mut self, now: impl FnOnce() -> Nanos) -> Result<(), ProtocolError> {
         self.rate.as_mut().map_or(Ok(()), |rate| rate.count(now()))
     }
 }
 
-/// How many frames are left of those that the peer may send in this window, which is a second. A window that opens late,
-/// because nothing came or nothing was read, has room for the seconds that have passed.
+/// The number of frames that the peer may still send in the current window of one second. A window that opens late,
+/// because nothing arrived or was read for a while, also allows the frames of the seconds that have passed.
 #[derive(Debug)]
 struct Rate {
     limit: u64,
@@ -84,7 +84,7 @@ mod tests {
         controls
     }
 
-    /// How many of `count` frames at that time, seconds after the limit was set, are taken.
+    /// Returns how many of `count` frames are accepted `seconds` after the limit was set.
     fn taken(controls: &mut Controls, seconds: u64, count: usize) -> usize {
         (0..count).filter(|_| controls.count(|| (5 + seconds) * SECOND).is_ok()).count()
     }
@@ -106,7 +106,7 @@ mod tests {
     fn the_next_second_has_room_again() {
         let mut controls = limited(3);
         assert_eq!(taken(&mut controls, 0, 3), 3);
-        // One for the second that has passed, one for the new one.
+        // The allowance of the second that has passed, and of the new one.
         assert_eq!(taken(&mut controls, 1, 10), 6);
         assert_eq!(taken(&mut controls, 2, 10), 6);
     }

@@ -1,8 +1,8 @@
 //! Compressed messages: permessage-deflate (RFC 7692).
 //!
-//! A message is compressed as a whole, and marked by the bit RSV1 of its first frame. With context takeover a message may
-//! refer to those before it, so each end keeps a window of what it sent and received; the window for sending may be
-//! dropped at any time, since the peer does not notice.
+//! A message is compressed as a whole, and the RSV1 bit of its first frame marks it. With context takeover a message
+//! may refer to earlier ones, so each end keeps a window of what it sent and of what it received. The window for
+//! sending may be dropped at any time: the peer does not notice.
 
 use super::error::ProtocolError;
 use super::opcode::Opcode;
@@ -11,41 +11,42 @@ use std::fmt;
 use std::rc::Rc;
 use zlib_rs::{DeflateFlush, Inflate, InflateFlush, Status};
 
-/// What a sync flush ends with: cut off after compressing (7.2.1), added before inflating (7.2.2).
+/// The end of a sync flush: removed after compressing (7.2.1), and appended before inflating (7.2.2).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
-/// The largest window of a deflate stream, as the base-2 logarithm.
+/// Base-2 logarithm of the largest window of a deflate stream.
 const MAX_WINDOW_BITS: u8 = 15;
-/// The smallest window that zlib compresses with; what was made for less is inflated with this one.
+/// Base-2 logarithm of the smallest window that zlib compresses with. Streams made with a smaller one are inflated with
+/// this one.
 const MIN_WINDOW_BITS: u8 = 9;
-/// How much is inflated at a time, bytes.
+/// Number of bytes inflated at a time.
 const PIECE: usize = 16 * 1024;
-/// A scratch buffer keeps at most this much memory between messages, bytes.
+/// Maximum size, in bytes, of the scratch buffer that is kept between messages.
 const KEEP_SCRATCH: usize = 64 * 1024;
-/// At most so many unused compressors, and so many inflaters, wait for the next message that needs one.
+/// Maximum number of unused compressors, and of unused inflaters, that are kept.
 const MAX_SPARES: usize = 4;
-/// Longer payloads, bytes, go out as they are: zlib counts in 32 bits.
+/// Maximum length, in bytes, of a payload that is compressed: zlib counts in 32 bits.
 const MAX_COMPRESSED: usize = 1 << 30;
 
-/// What the handshake has agreed on, and how this end compresses.
+/// The parameters negotiated in the handshake, and how this end compresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeflateConfig {
-    /// The base-2 logarithm of the window for sending, 8 to 15. zlib cannot do 8: then nothing is compressed.
+    /// Base-2 logarithm of the window for sending, 8 to 15. zlib cannot compress with 8; nothing is compressed then.
     pub window_bits: u8,
-    /// Each message that is sent is compressed by itself.
+    /// Each message sent is compressed on its own.
     pub no_context_takeover: bool,
-    /// The base-2 logarithm of the peer's window, 8 to 15.
+    /// Base-2 logarithm of the peer's window, 8 to 15.
     pub peer_window_bits: u8,
-    /// Each message that is received was compressed by itself.
+    /// Each message received was compressed on its own.
     pub peer_no_context_takeover: bool,
-    /// zlib's level, 1 to 9: from fast to small.
+    /// zlib's compression level, from 1 (fast) to 9 (small).
     pub level: u8,
     /// zlib's memory level, 1 to 9.
     pub mem_level: u8,
-    /// Shorter payloads, bytes, are sent as they are.
+    /// Minimum length, in bytes, of a payload that is compressed.
     pub threshold: usize,
 }
 
-/// Compressors and inflaters that no connection holds on to, for all connections that are given this pool.
+/// Compressors and inflaters that no connection uses, shared by all connections that are given this pool.
 #[derive(Default)]
 pub struct DeflatePool(RefCell<Spares>);
 
@@ -82,7 +83,7 @@ impl DeflatePool {
         spares.compressors.push(compressor);
     }
 
-    /// An inflater without a window.
+    /// Returns an inflater with an empty window.
     fn inflater(&self) -> Inflate {
         let Some(mut inflater) = self.0.borrow_mut().inflaters.pop() else {
             return Inflate::new(false, MAX_WINDOW_BITS);
@@ -97,7 +98,7 @@ impl DeflatePool {
         spares.inflaters.push(inflater);
     }
 
-    /// Memory to work in, zeroed or used before.
+    /// Returns memory to work in; it is initialised, with any contents.
     fn scratch(&self) -> Vec<u8> {
         std::mem::take(&mut self.0.borrow_mut().scratch)
     }
@@ -111,7 +112,7 @@ impl DeflatePool {
     }
 }
 
-/// What a compressor is made from: level, memory level, window bits.
+/// The parameters of a compressor: level, memory level, window bits.
 type Key = (u8, u8, u8);
 
 struct Compressor {
@@ -128,7 +129,7 @@ impl Compressor {
         let (level, mem_level, window_bits) = key;
         let config = zlib_rs::DeflateConfig {
             level: level.into(),
-            // Negative: without a header or a checksum.
+            // Negative means a raw stream, without a header or a checksum.
             window_bits: -i32::from(window_bits),
             mem_level: mem_level.into(),
             ..zlib_rs::DeflateConfig::default()
@@ -136,7 +137,8 @@ impl Compressor {
         Self { key, zlib: zlib_rs::Deflate::new_with_config(config) }
     }
 
-    /// Compresses `payload` to the start of `out`, and says to how many bytes; `None` if that is no less than it was.
+    /// Compresses `payload` to the start of `out` and returns the compressed length, in bytes; `None` if that would not
+    /// be less than the payload's.
     fn compress(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Option<usize> {
         let limit = payload.len() + TAIL.len();
         let (start_in, start_out) = (self.zlib.total_in(), self.zlib.total_out());
@@ -159,24 +161,24 @@ impl Compressor {
     }
 }
 
-/// The message that is being received, if it is compressed.
+/// The compressed message being received.
 #[derive(Debug)]
 struct Incoming {
     frames: u64,
-    /// So far, bytes.
+    /// Number of bytes inflated so far.
     inflated: u64,
-    /// Before the frame that is being received.
+    /// Number of bytes inflated before the current frame.
     inflated_before: u64,
     is_empty: bool,
 }
 
-/// One connection's part in the extension.
+/// The extension's state in one connection.
 pub(super) struct Deflate {
     config: DeflateConfig,
     pool: Rc<DeflatePool>,
-    /// Present as long as there is a window.
+    /// Present while there is a window of sent messages.
     compressor: Option<Compressor>,
-    /// The compressor has not been used since [`Self::forget_idle_window`] was called.
+    /// Nothing was compressed since [`Self::forget_idle_window`] was last called.
     is_idle: bool,
     inflater: Option<Inflate>,
     incoming: Option<Incoming>,
@@ -184,12 +186,12 @@ pub(super) struct Deflate {
     sent: Savings,
 }
 
-/// How much compression has saved in one direction.
+/// The savings by compression in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Savings {
-    /// Bytes of messages that compression was tried on.
+    /// Bytes of the messages that compression was tried on, before compression.
     pub plain: u64,
-    /// Bytes of payload that they took on the wire.
+    /// Bytes of their payloads on the wire.
     pub wire: u64,
 }
 
@@ -223,29 +225,29 @@ impl Deflate {
         }
     }
 
-    /// With what messages are compressed, each by itself; `None` if they are not.
+    /// Returns the configuration with which messages are compressed if each is compressed on its own.
     pub(super) fn alone(&self) -> Option<DeflateConfig> {
         self.config.no_context_takeover.then_some(self.config)
     }
 
-    /// A payload was sent that compression has made shorter by so many bytes.
+    /// Counts a sent payload that compression has made `saved` bytes shorter.
     pub(super) fn count_sent(&mut self, payload_len: usize, saved: usize) {
         self.sent.count(payload_len as u64, payload_len - saved);
     }
 
-    /// Of what was received, and of what was sent.
+    /// Returns the savings of what was received and of what was sent, in this order.
     pub(super) fn savings(&self) -> [Savings; 2] {
         [self.received, self.sent]
     }
 
-    /// Whether a payload is worth a try. Nothing but messages is compressed (6.1).
+    /// Returns `true` if such a frame is to be compressed: only messages may be (6.1), and they must be long enough.
     pub(super) fn is_for(&self, opcode: u8, payload_len: usize) -> bool {
         let is_message = opcode == Opcode::Text as u8 || opcode == Opcode::Binary as u8;
         let can_compress = self.config.window_bits >= MIN_WINDOW_BITS && payload_len <= MAX_COMPRESSED;
         is_message && can_compress && payload_len >= self.config.threshold.max(1)
     }
 
-    /// Hands a payload to `send`, compressed if that makes it smaller.
+    /// Passes a compressed payload to `send`, or `None` if compression does not make it smaller.
     pub(super) fn compress(&mut self, payload: &[u8], send: impl FnOnce(Option<&[u8]>)) {
         let mut compressor = self.compressor.take().unwrap_or_else(|| self.pool.compressor(&self.config));
         let mut scratch = self.pool.scratch();
@@ -254,20 +256,21 @@ impl Deflate {
         self.pool.keep_scratch(scratch);
         self.is_idle = false;
         match (len, self.config.no_context_takeover) {
-            // What the peer does not get compressed is not in its window, and so must not stay in ours. Nor is this one
-            // kept for another message: zlib-rs 0.6 loses its place when a compressor with output left in it is reset.
+            // The peer does not see what was not sent compressed, so it must not stay in our window. Nor can this
+            // compressor be reused: zlib-rs 0.6 loses its place when a compressor that still has output is reset.
             (None, _) => {}
             (Some(_), true) => self.pool.keep_compressor(compressor),
             (Some(_), false) => self.compressor = Some(compressor),
         }
     }
 
-    /// Whether there is a window of what was sent.
+    /// Returns `true` if there is a window of sent messages.
     pub(super) fn has_window(&self) -> bool {
         self.compressor.is_some()
     }
 
-    /// Drops the window of what was sent, if nothing was since the last call; says whether there still is one.
+    /// Frees the window of sent messages if nothing was compressed since the last call. Returns `true` if there still
+    /// is one.
     pub(super) fn forget_idle_window(&mut self) -> bool {
         if self.is_idle {
             self.compressor = None;
@@ -276,7 +279,7 @@ impl Deflate {
         self.has_window()
     }
 
-    /// A data frame begins.
+    /// Begins a data frame.
     pub(super) fn begin_frame(&mut self, opcode: Opcode, is_compressed: bool) {
         match &mut self.incoming {
             Some(incoming) if opcode == Opcode::Continuation => {
@@ -290,14 +293,14 @@ impl Deflate {
         }
     }
 
-    /// Whether the message that is being received is compressed.
+    /// Returns `true` if the message being received is compressed.
     pub(super) fn is_inflating(&self) -> bool {
         self.incoming.is_some()
     }
 
-    /// Inflates the next octets of a message, and hands them to `take` piece by piece. A message may have as much as
-    /// its frames could have brought uncompressed: `max_payload_size` for each of them. One that is handed on in parts
-    /// may have that in each frame, however little the frames before it had.
+    /// Inflates the next bytes of a message and passes them to `take` piece by piece. A message may inflate to as much
+    /// as its frames could have carried uncompressed: `max_payload_size` for each frame so far. In a streamed message
+    /// this applies to each frame by itself.
     pub(super) fn inflate(
         &mut self,
         octets: &[u8],
@@ -337,7 +340,7 @@ impl Deflate {
     }
 }
 
-/// What it takes to inflate a part of a message.
+/// Everything needed to inflate a part of a message.
 struct Inflating<'a, F> {
     inflater: Inflate,
     scratch: Vec<u8>,
@@ -353,7 +356,7 @@ impl<F: FnMut(&[u8]) -> Result<(), ProtocolError>> Inflating<'_, F> {
         }
         self.incoming.is_empty &= octets.is_empty();
         self.octets(octets)?;
-        // Without any octets there is no block for the tail to end.
+        // An empty message has no block for the tail to end.
         if ends_message && !self.incoming.is_empty { self.octets(&TAIL) } else { Ok(()) }
     }
 
@@ -368,7 +371,8 @@ impl<F: FnMut(&[u8]) -> Result<(), ProtocolError>> Inflating<'_, F> {
         Ok(())
     }
 
-    /// Inflates as much as there is room for; returns how much was read, and whether nothing is left to be written.
+    /// Inflates as much as fits into the scratch buffer. Returns the number of bytes read, and `true` if no output is
+    /// left.
     fn step(&mut self, octets: &[u8]) -> Result<(usize, bool), ProtocolError> {
         let (start_in, start_out) = (self.inflater.total_in(), self.inflater.total_out());
         let status = self.inflater.decompress(octets, &mut self.scratch[..PIECE], InflateFlush::SyncFlush);
@@ -376,7 +380,7 @@ impl<F: FnMut(&[u8]) -> Result<(), ProtocolError>> Inflating<'_, F> {
         let read = (self.inflater.total_in() - start_in) as usize;
         let written = (self.inflater.total_out() - start_out) as usize;
         self.hand_on(written)?;
-        // A block with BFINAL ends a stream, but not the message (7.2.3.4): what follows has a window of its own.
+        // A block with BFINAL ends the stream but not the message (7.2.3.4): what follows has a new window.
         if status == Status::StreamEnd {
             self.inflater.reset(false);
         } else if read == 0 && written == 0 && !octets.is_empty() {
@@ -391,7 +395,7 @@ impl<F: FnMut(&[u8]) -> Result<(), ProtocolError>> Inflating<'_, F> {
         let Some(limit) = self.limit.filter(|&limit| self.incoming.inflated > limit) else {
             return (self.take)(&self.scratch[..written]);
         };
-        // What is within the limit is looked at first, as it is if the octets come one by one.
+        // Validate the bytes within the limit first, as happens when they arrive one by one.
         (self.take)(&self.scratch[..(limit - inflated_before) as usize])?;
         Err(ProtocolError::InflatedTooBig { limit })
     }

@@ -1,9 +1,9 @@
-//! What can go wrong, named by who is to blame.
+//! Errors, named by who is to blame.
 
 use super::close_code::CloseCode;
 use thiserror::Error;
 
-/// The peer broke a rule or a limit. The text is what `parse_error` callbacks get.
+/// The peer broke a rule or a limit. The text is what `parse_error` callbacks receive.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum ProtocolError {
     /// RFC 6455, 5.2: RSV bits "MUST be 0 unless an extension is negotiated".
@@ -45,7 +45,7 @@ pub enum ProtocolError {
     /// RFC 6455, 5.5.1: a Close body starts with a 2-byte code.
     #[error("Protocol error: Close frame with a 1-byte body")]
     TruncatedCloseCode,
-    /// RFC 6455, 7.4: only some codes may travel.
+    /// RFC 6455, 7.4: only some codes may be sent.
     #[error("Protocol error: Close frame with code {0}, which may not be sent")]
     InvalidCloseCode(CloseCode),
     /// RFC 6455, 5.5.1: the reason is UTF-8.
@@ -57,40 +57,40 @@ pub enum ProtocolError {
     /// A frame announces more payload than `max_payload_size`.
     #[error("Payload is too big. The frame announces {announced} bytes, max_payload_size is {limit}")]
     PayloadTooBig {
-        /// Payload length in the frame header, bytes.
+        /// Payload length in the frame header, in bytes.
         announced: u64,
-        /// The limit, bytes.
+        /// The limit, in bytes.
         limit: u64,
     },
     /// RFC 7692, 6: RSV1 marks the first frame of a compressed message, and no other.
     #[error("Protocol error: RSV1, which marks a compressed message, is set on another frame than its first")]
     MisplacedRsv1,
-    /// RFC 7692, 7.2.2: what was received cannot be inflated.
+    /// RFC 7692, 7.2.2: the payload cannot be inflated.
     #[error("Invalid data in a compressed message")]
     CorruptDeflate,
-    /// A compressed message inflates to more than its frames could have brought uncompressed.
+    /// A compressed message inflates to more than its frames could have carried uncompressed.
     #[error(
         "Payload is too big. The compressed message inflates to more than {limit} bytes, max_payload_size for each frame"
     )]
     InflatedTooBig {
-        /// The limit, bytes.
+        /// The limit, in bytes.
         limit: u64,
     },
-    /// A message has more non-final frames than `max_fragments` allows.
+    /// A message has more frames than `max_fragments` allows.
     #[error("Too many fragments. max_fragments is {limit}")]
     TooManyFragments {
         /// The limit.
         limit: u64,
     },
-    /// The frames of a message announce more payload together, or inflate to more, than `max_message_size`.
+    /// The frames of a message announce, or inflate to, more payload than `max_message_size` allows.
     #[error("Message is too big. It has {size} bytes so far, max_message_size is {limit}")]
     MessageTooBig {
-        /// Payload lengths in the frame headers, or of what is inflated, bytes.
+        /// Payload length announced by the frame headers or inflated so far, in bytes.
         size: u64,
-        /// The limit, bytes.
+        /// The limit, in bytes.
         limit: u64,
     },
-    /// More pings and pongs within a second than `max_control_rate` allows.
+    /// The peer sent more pings and pongs within a second than `max_control_rate` allows.
     #[error("Too many control frames. max_control_rate is {limit} a second")]
     TooManyControls {
         /// The limit.
@@ -99,7 +99,7 @@ pub enum ProtocolError {
 }
 
 impl ProtocolError {
-    /// The code of the Close frame that answers this error: the one place where it is decided.
+    /// Returns the code of the Close frame that answers this error. No other place decides it.
     pub const fn close_code(self) -> CloseCode {
         match self {
             Self::InvalidUtf8 | Self::InvalidCloseReason | Self::CorruptDeflate => CloseCode::INVALID_PAYLOAD,
@@ -117,10 +117,10 @@ pub enum UsageError {
     /// An opcode has four bits.
     #[error("the opcode must be a whole number from 0 to 15")]
     OpcodeOutOfRange,
-    /// RFC 6455, 5.4: the frames of one message are not interleaved with those of another.
+    /// RFC 6455, 5.4: frames of one message must not be interleaved with those of another.
     #[error("a message is being sent in fragments, and has to be ended first")]
     MessageInProgress,
-    /// RFC 6455, 5.5.
+    /// RFC 6455, 5.5: a control frame carries at most 125 bytes.
     #[error("a control frame carries at most 125 bytes, not {0}")]
     OversizedControl(usize),
 }

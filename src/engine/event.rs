@@ -1,49 +1,49 @@
-//! What frames bring: messages, and control frames (RFC 6455, 5.5).
+//! Events: messages and control frames that have arrived (RFC 6455, 5.5).
 
 use super::close_code::CloseCode;
 use super::error::ProtocolError;
 use super::frame::MAX_CONTROL_PAYLOAD;
 use super::opcode::Opcode;
 
-/// What a frame brought. Control frames are boxed: they are rare, and would make every message's event eight times as
-/// large.
+/// An event caused by one or more frames. Control frames are boxed: they are rare, and would make the events of all
+/// messages several times larger.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a, B> {
     /// A whole message, text or binary.
     Message {
         /// [`Opcode::Text`] or [`Opcode::Binary`].
         opcode: Opcode,
-        /// Its octets.
+        /// The message's payload.
         payload: Payload<'a, B>,
     },
-    /// A part of a message, text or binary, of a connection that [streams](super::Connection::set_streaming).
+    /// A part of a text or binary message, on a connection that [streams](super::Connection::set_streaming).
     Chunk {
         /// [`Opcode::Text`] or [`Opcode::Binary`].
         opcode: Opcode,
-        /// The next of its octets.
+        /// The next part of the message's payload.
         payload: Payload<'a, B>,
-        /// These are the last.
+        /// `true` for the last chunk of a message.
         is_final: bool,
     },
-    /// A ping; answer it with a pong of the same payload.
+    /// A ping; answer it with a pong that has the same payload.
     Ping(Box<ControlPayload>),
     /// A pong.
     Pong(Box<ControlPayload>),
-    /// The peer's Close frame. Unless `error` is set, answer it with [`close`](super::Connection::close); if it is, with
-    /// [`fail`](super::Connection::fail).
+    /// The peer's Close frame. Answer it with [`close`](super::Connection::close), or with
+    /// [`fail`](super::Connection::fail) if `error` is set.
     Close(Box<CloseFrame>),
 }
 
-/// The octets of a message.
+/// The payload of a message.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Payload<'a, B> {
-    /// It came in one piece: a part of the input.
+    /// The payload arrived in one piece: a slice of the input.
     Borrowed(&'a [u8]),
-    /// It was put together.
+    /// The payload was assembled or inflated in a buffer.
     Owned(B),
 }
 
-/// The payload of a control frame: at most 125 octets.
+/// The payload of a control frame: at most 125 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ControlPayload {
     octets: [u8; MAX_CONTROL_PAYLOAD],
@@ -57,7 +57,7 @@ impl Default for ControlPayload {
 }
 
 impl ControlPayload {
-    /// The octets.
+    /// Returns the payload.
     pub fn as_slice(&self) -> &[u8] {
         &self.octets[..self.len.into()]
     }
@@ -72,9 +72,9 @@ impl ControlPayload {
 /// A Close frame as received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CloseFrame {
-    /// [`CloseCode::NO_STATUS`] for an empty body, `None` for a body too short to hold a code.
+    /// The status code: [`CloseCode::NO_STATUS`] if the body is empty, `None` if it is too short for a code.
     pub code: Option<CloseCode>,
-    /// The rule it breaks.
+    /// The rule that the frame breaks, if any.
     pub error: Option<ProtocolError>,
     body: ControlPayload,
 }
@@ -92,7 +92,7 @@ impl CloseFrame {
         Self { code, error, body }
     }
 
-    /// The reason, as octets that should be UTF-8.
+    /// Returns the reason, which should be UTF-8 but may not be.
     pub fn reason(&self) -> &[u8] {
         self.body.as_slice().get(2..).unwrap_or_default()
     }

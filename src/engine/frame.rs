@@ -5,49 +5,51 @@ use super::mask::{MaskKey, apply_mask};
 use super::opcode::Opcode;
 use bytes::BufMut;
 
-/// The longest header: two bytes, a 64-bit length, a masking key.
+/// Maximum length of a header, in bytes: two bytes, a 64-bit length and a masking key.
 pub const MAX_HEADER_LEN: usize = 14;
-/// RFC 6455, 5.5.
+/// Maximum payload length of a control frame, in bytes (RFC 6455, 5.5).
 pub const MAX_CONTROL_PAYLOAD: usize = 125;
 
 const FIN: u8 = 0x80;
 const RSV: u8 = 0x70;
-/// Marks a compressed message (RFC 7692, 6); also in the opcode of a frame that is to be sent.
+/// Marks the first frame of a compressed message (RFC 7692, 6). May be set in the opcode passed to the encoders.
 pub(super) const RSV1: u8 = 0x40;
 const OPCODE: u8 = 0x0f;
 const MASKED: u8 = 0x80;
 const LEN: u8 = 0x7f;
 const LEN_16: u8 = 126;
 const LEN_64: u8 = 127;
-/// Payload is masked through a block on the stack, small enough that zeroing it does not show.
+/// Size of the block, in bytes, through which payload is masked. It is small enough for zeroing it to cost next to
+/// nothing.
 const MASK_BLOCK: usize = 512;
 
-/// Everything that stands before a frame's payload.
+/// A frame header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
-    /// The last frame of its message.
+    /// This is the last frame of its message.
     pub fin: bool,
-    /// What the payload is.
+    /// The type of the payload.
     pub opcode: Opcode,
-    /// The first frame of a compressed message.
+    /// This is the first frame of a compressed message.
     pub is_compressed: bool,
-    /// Present if the payload is masked.
+    /// The masking key, if the payload is masked.
     pub mask: Option<MaskKey>,
-    /// Payload length, bytes; a claim until that much has arrived.
+    /// Payload length, in bytes; only a claim until that much has arrived.
     pub payload_len: u64,
 }
 
 impl FrameHeader {
-    /// Reads a header from the start of `bytes`; also returns its length in bytes. `None` asks for more bytes.
+    /// Parses a header at the start of `bytes`. Returns it with its own length, in bytes; `None` means that more bytes
+    /// are needed.
     ///
     /// # Errors
-    /// A [`ProtocolError`] if no valid header starts like this, as soon as that is certain.
+    /// A [`ProtocolError`] as soon as it is certain that no valid header starts like this.
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
         Self::parse_with(bytes, 0)
     }
 
-    /// As [`Self::parse`], but some of the reserved bits have a meaning. Inlined, as calling it costs a message a hundred
-    /// instructions more.
+    /// Parses a header like [`Self::parse`], but allows the reserved bits in `negotiated`. Always inlined, because a
+    /// call costs a hundred instructions more per message.
     #[inline(always)]
     pub(super) fn parse_with(bytes: &[u8], negotiated: u8) -> Result<Option<(Self, usize)>, ProtocolError> {
         let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
@@ -71,7 +73,7 @@ impl FrameHeader {
     }
 }
 
-/// What is wrong with a first byte that has reserved bits set.
+/// Returns the error for a first byte that has reserved bits set.
 #[cold]
 fn reserved_bits(first: u8) -> ProtocolError {
     match (first & RSV, Opcode::try_from(first & OPCODE)) {
@@ -80,13 +82,13 @@ fn reserved_bits(first: u8) -> ProtocolError {
     }
 }
 
-/// Appends a final frame's header to `out`, the length in its shortest form. Of `opcode` the lower four bits count, and
-/// the one for RSV1.
+/// Appends the header of a final frame to `out`, with the length in its shortest form. Only the lower four bits and
+/// RSV1 of `opcode` are used.
 pub fn encode_header(opcode: u8, payload_len: u64, mask: Option<MaskKey>, out: &mut impl BufMut) {
     encode_header_after(FIN | opcode & (RSV1 | OPCODE), payload_len, mask, out);
 }
 
-/// Appends a frame's header with this first byte to `out`.
+/// Appends a frame header with this first byte to `out`.
 fn encode_header_after(first: u8, payload_len: u64, mask: Option<MaskKey>, out: &mut impl BufMut) {
     let masked = if mask.is_some() { MASKED } else { 0 };
     out.put_u8(first);
@@ -115,7 +117,7 @@ fn check_control(opcode: Opcode, fin: bool, short_len: u8) -> Result<(), Protoco
     }
 }
 
-/// Reads what follows the 7-bit length; returns the payload length and the bytes behind it.
+/// Parses the extended payload length, if `short_len` announces one. Returns the payload length and the bytes after it.
 fn parse_length(short_len: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, ProtocolError> {
     match short_len {
         LEN_16 => {
@@ -138,14 +140,14 @@ fn parse_length(short_len: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, Prot
     }
 }
 
-/// Appends a whole, final frame to `out`; with a `mask`, copying and masking in one pass. Of `opcode` the lower four bits
-/// count, and the one for RSV1; it is a number, because what is sent is the caller's affair.
+/// Appends a whole, final frame to `out`; with a `mask`, it copies and masks in one pass. Only the lower four bits and
+/// RSV1 of `opcode` are used. It is a number because callers may send reserved opcodes too.
 pub fn encode_frame(opcode: u8, payload: &[u8], mask: Option<MaskKey>, out: &mut impl BufMut) {
     encode_header(opcode, payload.len() as u64, mask, out);
     encode_payload(payload, mask, out);
 }
 
-/// Appends one of the frames of a message to `out`; with `is_final`, the last.
+/// Appends one frame of a fragmented message to `out`; with `is_final`, the last one.
 pub(super) fn encode_fragment(
     opcode: u8,
     is_final: bool,

@@ -4,7 +4,7 @@
 /// The four octets a client XORs its payload with.
 pub type MaskKey = [u8; 4];
 
-/// XORs `payload` in place; `offset` is how many octets of the frame's payload came before it.
+/// XORs `payload` in place with `key`; `offset` is the number of payload bytes of this frame that came before it.
 ///
 /// Masking and unmasking are the same operation.
 pub fn apply_mask(payload: &mut [u8], key: MaskKey, offset: u64) {
@@ -20,7 +20,7 @@ pub fn apply_mask(payload: &mut [u8], key: MaskKey, offset: u64) {
     }
 }
 
-/// The key as it stands `offset` octets into the payload.
+/// Returns the key rotated to its position `offset` bytes into the payload.
 fn rotated(key: MaskKey, offset: u64) -> MaskKey {
     let mut key = key;
     key.rotate_left((offset % 4) as usize);

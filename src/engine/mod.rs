@@ -1,8 +1,8 @@
 //! The WebSocket protocol as bytes in, events out, bytes out (RFC 6455).
 //!
-//! Nothing here does I/O, reads a clock, draws random numbers or knows of Perl: time, randomness and buffers are
-//! inputs, so every rule can be tested without a socket. [`Connection`] is the entry point; the other modules are one
-//! job each.
+//! Nothing here does I/O, reads a clock, draws random numbers or knows about Perl: time, randomness and buffers are
+//! inputs, so every rule can be tested without a socket. [`Connection`] is the entry point; each of the other modules
+//! has one job.
 #![forbid(unsafe_code)]
 
 mod assembler;
@@ -34,5 +34,5 @@ pub use opcode::Opcode;
 pub use traffic::Traffic;
 pub use utf8::{Utf8Validator, char_prefix};
 
-/// Nanoseconds of a clock that only goes forward.
+/// A time in nanoseconds on a monotonic clock.
 pub type Nanos = u64;

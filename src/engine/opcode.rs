@@ -2,21 +2,21 @@
 
 use super::error::ProtocolError;
 
-/// What a frame carries. Reserved opcodes have no variant: they cannot get past the parser.
+/// The type of a frame. Reserved opcodes have no variant, because the parser refuses them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Opcode {
-    /// 0: the next part of a fragmented message.
+    /// 0: a further frame of a fragmented message.
     Continuation = 0,
-    /// 1: UTF-8 text.
+    /// 1: a text message, in UTF-8.
     Text = 1,
-    /// 2: octets.
+    /// 2: a binary message.
     Binary = 2,
-    /// 8: the closing handshake.
+    /// 8: begins or completes the closing handshake.
     Close = 8,
     /// 9: asks for a pong.
     Ping = 9,
-    /// 10: answers a ping, or stands alone.
+    /// 10: answers a ping, or is sent unsolicited.
     Pong = 10,
 }
 
@@ -31,7 +31,7 @@ impl TryFrom<u8> for Opcode {
     type Error = ProtocolError;
 
     /// # Errors
-    /// [`ProtocolError::ReservedOpcode`] for 3 to 7 and 11 upwards.
+    /// [`ProtocolError::ReservedOpcode`] for 3 to 7 and from 11 on.
     fn try_from(code: u8) -> Result<Self, ProtocolError> {
         Ok(match code {
             0 => Self::Continuation,

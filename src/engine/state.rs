@@ -1,4 +1,4 @@
-//! Where a connection stands in its closing handshake: every transition is in this file.
+//! The state of a connection in its closing handshake. Every transition is in this file.
 //!
 //! ```text
 //!            close()                     peer's Close, or a violation,
@@ -11,21 +11,21 @@
 //!   any ── the transport is gone ──> Closed
 //! ```
 
-/// One connection's state. Each but `Draining` and `Closed` may still put a Close frame on the wire, or has.
+/// One connection's state. It allows at most one Close frame to be sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum State {
-    /// Messages go both ways.
+    /// Messages may be sent and received.
     #[default]
     Open,
-    /// Our Close frame is out; the peer's messages still count until its own Close.
+    /// Our Close frame was sent; messages are still received until the peer's Close.
     CloseSent,
-    /// The peer's Close frame is in; ours is owed.
+    /// The peer's Close frame was received; ours is owed.
     CloseReceived,
-    /// The peer broke a rule; the Close frame that says so is owed.
+    /// The peer broke a rule; the Close frame that reports it is owed.
     Failed,
-    /// Nothing more is sent or received; the end of the transport is awaited.
+    /// Nothing more is sent or received; the transport has yet to close.
     Draining,
-    /// The transport is gone.
+    /// The transport is closed.
     Closed,
 }
 
@@ -54,7 +54,7 @@ impl State {
         self == Self::Closed
     }
 
-    /// Our Close frame has been written.
+    /// Our Close frame was sent.
     pub(super) fn sent_close(self) -> Self {
         match self {
             Self::Open => Self::CloseSent,
@@ -63,7 +63,7 @@ impl State {
         }
     }
 
-    /// The peer's Close frame has been read, and is valid.
+    /// A valid Close frame was received from the peer.
     pub(super) fn received_close(self) -> Self {
         match self {
             Self::Open => Self::CloseReceived,
@@ -72,7 +72,7 @@ impl State {
         }
     }
 
-    /// The peer has broken a rule.
+    /// The peer broke a rule.
     pub(super) fn violated(self) -> Self {
         match self {
             Self::Open => Self::Failed,
@@ -81,7 +81,7 @@ impl State {
         }
     }
 
-    /// The program gives the connection up.
+    /// The program gives up the connection.
     pub(super) fn abandoned(self) -> Self {
         if self.is_closed() { self } else { Self::Draining }
     }

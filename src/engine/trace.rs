@@ -1,11 +1,11 @@
-//! Lines for a log that say which frames have come and gone.
+//! Log lines about the frames sent and received.
 
 use std::fmt::Write;
 
-/// How much of a payload a line shows, bytes.
+/// Maximum number of payload bytes shown in a line.
 const MAX_SHOWN: usize = 32;
 
-/// What has been noted, and not been fetched yet: one line a frame.
+/// The lines recorded since the last [`take`](Self::take), one per frame.
 #[derive(Debug, Default)]
 pub(super) struct Trace(String);
 
@@ -18,7 +18,7 @@ impl Trace {
         std::mem::take(&mut self.0)
     }
 
-    /// `payload` is as much as is here of `len` bytes, unmasked.
+    /// Records a frame; `payload` is the part of its `len` payload bytes that is at hand, unmasked.
     #[cold]
     #[inline(never)]
     pub(super) fn note(&mut self, direction: &str, fin: bool, opcode: u8, len: u64, payload: &[u8]) {

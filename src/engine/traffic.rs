@@ -1,24 +1,24 @@
-//! What has gone over a connection so far.
+//! Counts of the frames and bytes sent and received.
 
 use super::opcode::Opcode;
 
-/// Counts of one direction.
+/// The counts of one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Frames of all kinds.
+    /// All frames.
     pub frames: u64,
-    /// Bytes of their payloads.
+    /// Bytes of payload in all frames.
     pub bytes: u64,
-    /// Of the frames: pings.
+    /// Ping frames.
     pub pings: u64,
-    /// Of the frames: pongs.
+    /// Pong frames.
     pub pongs: u64,
-    /// Of the frames: those that neither begin a message, nor are pings or pongs.
+    /// Frames that neither begin a message nor are pings or pongs.
     others: u64,
 }
 
 impl Traffic {
-    /// Messages of which at least the first frame's header has gone.
+    /// Returns the number of messages of which at least the first frame's header was sent or received.
     pub fn messages(&self) -> u64 {
         self.frames - self.pings - self.pongs - self.others
     }

@@ -1,25 +1,25 @@
 //! UTF-8 validation of text that arrives in pieces.
 
-/// As much of a text as fits `max_len` bytes, cut at a character boundary.
+/// Returns the longest prefix of `text` that fits into `max_len` bytes and ends at a character boundary.
 pub fn char_prefix(text: &str, max_len: usize) -> &str {
     let end = (0..=max_len.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
     &text[..end.unwrap_or_default()]
 }
 
-/// The bytes seen so far cannot be the start of any UTF-8 text.
+/// The bytes seen so far are not the start of any UTF-8 text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidUtf8;
 
-/// Checks text piece by piece and fails at the first byte that no valid text could have there.
+/// A validator that takes text piece by piece and fails at the first byte that makes it invalid.
 #[derive(Clone, Debug, Default)]
 pub struct Utf8Validator {
-    /// A character cut off by the end of the last piece.
+    /// The bytes of a character that the last piece left incomplete.
     partial: [u8; 4],
     partial_len: usize,
 }
 
 impl Utf8Validator {
-    /// Takes the next piece.
+    /// Validates the next piece.
     ///
     /// # Errors
     /// [`InvalidUtf8`] as soon as the text so far is not a prefix of valid UTF-8.
@@ -37,7 +37,7 @@ impl Utf8Validator {
         }
     }
 
-    /// Ends the text and makes the validator ready for another.
+    /// Ends the text and resets the validator for the next one.
     ///
     /// # Errors
     /// [`InvalidUtf8`] if the last character is incomplete.
@@ -45,7 +45,7 @@ impl Utf8Validator {
         if std::mem::take(&mut self.partial_len) == 0 { Ok(()) } else { Err(InvalidUtf8) }
     }
 
-    /// Moves bytes from `piece` to the character begun before, until it is whole; returns what is left.
+    /// Moves bytes from `piece` to the incomplete character until it is complete. Returns the remaining bytes.
     fn complete_partial<'a>(&mut self, piece: &'a [u8]) -> Result<&'a [u8], InvalidUtf8> {
         let mut rest = piece;
         while let (1.., [next, tail @ ..]) = (self.partial_len, rest) {

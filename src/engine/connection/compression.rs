@@ -1,4 +1,4 @@
-//! The connection's side of permessage-deflate: what is compressed, and where inflated octets go.
+//! The connection's side of permessage-deflate: which messages are compressed, and where inflated payload goes.
 
 use super::Connection;
 use crate::engine::assembler::MessageBuffer;
@@ -11,8 +11,8 @@ use bytes::BufMut;
 use std::rc::Rc;
 
 impl<B: MessageBuffer> Connection<B> {
-    /// Has messages compressed from now on, and takes compressed ones, as the handshake has agreed on. Says `false`, and
-    /// does nothing, if a message has gone either way already.
+    /// Compresses messages from now on and accepts compressed ones, as negotiated in the handshake. Returns `false`,
+    /// and does nothing, if a message was already sent or received.
     pub fn enable_deflate(&mut self, config: DeflateConfig, pool: &Rc<DeflatePool>) -> bool {
         let is_unused = self.received.messages() + self.sent.messages() == 0;
         if is_unused {
@@ -21,39 +21,44 @@ impl<B: MessageBuffer> Connection<B> {
         is_unused
     }
 
-    /// Whether [`Self::send`] would try to compress such a frame, for which [`Self::send_header`] is not to be used.
+    /// Returns `true` if [`Self::send`] would try to compress such a frame; then [`Self::send_header`] must not be used
+    /// for it.
     pub fn compresses(&self, opcode: u8, payload_len: usize) -> bool {
         self.deflate.as_ref().is_some_and(|deflate| deflate.is_for(opcode, payload_len))
     }
 
-    /// Whether memory is kept for a window of what was sent, of which [`Self::forget_idle_window`] frees it.
+    /// Returns `true` if memory is held for the compression window of sent messages; [`Self::forget_idle_window`] frees
+    /// it.
     pub fn has_window(&self) -> bool {
         self.deflate.as_ref().is_some_and(|deflate| deflate.has_window())
     }
 
-    /// Drops the window of what was sent, if nothing was since the last call; says whether there still is one. The
-    /// messages that follow are compressed no worse than the first ones.
+    /// Frees the compression window of sent messages if nothing was compressed since the last call. Returns `true` if
+    /// there still is one. The next messages then compress like the first ones of the connection.
     pub fn forget_idle_window(&mut self) -> bool {
         self.deflate.as_mut().is_some_and(|deflate| deflate.forget_idle_window())
     }
 
-    /// How much compression has saved: of what was received, and of what was sent; `None` without it.
+    /// Returns what compression has saved of the received and of the sent messages, in this order; `None` without
+    /// compression.
     pub fn compression(&self) -> Option<[Savings; 2]> {
         self.deflate.as_ref().map(|deflate| deflate.savings())
     }
 
-    /// With what [`Self::send`] would compress such a frame, if messages are compressed each by itself: the frame that
-    /// [`Self::encode_compressed`] makes on one connection will do on all that have the same here, and do not mask.
+    /// Returns the configuration with which [`Self::send`] would compress such a frame, if each message is compressed
+    /// on its own. A frame that [`Self::encode_compressed`] makes on one connection is valid on all unmasked
+    /// connections that return the same value here.
     pub fn shared_compression(&self, opcode: u8, payload_len: usize) -> Option<DeflateConfig> {
         self.deflate.as_ref().filter(|deflate| deflate.is_for(opcode, payload_len))?.alone()
     }
 
-    /// Appends such a frame without sending it; returns by how many bytes it is shorter than uncompressed.
+    /// Appends such a compressed frame without sending it. Returns by how many bytes it is shorter than the
+    /// uncompressed one.
     pub fn encode_compressed(&mut self, opcode: u8, payload: &[u8], out: &mut impl BufMut) -> usize {
         self.compressing(opcode, payload.len()).map_or(0, |deflate| encode_frame(deflate, opcode, payload, None, out))
     }
 
-    /// A payload that was admitted went out shorter by so many bytes.
+    /// Corrects the counts after [`Self::begin_send`]: the payload was sent `saved` bytes shorter.
     pub fn note_saved(&mut self, payload_len: usize, saved: usize) {
         self.sent.bytes -= saved as u64;
         if let Some(deflate) = &mut self.deflate {
@@ -61,17 +66,17 @@ impl<B: MessageBuffer> Connection<B> {
         }
     }
 
-    /// The reserved bits that mean something.
+    /// Returns the reserved header bits to which the handshake has given a meaning.
     pub(super) fn negotiated_bits(&self) -> u8 {
         if self.deflate.is_some() { RSV1 } else { 0 }
     }
 
-    /// What compresses such a frame, if it is to be compressed.
+    /// Returns the compressor for such a frame, if it is to be compressed.
     pub(super) fn compressing(&mut self, opcode: u8, payload_len: usize) -> Option<&mut Deflate> {
         self.deflate.as_deref_mut().filter(|deflate| deflate.is_for(opcode, payload_len))
     }
 
-    /// Whether the message that is being received is compressed.
+    /// Returns `true` if the message being received is compressed.
     pub(super) fn is_inflating(&self) -> bool {
         self.deflate.as_ref().is_some_and(|deflate| deflate.is_inflating())
     }
@@ -98,7 +103,7 @@ impl<B: MessageBuffer> Connection<B> {
     }
 }
 
-/// Appends a whole frame, compressed if that makes it smaller; returns by how many bytes that is.
+/// Appends a whole frame, compressed if that makes it smaller. Returns the number of bytes saved.
 #[cold]
 pub(super) fn encode_frame(
     deflate: &mut Deflate,

@@ -1,4 +1,4 @@
-//! permessage-deflate (RFC 7692), by what a connection makes of a byte stream, and what it sends.
+//! permessage-deflate (RFC 7692): how a connection reads byte streams, and what it sends.
 
 use super::*;
 use crate::engine::{DeflateConfig, DeflatePool};
@@ -33,7 +33,7 @@ fn sent(connection: &mut Connection<BytesMut>, opcode: u8, payload: &[u8]) -> Ve
     out
 }
 
-/// Octets without any pattern.
+/// Bytes without any pattern, which do not compress.
 fn noise(len: usize) -> Vec<u8> {
     let mut state = 1u64;
     std::iter::repeat_with(|| {

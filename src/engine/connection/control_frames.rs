@@ -11,16 +11,16 @@ use crate::engine::opcode::Opcode;
 use bytes::BufMut;
 
 impl<B: MessageBuffer> Connection<B> {
-    /// Limits the pings and pongs that the peer may send in a second; `None` is no limit, as at first.
+    /// Limits the number of pings and pongs that the peer may send per second; `None`, the default, for no limit.
     pub fn set_max_control_rate(&mut self, limit: Option<u64>, now: Nanos) {
         self.controls.set_max_rate(limit, now);
     }
 
-    /// Counts an [`Event::Ping`](super::Event::Ping) or [`Event::Pong`](super::Event::Pong). The clock is read only if there
-    /// is a limit.
+    /// Counts an [`Event::Ping`](super::Event::Ping) or [`Event::Pong`](super::Event::Pong). The clock is read only if
+    /// there is a limit.
     ///
     /// # Errors
-    /// It is one too many; answer this violation with [`Self::fail`].
+    /// The peer exceeded the limit; answer this violation with [`Self::fail`].
     pub fn count_control(&mut self, now: impl FnOnce() -> Nanos) -> Result<(), ProtocolError> {
         let result = self.controls.count(now);
         if result.is_err() {
@@ -29,14 +29,14 @@ impl<B: MessageBuffer> Connection<B> {
         result
     }
 
-    /// Returns `true` if a ping has to wait for its pong, because the peer has yet to read `backlog` bytes: pass it to
-    /// [`Self::owe_pong`].
+    /// Returns `true` if the pong for a ping has to wait because the peer has yet to read `backlog` bytes: pass the
+    /// ping to [`Self::owe_pong`].
     pub fn defers_pong(&self, backlog: usize) -> bool {
         Controls::is_too_far_behind(backlog) && self.can_send(Opcode::Pong as u8)
     }
 
-    /// Owes the pong for this ping, and for none before it. Returns `true` if none was owed: the caller then has to call
-    /// [`Self::take_owed_pong`] when the peer has read something.
+    /// Remembers that a pong is owed for this ping, and no longer for earlier ones. Returns `true` if none was owed:
+    /// the caller must then call [`Self::take_owed_pong`] when the peer has read something.
     pub fn owe_pong(&mut self, ping: Box<ControlPayload>) -> bool {
         self.controls.owe_pong(ping)
     }
@@ -46,15 +46,15 @@ impl<B: MessageBuffer> Connection<B> {
         self.controls.owes_pong()
     }
 
-    /// Takes the payload of the pong that is owed, to send it.
+    /// Takes the payload of the pong that is owed, so that it can be sent.
     pub fn take_owed_pong(&mut self) -> Option<Box<ControlPayload>> {
         self.controls.take_owed_pong()
     }
 
-    /// Appends the pong that is owed, if one is: it comes before whatever is sent next.
+    /// Appends the pong that is owed, if any; it must precede the next frame.
     ///
     /// # Errors
-    /// As [`Self::send`].
+    /// Those of [`Self::send`].
     pub fn send_owed_pong(&mut self, mask: Option<MaskKey>, out: &mut impl BufMut) -> Result<(), UsageError> {
         if let Some(payload) = self.take_owed_pong() {
             self.send(Opcode::Pong as u8, payload.as_slice(), mask, out)?;

@@ -1,4 +1,4 @@
-//! The connection's side of sending: what may be sent when, and what that changes.
+//! The connection's side of sending: which frames may be sent in which state, and how they change it.
 
 use super::{Connection, compression};
 use crate::engine::assembler::MessageBuffer;
@@ -15,9 +15,10 @@ const MAX_OPCODE: u8 = 15;
 const CONTROL_BIT: u8 = 8;
 
 impl<B: MessageBuffer> Connection<B> {
-    /// Appends a frame to `out`, if the connection still sends; says whether it did. A Close frame sent this way begins
-    /// or ends the closing handshake. `mask` is needed if, and only if, the connection masks. The frame takes no more
-    /// than [`MAX_HEADER_LEN`] and the payload, since compression that does not make it smaller is left out.
+    /// Appends a frame to `out` if the connection may still send it. Returns `true` if it did. A Close frame sent this
+    /// way begins or completes the closing handshake. Pass a `mask` if, and only if, [`Self::is_masked`]. The frame
+    /// needs room for at most [`MAX_HEADER_LEN`] bytes and the payload, because compression that does not make it
+    /// smaller is skipped.
     ///
     /// # Errors
     /// [`UsageError`] if no such frame may exist; nothing is appended.
@@ -42,10 +43,11 @@ impl<B: MessageBuffer> Connection<B> {
         Ok(is_admitted)
     }
 
-    /// As [`Self::send`] without a mask, but appends the header alone: the payload is to follow.
+    /// Appends the header alone of an unmasked frame that [`Self::send`] would append; the caller sends the payload
+    /// after it. Returns `true` if it did.
     ///
     /// # Errors
-    /// As [`Self::send`].
+    /// Those of [`Self::send`].
     pub fn send_header(&mut self, opcode: u8, payload: &[u8], out: &mut impl BufMut) -> Result<bool, UsageError> {
         let is_admitted = self.admit(opcode, payload)?;
         if is_admitted {
@@ -54,10 +56,11 @@ impl<B: MessageBuffer> Connection<B> {
         Ok(is_admitted)
     }
 
-    /// As [`Self::send`], but appends nothing: the caller has the frame already.
+    /// Records a frame as sent, if it may be sent, without encoding it: the caller already has its bytes. Returns
+    /// `true` if it may.
     ///
     /// # Errors
-    /// As [`Self::send`].
+    /// Those of [`Self::send`].
     pub fn admit(&mut self, opcode: u8, payload: &[u8]) -> Result<bool, UsageError> {
         if opcode > MAX_OPCODE {
             return Err(UsageError::OpcodeOutOfRange);
@@ -75,11 +78,11 @@ impl<B: MessageBuffer> Connection<B> {
         Ok(is_admitted)
     }
 
-    /// As [`Self::send`], but appends the next frame of a message, not compressed; with `is_final`, the last. The first
-    /// one's opcode is that of the message.
+    /// Appends the next frame of a fragmented message, uncompressed; with `is_final`, the last one. `opcode` is that of
+    /// the message, in each call. Returns `false`, and appends nothing, if the connection no longer sends.
     ///
     /// # Errors
-    /// [`UsageError::MessageInProgress`] if the message that is being sent has another opcode.
+    /// [`UsageError::MessageInProgress`] if the message being sent has another opcode.
     pub fn send_fragment(
         &mut self,
         opcode: Opcode,
@@ -113,9 +116,9 @@ impl<B: MessageBuffer> Connection<B> {
         }
     }
 
-    /// Begins the closing handshake, or answers the peer's Close: appends a Close frame to `out`, unless one was sent
-    /// before; says whether it did. Without a code the body is empty. A reason that does not fit is cut between two
-    /// characters.
+    /// Begins the closing handshake, or answers the peer's Close: appends a Close frame to `out` unless one was sent
+    /// before. Returns `true` if it did. Without a code the body is empty. A reason that does not fit is cut at a
+    /// character boundary.
     pub fn close(
         &mut self,
         code: Option<CloseCode>,
@@ -136,7 +139,7 @@ impl<B: MessageBuffer> Connection<B> {
         true
     }
 
-    /// Answers a violation with a Close frame appended to `out`, unless our Close was sent before.
+    /// Answers a violation by appending a Close frame to `out`, unless one was sent before. Returns `true` if it did.
     pub fn fail(&mut self, error: ProtocolError, mask: Option<MaskKey>, out: &mut impl BufMut) -> bool {
         self.close(Some(error.close_code()), "", mask, out)
     }
