@@ -165,7 +165,7 @@ impl<B: MessageBuffer> Assembler<B> {
     }
 
     /// Validates payload that is passed on as a chunk. Returns the message's opcode.
-    pub(super) fn pass_on(&mut self, payload: &[u8], is_final: bool) -> Result<Opcode, ProtocolError> {
+    pub(super) fn check_chunk(&mut self, payload: &[u8], is_final: bool) -> Result<Opcode, ProtocolError> {
         self.validate(payload)?;
         match self.opcode {
             Some(opcode) if !is_final => Ok(opcode),
@@ -175,7 +175,7 @@ impl<B: MessageBuffer> Assembler<B> {
 
     /// Takes the validated chunk of a streamed message out of the buffer. Returns it with the message's opcode.
     pub(super) fn take_chunk(&mut self, is_final: bool) -> Result<(Opcode, B), ProtocolError> {
-        let opcode = self.pass_on(&[], is_final)?;
+        let opcode = self.check_chunk(&[], is_final)?;
         Ok((opcode, std::mem::take(&mut self.buffer)))
     }
 

@@ -311,7 +311,7 @@ impl<B: MessageBuffer> Connection<B> {
             return self.inflate(octets, ends && incoming.header.fin);
         }
         if self.message.is_streamed() {
-            return self.pass_on(octets, ends && incoming.header.fin);
+            return self.chunk(octets, ends && incoming.header.fin);
         }
         let is_alone = incoming.header.opcode != Opcode::Continuation && incoming.received == 0;
         if ends && incoming.header.fin && is_alone {
@@ -322,8 +322,8 @@ impl<B: MessageBuffer> Connection<B> {
         if ends && incoming.header.fin { self.finish_message() } else { Ok(None) }
     }
 
-    fn pass_on<'a>(&mut self, octets: &'a [u8], is_final: bool) -> Result<Option<Event<'a, B>>, ProtocolError> {
-        let opcode = self.message.pass_on(octets, is_final)?;
+    fn chunk<'a>(&mut self, octets: &'a [u8], is_final: bool) -> Result<Option<Event<'a, B>>, ProtocolError> {
+        let opcode = self.message.check_chunk(octets, is_final)?;
         let is_something = is_final || !octets.is_empty();
         Ok(is_something.then_some(Event::Chunk { opcode, payload: Payload::Borrowed(octets), is_final }))
     }

@@ -226,7 +226,7 @@ impl Deflate {
     }
 
     /// Returns the configuration with which messages are compressed if each is compressed on its own.
-    pub(super) fn alone(&self) -> Option<DeflateConfig> {
+    pub(super) fn shared_config(&self) -> Option<DeflateConfig> {
         self.config.no_context_takeover.then_some(self.config)
     }
 
@@ -241,7 +241,7 @@ impl Deflate {
     }
 
     /// Returns `true` if such a frame is to be compressed: only messages may be (6.1), and they must be long enough.
-    pub(super) fn is_for(&self, opcode: u8, payload_len: usize) -> bool {
+    pub(super) fn should_compress(&self, opcode: u8, payload_len: usize) -> bool {
         let is_message = opcode == Opcode::Text as u8 || opcode == Opcode::Binary as u8;
         let can_compress = self.config.window_bits >= MIN_WINDOW_BITS && payload_len <= MAX_COMPRESSED;
         is_message && can_compress && payload_len >= self.config.threshold.max(1)
@@ -317,7 +317,7 @@ impl Deflate {
             false => size.saturating_mul(incoming.frames),
         });
         let mut inflating = Inflating { inflater, scratch: self.pool.scratch(), limit, incoming: &mut incoming, take };
-        let result = inflating.message_part(octets, ends_message);
+        let result = inflating.inflate_part(octets, ends_message);
         let Inflating { inflater, scratch, .. } = inflating;
         self.pool.keep_scratch(scratch);
         self.received.count(incoming.inflated - inflated_before, octets.len());
@@ -350,17 +350,17 @@ struct Inflating<'a, F> {
 }
 
 impl<F: FnMut(&[u8]) -> Result<(), ProtocolError>> Inflating<'_, F> {
-    fn message_part(&mut self, octets: &[u8], ends_message: bool) -> Result<(), ProtocolError> {
+    fn inflate_part(&mut self, octets: &[u8], ends_message: bool) -> Result<(), ProtocolError> {
         if self.scratch.len() < PIECE {
             self.scratch.resize(PIECE, 0);
         }
         self.incoming.is_empty &= octets.is_empty();
-        self.octets(octets)?;
+        self.inflate(octets)?;
         // An empty message has no block for the tail to end.
-        if ends_message && !self.incoming.is_empty { self.octets(&TAIL) } else { Ok(()) }
+        if ends_message && !self.incoming.is_empty { self.inflate(&TAIL) } else { Ok(()) }
     }
 
-    fn octets(&mut self, octets: &[u8]) -> Result<(), ProtocolError> {
+    fn inflate(&mut self, octets: &[u8]) -> Result<(), ProtocolError> {
         let mut rest = octets;
         let mut is_drained = true;
         while !(rest.is_empty() && is_drained) {
@@ -379,7 +379,7 @@ impl<F: FnMut(&[u8]) -> Result<(), ProtocolError>> Inflating<'_, F> {
         let status = status.map_err(|_| ProtocolError::CorruptDeflate)?;
         let read = (self.inflater.total_in() - start_in) as usize;
         let written = (self.inflater.total_out() - start_out) as usize;
-        self.hand_on(written)?;
+        self.emit(written)?;
         // A block with BFINAL ends the stream but not the message (7.2.3.4): what follows has a new window.
         if status == Status::StreamEnd {
             self.inflater.reset(false);
@@ -389,7 +389,7 @@ impl<F: FnMut(&[u8]) -> Result<(), ProtocolError>> Inflating<'_, F> {
         Ok((read, written < PIECE))
     }
 
-    fn hand_on(&mut self, written: usize) -> Result<(), ProtocolError> {
+    fn emit(&mut self, written: usize) -> Result<(), ProtocolError> {
         let inflated_before = self.incoming.inflated;
         self.incoming.inflated += written as u64;
         let Some(limit) = self.limit.filter(|&limit| self.incoming.inflated > limit) else {

@@ -24,7 +24,7 @@ impl<B: MessageBuffer> Connection<B> {
     /// Returns `true` if [`Self::send`] would try to compress such a frame; then [`Self::send_header`] must not be used
     /// for it.
     pub fn compresses(&self, opcode: u8, payload_len: usize) -> bool {
-        self.deflate.as_ref().is_some_and(|deflate| deflate.is_for(opcode, payload_len))
+        self.deflate.as_ref().is_some_and(|deflate| deflate.should_compress(opcode, payload_len))
     }
 
     /// Returns `true` if memory is held for the compression window of sent messages; [`Self::forget_idle_window`] frees
@@ -49,7 +49,7 @@ impl<B: MessageBuffer> Connection<B> {
     /// on its own. A frame that [`Self::encode_compressed`] makes on one connection is valid on all unmasked
     /// connections that return the same value here.
     pub fn shared_compression(&self, opcode: u8, payload_len: usize) -> Option<DeflateConfig> {
-        self.deflate.as_ref().filter(|deflate| deflate.is_for(opcode, payload_len))?.alone()
+        self.deflate.as_ref().filter(|deflate| deflate.should_compress(opcode, payload_len))?.shared_config()
     }
 
     /// Appends such a compressed frame without sending it. Returns by how many bytes it is shorter than the
@@ -73,7 +73,7 @@ impl<B: MessageBuffer> Connection<B> {
 
     /// Returns the compressor for such a frame, if it is to be compressed.
     pub(super) fn compressing(&mut self, opcode: u8, payload_len: usize) -> Option<&mut Deflate> {
-        self.deflate.as_deref_mut().filter(|deflate| deflate.is_for(opcode, payload_len))
+        self.deflate.as_deref_mut().filter(|deflate| deflate.should_compress(opcode, payload_len))
     }
 
     /// Returns `true` if the message being received is compressed.

@@ -30,8 +30,8 @@ impl<B: MessageBuffer> Connection<B> {
         mask: Option<MaskKey>,
         out: &mut impl BufMut,
     ) -> Result<bool, UsageError> {
-        let is_admitted = self.admit(opcode, payload)?;
-        if is_admitted {
+        let may_send = self.begin_send(opcode, payload)?;
+        if may_send {
             match self.compressing(opcode, payload.len()) {
                 Some(deflate) => {
                     let saved = compression::encode_frame(deflate, opcode, payload, mask, out);
@@ -40,7 +40,7 @@ impl<B: MessageBuffer> Connection<B> {
                 None => encode_frame(opcode, payload, mask, out),
             }
         }
-        Ok(is_admitted)
+        Ok(may_send)
     }
 
     /// Appends the header alone of an unmasked frame that [`Self::send`] would append; the caller sends the payload
@@ -49,11 +49,11 @@ impl<B: MessageBuffer> Connection<B> {
     /// # Errors
     /// Those of [`Self::send`].
     pub fn send_header(&mut self, opcode: u8, payload: &[u8], out: &mut impl BufMut) -> Result<bool, UsageError> {
-        let is_admitted = self.admit(opcode, payload)?;
-        if is_admitted {
+        let may_send = self.begin_send(opcode, payload)?;
+        if may_send {
             encode_header(opcode, payload.len() as u64, None, out);
         }
-        Ok(is_admitted)
+        Ok(may_send)
     }
 
     /// Records a frame as sent, if it may be sent, without encoding it: the caller already has its bytes. Returns
@@ -61,7 +61,7 @@ impl<B: MessageBuffer> Connection<B> {
     ///
     /// # Errors
     /// Those of [`Self::send`].
-    pub fn admit(&mut self, opcode: u8, payload: &[u8]) -> Result<bool, UsageError> {
+    pub fn begin_send(&mut self, opcode: u8, payload: &[u8]) -> Result<bool, UsageError> {
         if opcode > MAX_OPCODE {
             return Err(UsageError::OpcodeOutOfRange);
         }
@@ -71,11 +71,11 @@ impl<B: MessageBuffer> Connection<B> {
         if self.fragmented.is_some() && opcode & CONTROL_BIT == 0 {
             return Err(UsageError::MessageInProgress);
         }
-        let is_admitted = self.can_send(opcode);
-        if is_admitted {
+        let may_send = self.can_send(opcode);
+        if may_send {
             self.note_sent(opcode, true, payload);
         }
-        Ok(is_admitted)
+        Ok(may_send)
     }
 
     /// Appends the next frame of a fragmented message, uncompressed; with `is_final`, the last one. `opcode` is that of

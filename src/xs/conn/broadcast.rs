@@ -157,7 +157,7 @@ impl<'a> Broadcast<'a> {
     }
 
     fn count(&self, engine: &mut Engine, frame: &Frame) -> Result<(), UsageError> {
-        engine.admit(self.opcode, self.payload)?;
+        engine.begin_send(self.opcode, self.payload)?;
         if frame.compression.is_some() {
             engine.note_saved(self.payload.len(), frame.saved);
         }
