@@ -1,18 +1,18 @@
-//! The binding: perl on one side, the engine on the other.
+//! The binding: it connects perl and the engine.
 //!
-//! Three layers, and the table of XSUBs on top; each imports only from those below it.
+//! It has three layers, with the table of XSUBs on top. Each imports only from those below it.
 //!
 //! * [`perl`]: Perl's values, and what an XSUB does after Rust has returned.
 //! * [`io`]: the AnyEvent::Handle, which stays the source of truth about the transport.
 //! * [`conn`]: one connection, from the transport to callbacks and from the program to the transport.
 //! * [`xsubs`]: the subs that Perl calls.
 //!
-//! `glue/` is the C half: perl's macros, every call that may run Perl code, every croak.
+//! `glue/` is the C half: perl's macros, every call that may run Perl code, and every croak.
 //!
-//! No borrow of a connection lives while Perl runs: after every callback the state is looked at anew, since the callback
-//! may have closed, destroyed or re-entered the connection.
+//! No borrow of a connection lives while Perl code runs. After every callback its state is read again, because the
+//! callback may have closed, destroyed or re-entered the connection.
 //!
-//! What needs no perl is also built without the feature `xs`, so that `cargo test` tests it.
+//! Modules that need no perl are also built without the feature `xs`, so that `cargo test` tests them.
 
 #![cfg_attr(not(feature = "xs"), allow(dead_code))]
 

@@ -1,31 +1,31 @@
-//! Reading from and writing to a descriptor.
+//! System calls on a descriptor.
 
 use crate::xs::perl::ffi;
 use std::os::fd::RawFd;
 
-/// What came of reading.
+/// The result of reading.
 pub enum Read {
-    /// So many bytes.
+    /// The number of bytes read; not 0.
     Bytes(usize),
-    /// Nothing now.
+    /// Nothing can be read now.
     Nothing,
-    /// The peer will send no more.
+    /// The peer will send nothing more.
     Eof,
-    /// It failed, with this errno.
+    /// Reading failed with this errno.
     Failed(i32),
 }
 
-/// What a system call on a descriptor came to.
+/// The result of a system call.
 enum Outcome {
     Done(usize),
-    /// Nothing can be done now.
+    /// The call would block, or was interrupted.
     Blocked,
-    /// It failed, with this errno.
+    /// The call failed with this errno.
     Failed(i32),
 }
 
 impl Outcome {
-    /// `returned` is a count, or a negative errno.
+    /// Interprets `returned`, which is a count or a negative errno.
     fn of(returned: isize) -> Self {
         match usize::try_from(returned) {
             Ok(count) => Self::Done(count),
@@ -37,12 +37,12 @@ impl Outcome {
     }
 }
 
-/// Reads into uninitialised memory.
+/// Reads into memory that need not be initialised.
 ///
 /// # Safety
 /// `start` has room for `len` bytes.
 pub unsafe fn read(fd: RawFd, start: *mut u8, len: usize) -> Read {
-    // SAFETY: promised by the caller.
+    // SAFETY: the caller guarantees the room.
     match Outcome::of(unsafe { ffi::ws_read(fd, start.cast(), len) }) {
         Outcome::Done(0) => Read::Eof,
         Outcome::Done(count) => Read::Bytes(count),
@@ -51,35 +51,35 @@ pub unsafe fn read(fd: RawFd, start: *mut u8, len: usize) -> Read {
     }
 }
 
-/// The packed addresses of a socket's peer and of its own end, one after the other, and the length of the first. Empty are
-/// those of what is no socket.
+/// Returns the packed addresses of a socket's peer and of the socket itself, one after the other, and the length of the
+/// first. Both are empty if the descriptor is not a socket.
 pub fn addresses(fd: RawFd) -> (Box<[u8]>, usize) {
     let (mut out, mut len) = ([0u8; ffi::ADDRESSES_SIZE], [0; 2]);
-    // SAFETY: `out` is as large as it has to be.
+    // SAFETY: `out` has the size that `ws_addresses` expects.
     unsafe { ffi::ws_addresses(fd, out.as_mut_ptr().cast(), len.as_mut_ptr()) };
     (out[..len[0] + len[1]].into(), len[0])
 }
 
-/// An errno with which writing has failed for good.
+/// The errno with which writing failed for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WriteError(pub i32);
 
-/// Writes octets. Returns how many of them the kernel took.
+/// Writes bytes. Returns the number of bytes that the kernel took.
 ///
 /// # Errors
 /// The connection is broken.
 pub fn write(fd: RawFd, octets: &[u8]) -> Result<usize, WriteError> {
-    // SAFETY: a slice's own memory.
+    // SAFETY: the slice is passed with its length.
     written(unsafe { ffi::ws_write(fd, octets.as_ptr().cast(), octets.len()) })
 }
 
-/// Writes a header and a payload. Returns how many bytes of both the kernel took.
+/// Writes a header and a payload. Returns how many bytes of both together the kernel took.
 ///
 /// # Errors
 /// The connection is broken.
 pub fn write_both(fd: RawFd, header: &[u8], payload: &[u8]) -> Result<usize, WriteError> {
     let (header, header_len) = (header.as_ptr().cast(), header.len());
-    // SAFETY: slices' own memory.
+    // SAFETY: both slices are passed with their lengths.
     written(unsafe { ffi::ws_write_both(fd, header, header_len, payload.as_ptr().cast(), payload.len()) })
 }
 

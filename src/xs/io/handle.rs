@@ -1,5 +1,5 @@
-//! The AnyEvent::Handle as the binding sees it: a hash that is asked each time, since the program may do with it what it
-//! likes. Nothing about it is remembered, above all no descriptor number.
+//! An AnyEvent::Handle, seen as a hash. Its slots are read anew each time, because the program may change them. Nothing
+//! about it is cached, least of all a descriptor number.
 
 use super::clock;
 use super::descriptor::{self, WriteError};
@@ -9,7 +9,7 @@ use crate::xs::perl::sv;
 use std::os::fd::RawFd;
 use std::ptr::null_mut;
 
-/// A write buffer that has been emptied keeps at most this much memory, bytes.
+/// Maximum size, in bytes, of the memory that an empty write buffer keeps.
 const KEEP_WRITE_BUFFER: usize = 4096;
 
 slots! {
@@ -37,7 +37,7 @@ slots! {
     }
 }
 
-/// A handle's hash, for as long as no Perl code runs.
+/// A handle's hash. It must not be used after Perl code has run.
 #[derive(Clone, Copy)]
 pub struct Handle<'k> {
     perl: Perl,
@@ -45,69 +45,70 @@ pub struct Handle<'k> {
     hv: *mut HV,
 }
 
-/// How far writing has come.
+/// The progress of writing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Written {
-    /// The kernel has taken everything.
+    /// The kernel took everything.
     All,
-    /// The handle's own watcher waits to write the rest.
+    /// The handle's own watcher will write the rest.
     Later,
-    /// The handle's methods have to go on: the kernel did not take everything, or someone wants to know what is queued.
+    /// The handle's own methods must continue: the kernel did not take everything, or a callback wants to know what is
+    /// queued.
     ByHandle,
 }
 
 impl<'k> Handle<'k> {
-    /// Looks at a handle.
+    /// Wraps a handle's hash.
     pub fn new(perl: Perl, keys: &'k Keys, hv: *mut HV) -> Self {
         Self { perl, keys, hv }
     }
 
-    /// The interpreter it belongs to.
+    /// Returns the interpreter that the handle belongs to.
     pub fn perl(self) -> Perl {
         self.perl
     }
 
-    /// The value in a slot.
+    /// Returns the value in a slot.
     fn slot(self, slot: Slot) -> Option<*mut SV> {
         self.keys.fetch(self.perl, self.hv, slot)
     }
 
-    /// The value in a slot, made if need be.
+    /// Returns the value in a slot, and creates the slot if needed.
     fn slot_lvalue(self, slot: Slot) -> Option<*mut SV> {
         self.keys.fetch_lvalue(self.perl, self.hv, slot)
     }
 
-    /// Whether a slot is there.
+    /// Returns `true` if a slot exists.
     pub fn has(self, slot: Slot) -> bool {
         self.slot(slot).is_some()
     }
 
-    /// The number in a slot.
+    /// Returns the integer in a slot.
     pub fn integer(self, slot: Slot) -> Option<i64> {
         sv::plain_integer(self.slot(slot)?)
     }
 
-    /// The buffer of bytes to be written.
+    /// Returns the buffer of bytes to be written.
     pub fn write_buffer(self) -> Option<*mut SV> {
         self.slot_lvalue(Slot::Wbuf)
     }
 
-    /// How many bytes wait for the peer to read what was sent before.
+    /// Returns the backlog: the number of bytes that wait until the peer has read earlier ones.
     pub fn backlog(self) -> usize {
         self.slot(Slot::Wbuf).map_or(0, sv::length)
     }
 
-    /// A new reference to the handle.
+    /// Creates a reference to the handle.
     pub fn reference(self) -> *mut SV {
         sv::new_reference(self.perl, self.hv.cast())
     }
 
-    /// The descriptor, if there is one that read(2) and write(2) can use.
+    /// Returns the descriptor, if the handle has one that read(2) and write(2) can use.
     pub fn fd(self) -> Option<RawFd> {
         fileno(self.perl, self.slot(Slot::Fh)?)
     }
 
-    /// Whether the bytes on the descriptor are encrypted.
+    /// Returns `true` if the transport is encrypted.
     pub fn is_tls(self) -> bool {
         self.is_slot_set(Slot::Tls)
     }
@@ -122,17 +123,17 @@ impl<'k> Handle<'k> {
         self.slot(Slot::Tls)
     }
 
-    /// The file handle, if there is one.
+    /// Returns the file handle, if there is one.
     pub fn fh(self) -> Option<*mut SV> {
         self.slot(Slot::Fh).filter(|&fh| sv::is_set(fh))
     }
 
-    /// The buffer of bytes to be encrypted.
+    /// Returns the buffer of bytes to be encrypted.
     pub fn plain_buffer(self) -> Option<*mut SV> {
         self.slot_lvalue(Slot::TlsWbuf)
     }
 
-    /// Where octets can be written as they are, past an empty buffer.
+    /// Returns the means to write bytes directly, if the stream is not encrypted and [`Self::is_idle`] allows it.
     pub fn outlet(self) -> Option<Outlet> {
         let fh = self.slot(Slot::Fh)?;
         let buffer = self.write_buffer()?;
@@ -140,23 +141,23 @@ impl<'k> Handle<'k> {
         is_open.then(|| Outlet { fh, buffer, activity: self.activity(Slot::WriteActivity) })
     }
 
-    /// Whether all that arrives goes to `on_read` and to nobody else.
+    /// Returns `true` if `on_read` gets everything that arrives, and nothing else does.
     pub fn reads_for(self, on_read: *mut SV) -> bool {
         self.has_on_read(on_read) && self.has_empty_queue()
     }
 
-    /// Whether this is its `on_read`.
+    /// Returns `true` if the handle's `on_read` is this sub.
     pub fn has_on_read(self, on_read: *mut SV) -> bool {
         self.slot(Slot::OnRead).and_then(sv::referent) == Some(on_read)
     }
 
-    /// Whether the program has destroyed it.
+    /// Returns `true` if the program has destroyed the handle.
     pub fn is_destroyed(self) -> bool {
-        // SAFETY: a live hash.
+        // SAFETY: `hv` is a live hash.
         unsafe { ffi::ws_is_destroyed(self.perl, self.hv) }
     }
 
-    /// Whether its descriptor carries octets as they are, and none of them has been read that nobody has looked at.
+    /// Returns `true` if the stream is not encrypted and nothing that was read from it is still unprocessed.
     pub fn is_untouched(self) -> bool {
         let has_read = self.read_buffer().is_some_and(|buffer| sv::length(buffer) > 0);
         !has_read && !self.is_eof() && !self.is_tls() && self.has_empty_queue() && self.fd().is_some()
@@ -164,34 +165,35 @@ impl<'k> Handle<'k> {
 
     fn has_empty_queue(self) -> bool {
         match self.slot(Slot::Queue).and_then(sv::referent) {
-            // SAFETY: AnyEvent::Handle keeps an array there.
+            // SAFETY: it is an array, and no Perl code runs.
             Some(queue) => !sv::is_array(queue) || unsafe { sv::slots(queue.cast::<AV>()) }.is_empty(),
             None => true,
         }
     }
 
-    /// Whether the end of file was read.
+    /// Returns `true` if the end of file was read.
     pub fn is_eof(self) -> bool {
         self.is_slot_set(Slot::Eof)
     }
 
-    /// Whether reading is not stopped.
+    /// Returns `true` unless reading is stopped.
     pub fn is_reading(self) -> bool {
         self.has(Slot::ReadWatcher)
     }
 
-    /// The buffer of bytes that nobody has looked at.
+    /// Returns the buffer of bytes read but not yet processed.
     pub fn read_buffer(self) -> Option<*mut SV> {
         self.slot(Slot::Rbuf)
     }
 
-    /// All that nobody has looked at, in its order: what was decrypted while a callback ran is kept apart.
+    /// Returns the non-empty buffers of unprocessed bytes, in order. AnyEvent::Handle keeps bytes that it decrypts
+    /// during a callback in a buffer of their own.
     pub fn read_buffers(self) -> impl Iterator<Item = *mut SV> {
         let buffers = [Slot::Rbuf, Slot::TlsRbuf].map(|slot| self.slot(slot));
         buffers.into_iter().flatten().filter(|&buffer| sv::length(buffer) > 0)
     }
 
-    /// Notes that bytes came, for the handle's timeouts.
+    /// Records that bytes arrived, for the handle's timeouts.
     pub fn note_read(self) {
         self.activity(Slot::ReadActivity).note(self.perl, clock::wall());
     }
@@ -206,12 +208,13 @@ impl<'k> Handle<'k> {
         Activity([Slot::Activity, slot].map(|slot| self.slot_lvalue(slot)))
     }
 
-    /// Whether nothing is queued, and nobody wants to know of what is.
+    /// Returns `true` if `buffer`, the handle's write buffer, is empty, and no callback or option of the handle
+    /// requires that frames pass through it.
     pub fn is_idle(self, buffer: *mut SV) -> bool {
         sv::length(buffer) == 0 && ![Slot::OnDrain, Slot::Autocork].into_iter().any(|slot| self.is_slot_set(slot))
     }
 
-    /// Writes a header and a payload. Returns how many bytes of both the kernel took.
+    /// Writes a header and a payload. Returns how many bytes of both together the kernel took.
     ///
     /// # Errors
     /// The connection is broken.
@@ -221,7 +224,7 @@ impl<'k> Handle<'k> {
         Ok(written)
     }
 
-    /// Writes what is queued, as far as that takes none of the handle's methods.
+    /// Writes what is queued, as far as this works without the handle's methods.
     ///
     /// # Errors
     /// The connection is broken.
@@ -244,10 +247,10 @@ impl<'k> Handle<'k> {
         Ok(if is_all { Written::All } else { Written::ByHandle })
     }
 
-    /// Takes bytes off the start of a buffer that is changeable.
+    /// Removes `count` bytes from the start of a changeable buffer.
     pub fn consume(self, buffer: *mut SV, count: usize) {
         let octets = sv::plain_octets(buffer);
-        // SAFETY: `buffer` is a changeable string, and `count` lies in it.
+        // SAFETY: `buffer` is a changeable string of at least `count` bytes.
         unsafe {
             match count {
                 0 => {}
@@ -262,7 +265,7 @@ impl<'k> Handle<'k> {
     }
 }
 
-/// What it takes to write, for as long as no Perl code runs.
+/// Everything needed to write directly. It must not be used after Perl code has run.
 pub struct Outlet {
     fh: *mut SV,
     pub buffer: *mut SV,
@@ -270,13 +273,13 @@ pub struct Outlet {
 }
 
 impl Outlet {
-    /// What the file handle stands for; null if it is none.
+    /// Returns the IO object of the file handle; null if it has none.
     pub fn io(&self, perl: Perl) -> *mut SV {
         // SAFETY: `fh` is live.
         unsafe { ffi::ws_io(perl, self.fh).cast() }
     }
 
-    /// The descriptor, if there is one that write(2) can use.
+    /// Returns the descriptor, if there is one that write(2) can use.
     pub fn fd(&self, perl: Perl) -> Option<RawFd> {
         fileno(perl, self.fh)
     }
@@ -288,14 +291,14 @@ fn fileno(perl: Perl, fh: *mut SV) -> Option<RawFd> {
     (fd >= 0).then_some(fd)
 }
 
-/// The slots that say when bytes last came or went, for as long as no Perl code runs.
+/// The slots that hold the times of the last activity. They must not be used after Perl code has run.
 pub struct Activity([Option<*mut SV>; 2]);
 
 impl Activity {
-    /// It was at a time of [`clock::wall`].
+    /// Records activity at `now`, a time of [`clock::wall`].
     pub fn note(&self, perl: Perl, now: f64) {
         let [first, second] = self.0.map(|slot| slot.unwrap_or(null_mut()));
-        // SAFETY: live slots.
+        // SAFETY: the slots are live, or null.
         unsafe { ffi::ws_set_times(perl, first, second, now) };
     }
 }

@@ -1,5 +1,6 @@
-//! Which handles' insides may be used: those whose methods are AnyEvent::Handle's own, as that module defines them. A program
-//! may replace a method at any time, in a subclass or in the class itself; such a handle is only called.
+//! Decides whether a handle's internals may be used: only if its methods are those that AnyEvent::Handle defines. A
+//! program may replace a method at any time, in a subclass or in the class itself; then the binding only calls the
+//! handle's methods.
 
 use crate::xs::perl::ffi::{self, HV, Perl, SVs_OBJECT};
 use crate::xs::perl::sv;
@@ -10,10 +11,10 @@ use std::ptr::null_mut;
 /// The methods whose work is done natively.
 const METHODS: [&CStr; 7] =
     [c"on_read", c"push_write", c"start_read", c"stop_read", c"_drain_rbuf", c"_drain_wbuf", c"_error"];
-/// Where they are defined; the path may begin anywhere.
+/// The end of the path of the file that defines them.
 const FILE: &CStr = c"AnyEvent/Handle.pm";
 
-/// What was found in the class that was looked at last.
+/// The result for the class that was checked last.
 #[derive(Clone, Copy)]
 struct Verdict {
     class: *mut HV,
@@ -21,7 +22,7 @@ struct Verdict {
     is_usual: bool,
 }
 
-/// Remembers what was found, as programs have one class of handles.
+/// Caches the result of the last check: programs mostly have a single class of handles.
 pub struct HandleMethods(Cell<Verdict>);
 
 impl Default for HandleMethods {
@@ -31,10 +32,10 @@ impl Default for HandleMethods {
 }
 
 impl HandleMethods {
-    /// Whether the methods of a handle are AnyEvent::Handle's own now.
+    /// Returns `true` if the handle's methods are at present those of AnyEvent::Handle.
     pub fn are_usual(&self, perl: Perl, handle: *mut HV) -> bool {
         let last = self.0.get();
-        // SAFETY: a live hash.
+        // SAFETY: `handle` is a live hash.
         if unsafe { ffi::ws_is_of_class(perl, handle, last.class, last.generation) } {
             return last.is_usual;
         }
@@ -43,14 +44,14 @@ impl HandleMethods {
 
     #[cold]
     fn look_up(&self, perl: Perl, handle: *mut HV) -> bool {
-        // SAFETY: a live hash; an object has a class.
+        // SAFETY: `handle` is a live hash, and an object has a class.
         unsafe {
             if (*handle).sv_flags & SVs_OBJECT == 0 {
                 return false;
             }
             let class = sv::class(handle.cast());
             let is_usual = METHODS.iter().all(|name| ffi::ws_is_defined_in(perl, class, name.as_ptr(), FILE.as_ptr()));
-            // Looking methods up may have changed the number.
+            // Looking up methods may have changed the generation, so read it only now.
             self.0.set(Verdict { class, generation: ffi::ws_class_generation(perl, class), is_usual });
             is_usual
         }

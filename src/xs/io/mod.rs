@@ -1,7 +1,7 @@
-//! The transport, as an AnyEvent::Handle holds it. Nothing here knows frames.
+//! The transport: an AnyEvent::Handle and what belongs to it. Nothing here knows about frames.
 //!
-//! * [`handle`]: the handle's slots. [`methods`]: whether its methods are its own.
-//! * [`descriptor`]: reading and writing. [`tls`]: its session. [`transport`]: the way through them.
+//! * [`handle`]: the handle's slots. [`methods`]: checks that nobody has replaced its methods.
+//! * [`descriptor`]: system calls. [`tls`]: the handle's session. [`transport`]: the path that bytes take.
 //! * [`clock`]: the time.
 
 pub mod clock;

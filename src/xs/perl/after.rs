@@ -1,23 +1,24 @@
-//! What an XSUB does after Rust has returned: the outermost act, when nothing is left that an exception could skip.
+//! What an XSUB does after Rust has returned. Only then may it run Perl code or die: no Rust frame is left that an
+//! exception could skip.
 
 use super::ffi::{After, CV, MAX_ARGS, MAX_CALLS, Perl, SV, SubCall};
 use super::sv;
 use std::ffi::{CStr, c_void};
 use std::ptr::{null, null_mut};
 
-/// What calling callbacks takes, of one interpreter.
+/// One interpreter's loop that calls callbacks.
 #[derive(Clone, Copy)]
 pub struct DispatchLoop {
-    /// The XSUB that calls callbacks.
+    /// The XSUB that calls them.
     sub: *mut CV,
-    /// What `$@` is while it does.
+    /// The value that `$@` has meanwhile.
     error: *mut SV,
-    /// What `$_` is while it does.
+    /// The value that `$_` has meanwhile.
     topic: *mut SV,
 }
 
 impl DispatchLoop {
-    /// The loop in `sub`.
+    /// Creates a loop that is run by the XSUB `sub`.
     pub fn new(perl: Perl, sub: *mut CV) -> Self {
         Self { sub, error: sv::new_string(perl, b""), topic: sv::new_undef(perl) }
     }
@@ -43,8 +44,8 @@ impl Default for After {
 }
 
 impl After {
-    /// Calls what the connection that hangs on `object` has to be called, before all else; the object's reference count is
-    /// handed over. The loop hands `connection` back for as long as it holds the object.
+    /// First runs the dispatch loop for `connection`, which hangs on `object`; takes over a reference count of the
+    /// object. The loop may pass `connection` back for as long as it holds the object.
     pub fn dispatching(&mut self, object: *mut SV, connection: *const c_void, dispatch_loop: DispatchLoop) {
         self.dispatch = object;
         self.connection = connection;
@@ -53,27 +54,27 @@ impl After {
         self.topic = dispatch_loop.topic;
     }
 
-    /// Fetches what tied arguments hold, and calls the XSUB again. Nothing must have been done yet.
+    /// Fetches the values of tied arguments and runs the XSUB's body again. It must have had no effect so far.
     pub fn fetching(&mut self) {
         self.needs_fetch = true;
     }
 
-    /// Returns `value`, whose reference count is handed over.
+    /// Returns `value`, and takes over its reference count.
     pub fn returning(&mut self, value: *mut SV) {
         self.returns = value;
     }
 
-    /// Dies with `message`, whose reference count is handed over.
+    /// Dies with `message`, and takes over its reference count.
     pub fn croaking(&mut self, message: *mut SV) {
         self.croak = message;
     }
 
-    /// Goes on with an `exit` that a callback called.
+    /// Continues the `exit` that a callback has called.
     pub fn exiting(&mut self) {
         self.exiting = true;
     }
 
-    /// Calls a Perl sub, after those named before; the arguments' reference counts are handed over.
+    /// Calls a Perl sub after those added before it, and takes over the arguments' reference counts.
     pub fn calling<const N: usize>(&mut self, sub: &'static CStr, args: [*mut SV; N]) {
         let mut padded = [null_mut(); MAX_ARGS];
         padded[..N].copy_from_slice(&args);
@@ -81,12 +82,12 @@ impl After {
         self.calls += 1;
     }
 
-    /// Calls none of the subs named so far; what their arguments hold is not freed any more.
+    /// Removes all calls added so far. Their arguments are leaked.
     pub fn forget_calls(&mut self) {
         self.calls = 0;
     }
 
-    /// As [`Self::calling`], but before those named before.
+    /// Calls a Perl sub before those added so far, and takes over the arguments' reference counts.
     pub fn calling_first<const N: usize>(&mut self, sub: &'static CStr, args: [*mut SV; N]) {
         self.calling(sub, args);
         self.call[..self.calls as usize].rotate_right(1);

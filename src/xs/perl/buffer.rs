@@ -6,23 +6,23 @@ use std::cell::RefCell;
 use std::ptr::null_mut;
 use std::slice;
 
-/// How much memory of large messages an interpreter keeps for the next ones, bytes.
+/// Maximum size, in bytes, of the memory that an interpreter recycles.
 const MAX_SPARE_MEMORY: usize = 8 * 1024 * 1024;
-/// In how many pieces at most: each large message looks through them.
+/// Maximum number of recycled buffers; each large message searches them.
 const MAX_SPARES: usize = 64;
 /// A message's memory is at most this many times its length.
 const MAX_SLACK: usize = 2;
 
-/// Memory of large messages that are gone. Without it a stream of large messages would have the kernel hand out and zero
-/// every page anew. It is one interpreter's, as perl may count whose memory is whose.
+/// Recycles the memory of large messages, so that the kernel need not map and zero fresh pages for each. There is one
+/// pool per interpreter, because perl may account for memory per interpreter.
 #[derive(Default)]
 pub struct SpareBuffers(RefCell<Vec<PerlBuffer>>);
 
 impl SpareBuffers {
-    /// Keeps the memory of a plain string that nobody else has, in place of what has been kept longest.
+    /// Takes the memory of a plain string that has no other owner; if the pool is full, it frees the oldest buffers.
     pub fn keep_memory_of(&self, sv: *mut SV) {
         let mut capacity = 0;
-        // SAFETY: promised by the caller; the memory is from perl's allocator.
+        // SAFETY: callers pass a plain string of their own, whose memory came from perl's allocator.
         let start = unsafe { ffi::ws_take_buffer(sv, &raw mut capacity) };
         let buffer = PerlBuffer { start: start.cast(), len: 0, capacity };
         let mut spares = self.0.borrow_mut();
@@ -35,7 +35,7 @@ impl SpareBuffers {
         }
     }
 
-    /// Makes room for `extra` bytes in `buffer`; for all of the `missing` ones, if there is spare memory for them.
+    /// Makes room for `extra` bytes in `buffer`, or for all `missing` bytes if a recycled buffer is large enough.
     pub fn reserve(&self, buffer: &mut PerlBuffer, extra: usize, missing: usize) {
         if buffer.len + extra < buffer.capacity {
             return;
@@ -57,7 +57,7 @@ impl SpareBuffers {
     }
 }
 
-/// A message that grows in memory of perl's allocator, so that it becomes a scalar without a copy.
+/// A growing message in memory from perl's allocator, which becomes a scalar without a copy.
 #[derive(Debug)]
 pub struct PerlBuffer {
     start: *mut u8,
@@ -72,7 +72,7 @@ impl Default for PerlBuffer {
 }
 
 impl PerlBuffer {
-    /// Makes room for `extra` bytes and one more, for the NUL that perl wants behind a string.
+    /// Makes room for `extra` bytes and for the NUL that ends a Perl string.
     pub fn reserve(&mut self, extra: usize) {
         let needed = self.len.checked_add(extra).and_then(|n| n.checked_add(1)).expect("fits the address space");
         if needed <= self.capacity {
@@ -83,14 +83,14 @@ impl PerlBuffer {
         self.start = unsafe { ffi::ws_realloc(self.start.cast(), self.capacity).cast() };
     }
 
-    /// How many bytes are in it.
+    /// Returns the length of the message, in bytes.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// The reserved memory behind the message, for read(2).
+    /// Returns the address and size of the reserved memory after the message, for read(2).
     pub fn spare(&mut self) -> (*mut u8, usize) {
-        // SAFETY: within the allocation, or null with no room.
+        // SAFETY: the result is within the allocation.
         let start = if self.start.is_null() { null_mut() } else { unsafe { self.start.add(self.len) } };
         (start, self.capacity.saturating_sub(self.len + 1))
     }
@@ -104,11 +104,11 @@ impl PerlBuffer {
         assert!(self.len < self.capacity);
     }
 
-    /// Becomes a Perl string, which knows how much memory it has.
+    /// Turns the message into a Perl string that takes over the memory.
     pub fn into_sv(mut self, perl: Perl) -> *mut SV {
         self.reserve(0);
         self.trim();
-        // SAFETY: `start` has `len` initialised bytes and room for the NUL; its ownership goes to the scalar.
+        // SAFETY: `start` has `len` initialised bytes and room for the NUL; the scalar takes it over.
         unsafe {
             *self.start.add(self.len) = 0;
             let start = std::mem::replace(&mut self.start, null_mut());
@@ -116,11 +116,11 @@ impl PerlBuffer {
         }
     }
 
-    /// Gives back memory that a message as long as this would waste if the program kept it.
+    /// Shrinks the memory if it is much larger than the message, which the program may keep for long.
     fn trim(&mut self) {
         let needed = self.len + 1;
         if self.capacity > needed.saturating_mul(MAX_SLACK).max(64) {
-            // SAFETY: `start` came from the same allocator, and keeps what is initialised.
+            // SAFETY: `start` came from the same allocator; initialised bytes are kept.
             self.start = unsafe { ffi::ws_realloc(self.start.cast(), needed).cast() };
             self.capacity = needed;
         }
@@ -130,7 +130,7 @@ impl PerlBuffer {
 impl MessageBuffer for PerlBuffer {
     fn extend_from_slice(&mut self, payload: &[u8]) {
         self.reserve(payload.len());
-        // SAFETY: room was reserved, and `payload` is not part of it.
+        // SAFETY: room was reserved, and `payload` does not overlap it.
         unsafe {
             self.start.add(self.len).copy_from_nonoverlapping(payload.as_ptr(), payload.len());
             self.add_len(payload.len());
@@ -141,14 +141,14 @@ impl MessageBuffer for PerlBuffer {
         if self.len == 0 {
             return &mut [];
         }
-        // SAFETY: `len` bytes are initialised, and ours.
+        // SAFETY: the first `len` bytes are initialised, and this buffer owns them.
         unsafe { slice::from_raw_parts_mut(self.start, self.len) }
     }
 }
 
 impl Drop for PerlBuffer {
     fn drop(&mut self) {
-        // SAFETY: null or from this allocator, and no one else's.
+        // SAFETY: `start` is null, or memory from this allocator that nothing else owns.
         unsafe { ffi::ws_free(self.start.cast()) };
     }
 }

@@ -1,7 +1,7 @@
-//! What C and Rust share: perl's types, and what `glue/interface.h` declares.
+//! The interface between C and Rust: perl's types, and the declarations in `glue/interface.h`.
 //!
-//! Of perl's own functions Rust calls none. What is a function in one version of perl may be a macro in the next, or not be
-//! exported by the perl executable; so each stands in `glue/`, where perl's headers decide.
+//! Rust calls none of perl's own functions. A function in one version of perl may be a macro in the next, or missing
+//! from the symbols that perl exports; so `glue/` wraps each one, and perl's headers decide.
 
 pub use libperl_sys::{
     AV, CV, HE, HEK, HV, IO, PerlInterpreter, SV, SVf_FAKE, SVf_IOK, SVf_IsCOW, SVf_NOK, SVf_POK, SVf_PROTECT,
@@ -9,12 +9,12 @@ pub use libperl_sys::{
     svtype, xpv, xpvav, xpvhv, xpviv, xpvmg,
 };
 
-/// The interpreter, passed explicitly everywhere; ignored by a perl that has only one.
+/// The interpreter. It is passed explicitly everywhere; a perl that has only one ignores it.
 pub type Perl = *mut PerlInterpreter;
 
 pub use interface::*;
 
-/// What bindgen makes of `glue/interface.h`.
+/// The declarations that bindgen makes from `glue/interface.h`.
 #[allow(
     clippy::upper_case_acronyms,
     missing_docs,
@@ -32,23 +32,23 @@ mod interface {
     include!(concat!(env!("OUT_DIR"), "/interface.rs"));
 }
 
-/// How many subs an XSUB may end in.
+/// Maximum number of subs that an XSUB may call after Rust has returned.
 pub const MAX_CALLS: usize = WS_MAX_CALLS as usize;
-/// How many arguments these, and callbacks, may have behind the connection.
+/// Maximum number of arguments for such a sub, and for a callback after the connection.
 pub const MAX_ARGS: usize = WS_MAX_ARGS as usize;
-/// How many bytes two addresses of a socket may have.
+/// Size of a buffer that holds two socket addresses, in bytes.
 pub const ADDRESSES_SIZE: usize = WS_ADDRESSES_SIZE as usize;
 
-/// What is to be called next. The connection comes before the arguments.
+/// The callback to call next. It gets the connection, and then the arguments.
 pub type Call = ws_call;
-/// A Perl sub to call, in the shim.
+/// A sub of the shim to call.
 pub type SubCall = ws_sub_call;
-/// What hangs on a Perl value's magic.
+/// The Rust state that hangs on a Perl value's magic.
 pub type State = ws_state;
-/// What an XSUB does after Rust has returned: filled in by Rust, carried out by the trampoline.
+/// What an XSUB does after Rust has returned. Rust fills it in, and the trampoline carries it out.
 pub type After = ws_after;
 /// A row of the table of XSUBs.
 pub type Xsub = ws_xsub;
 
-// SAFETY: the name is a constant.
+// SAFETY: an `Xsub` is never written to, and its name is a constant string.
 unsafe impl Sync for Xsub {}

@@ -1,9 +1,9 @@
-//! Telling a process from the children that it forks.
+//! Detects forks.
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Counts forks: a child has another number than its parent.
+/// Incremented in each child, so that it differs from the parent's.
 static FORKS: AtomicU32 = AtomicU32::new(0);
 static WATCH_FORKS: Once = Once::new();
 
@@ -18,7 +18,7 @@ pub fn watch() {
         FORKS.fetch_add(1, Ordering::Relaxed);
     }
     WATCH_FORKS.call_once(|| {
-        // SAFETY: the handler only touches an atomic, which is allowed in a child of any process.
+        // SAFETY: the handler only changes an atomic, which is async-signal-safe.
         unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
     });
 }

@@ -1,23 +1,24 @@
 //! The hash slots that are looked up for every message.
 //!
-//! Perl keeps one copy of each key of all hashes, so that a key is found by comparing pointers. That takes a tenth of the
-//! instructions of perl's own lookup, of which an echo needs twenty.
+//! All of perl's hashes share one copy of each key, so a key can be found by comparing pointers. This takes a tenth of
+//! the instructions of perl's own lookup, and an echo needs twenty lookups.
 
 use super::ffi::{self, HE, HEK, HV, Perl, SV, SVf_PROTECT, SVf_READONLY, SVphv_SHAREKEYS, SVs_GMG, SVs_RMG, xpvhv};
 use std::ffi::c_char;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-/// The slots of one kind of hash. [`slots`](crate::xs::perl::keys::slots) makes such a type.
+/// The slots of one kind of hash; the macro [`slots`](crate::xs::perl::keys::slots) creates such a type.
 pub trait Slot: Copy {
-    /// Their names, by [`Self::index`].
+    /// The slots' names, indexed by [`Self::index`].
     const NAMES: &'static [&'static str];
 
-    /// Its place among the names.
+    /// Returns the index of its name.
     fn index(self) -> usize;
 }
 
-/// Makes an enum of slots and the type of its table: `slots! { pub enum MessageSlot, MessageKeys { Body = "body" } }`.
+/// Defines an enum of slots, and the type of its key table: `slots! { pub enum MessageSlot, MessageKeys { Body = "body"
+/// } }`.
 macro_rules! slots {
     ($(#[$doc:meta])* pub enum $Slot:ident, $Keys:ident { $($variant:ident = $name:literal,)+ }) => {
         $(#[$doc])*
@@ -32,41 +33,41 @@ macro_rules! slots {
             }
         }
 
-        /// One interpreter's copies of these keys.
+        /// One interpreter's pointers to these keys.
         pub type $Keys = $crate::xs::perl::keys::KeyTable<$Slot, { [$($name),+].len() }>;
     };
 }
 pub(in crate::xs) use slots;
 
 const HAS_SHARED_KEYS: u32 = SVphv_SHAREKEYS;
-/// The flag of magic as well: such as may have a say in what a slot is, or not.
+/// Flags of a hash with shared keys that also has magic; whether the magic affects lookups is checked separately.
 const HAS_MAGIC: u32 = SVphv_SHAREKEYS | SVs_RMG;
 
-/// Whether a hash with magic has only what ties C or Rust state to it, as a connection has, and so is not tied.
+/// Returns `true` if a hash with magic has only ext magic, as a connection has, and thus is not tied.
 fn has_ext_magic_alone(hv: *mut HV) -> bool {
-    // SAFETY: a live hash; only one with a body of this kind has magic.
+    // SAFETY: `hv` is a live hash with magic, so its body is an `xpvhv`.
     unsafe {
         let magic = (*(*hv).sv_any.cast::<xpvhv>()).xmg_u.xmg_magic.as_ref();
         magic.is_some_and(|magic| magic.mg_type == b'~' as c_char && magic.mg_moremagic.is_null())
     }
 }
 
-/// One interpreter's copies of the keys; they live as long as it does.
+/// One interpreter's pointers to the shared keys, which are never freed.
 pub struct KeyTable<S, const COUNT: usize>([NonNull<HEK>; COUNT], PhantomData<S>);
 
 impl<S: Slot, const COUNT: usize> KeyTable<S, COUNT> {
-    /// The keys of `perl`.
+    /// Looks up the keys in the interpreter `perl`.
     pub fn new(perl: Perl) -> Self {
         let keys = std::array::from_fn(|index| {
             let name = S::NAMES[index];
-            // SAFETY: a pointer and its length.
+            // SAFETY: `name` is passed with its length.
             let key = unsafe { ffi::ws_shared_key(perl, name.as_ptr().cast(), name.len() as i32) };
             NonNull::new(key).expect("a shared string has a key")
         });
         Self(keys, PhantomData)
     }
 
-    /// The value in a slot of a hash.
+    /// Returns the value in a slot of a hash.
     pub fn fetch(&self, perl: Perl, hv: *mut HV, slot: S) -> Option<*mut SV> {
         // SAFETY: `hv` is live.
         let flags = unsafe { (*hv).sv_flags };
@@ -78,21 +79,23 @@ impl<S: Slot, const COUNT: usize> KeyTable<S, COUNT> {
         if is_plain { self.find(hv, slot) } else { self.fetch_slowly(perl, hv, slot, false) }
     }
 
-    /// The value in a slot of a hash, made if need be. A hash that the program has locked or tied may have none.
+    /// Returns the value in a slot of a hash, and creates the slot if needed. Returns `None` if the program has locked
+    /// the hash without it, or tied it.
     pub fn fetch_lvalue(&self, perl: Perl, hv: *mut HV, slot: S) -> Option<*mut SV> {
         self.fetch(perl, hv, slot).or_else(|| self.fetch_slowly(perl, hv, slot, true))
     }
 
-    /// Puts a value, whose reference count is handed over, into a new hash.
+    /// Stores a value in a new hash, and takes over its reference count.
     pub fn store(&self, perl: Perl, hv: *mut HV, slot: S, value: *mut SV) {
         let name = S::NAMES[slot.index()];
-        // SAFETY: a live hash without magic, and a key with its length and hash value.
+        // SAFETY: `hv` is a live hash without magic, and the key has its right length and hash value.
         unsafe { ffi::ws_store(perl, hv, name.as_ptr().cast(), name.len() as i32, self.hash(slot), value) };
     }
 
     fn find(&self, hv: *mut HV, slot: S) -> Option<*mut SV> {
         let key = self.0[slot.index()].as_ptr();
-        // SAFETY: a live hash with shared keys, without placeholders or magic that matters here: its buckets are chains of live entries.
+        // SAFETY: `hv` is a live hash with shared keys and without placeholders, so its buckets are chains of live
+        // entries.
         unsafe {
             let buckets = (*hv).sv_u.svu_hash;
             if buckets.is_null() {
@@ -112,7 +115,7 @@ impl<S: Slot, const COUNT: usize> KeyTable<S, COUNT> {
 
     fn fetch_slowly(&self, perl: Perl, hv: *mut HV, slot: S, is_lvalue: bool) -> Option<*mut SV> {
         let name = S::NAMES[slot.index()];
-        // SAFETY: a live hash, and a key with its length and hash value.
+        // SAFETY: `hv` is a live hash, and the key has its right length and hash value.
         let value =
             unsafe { ffi::ws_fetch(perl, hv, name.as_ptr().cast(), name.len() as i32, self.hash(slot), is_lvalue) };
         (!value.is_null()).then_some(value)

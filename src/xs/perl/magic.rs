@@ -1,25 +1,26 @@
-//! Rust state on Perl values, as ext magic: freed with the value, and absent from its copy in another thread.
+//! Rust state on Perl values, as ext magic. It is freed with the value, and a copy of the value in another thread does
+//! not have it.
 
 use super::ffi::{self, Perl, SV, State};
 use std::rc::Rc;
 
-/// What hangs on a value; each kind is the pointer of an `Rc`.
+/// The type of the state that hangs on a value; each is the pointer of an `Rc`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Kind {
-    // 0 is nothing.
-    /// On an object: its connection.
+    // 0 means that there is none.
+    /// The connection of an object.
     Object = 1,
-    /// On the sub that AnyEvent holds: its connection.
+    /// The connection of a hook, the sub that AnyEvent holds.
     Sub,
-    /// On an XSUB, which each interpreter has for itself: what belongs to the interpreter.
+    /// The `Interpreter` that hangs on an XSUB, of which each interpreter has its own copy.
     Interpreter,
     /// On a value whose reading is watched: a connection.
     Reader,
 }
 
 impl State {
-    /// One more owner of `state`, to hang on a value.
+    /// Creates another owner of `state`, to hang on a value.
     pub fn new<T>(kind: Kind, state: &Rc<T>) -> Self {
         Self { kind: kind as u16, state: Rc::into_raw(Rc::clone(state)).cast() }
     }
@@ -38,27 +39,27 @@ impl State {
         Some(Self { kind: new_kind as u16, state: self.state })
     }
 
-    /// Whether it is of this kind.
+    /// Returns `true` if the state is of this kind.
     pub fn is(&self, kind: Kind) -> bool {
         self.kind == kind as u16
     }
 
-    /// What it points to, if it is of this kind and still there.
+    /// Returns the state if it is of this kind and still exists.
     ///
     /// # Safety
-    /// What is of this kind is a `T`. The value that it hangs on outlives the result.
+    /// State of this kind is a `T`, and the value it hangs on outlives the result.
     pub unsafe fn get<'a, T>(&self, kind: Kind) -> Option<&'a T> {
-        // SAFETY: promised by the caller; null is not looked at.
+        // SAFETY: the caller guarantees the type and the lifetime; `as_ref` checks for null.
         if self.is(kind) { unsafe { self.state.cast::<T>().as_ref() } } else { None }
     }
 }
 
-/// Hangs `state` on a value. What `keeps` is, if it is not null, lives as long as the value does.
+/// Hangs `state` on a value. Unless `keeps` is null, it lives at least as long as the value.
 ///
 /// # Safety
-/// Both are live.
+/// Both values are live.
 pub unsafe fn attach(perl: Perl, value: *mut SV, state: State, keeps: *mut SV) {
-    // SAFETY: promised by the caller.
+    // SAFETY: the caller guarantees this.
     unsafe { ffi::ws_state_attach(perl, value, state, keeps) };
 }
 
@@ -71,11 +72,11 @@ pub unsafe fn watch_reads(perl: Perl, value: *mut SV, state: State) {
     unsafe { ffi::ws_watch_reads(perl, value, state) };
 }
 
-/// What hangs on a value.
+/// Returns the state that hangs on a value.
 ///
 /// # Safety
-/// It is live.
+/// The value is live.
 pub unsafe fn on(perl: Perl, value: *mut SV) -> State {
-    // SAFETY: promised by the caller.
+    // SAFETY: the caller guarantees this.
     unsafe { ffi::ws_state(perl, value) }
 }

@@ -1,10 +1,10 @@
-//! Perl, as the binding sees it. Nothing here knows WebSockets or AnyEvent.
+//! Perl as the binding sees it. Nothing here knows about WebSockets or AnyEvent.
 //!
 //! * [`ffi`]: perl's types, the functions of `glue/`, and the structs that both languages use.
 //! * [`sv`]: values, mostly strings. [`keys`]: hash slots. [`buffer`]: the memory of long strings.
 //! * [`magic`]: Rust state on Perl values.
 //! * [`after`]: what an XSUB asks its trampoline to do once no Rust frame is left.
-//! * [`fork`]: telling a process from its children.
+//! * [`fork`]: fork detection.
 
 pub mod after;
 pub mod buffer;

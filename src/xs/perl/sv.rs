@@ -1,4 +1,4 @@
-//! Perl strings.
+//! Perl values, mostly strings.
 
 use super::ffi::{
     self, AV, HV, Perl, SV, SVf_FAKE, SVf_IOK, SVf_IsCOW, SVf_NOK, SVf_POK, SVf_PROTECT, SVf_READONLY, SVf_ROK,
@@ -8,10 +8,10 @@ use bytes::buf::UninitSlice;
 use std::ffi::c_char;
 use std::slice;
 
-/// The part of a value's flags that is its type.
+/// Mask of the flag bits that encode a value's type.
 const TYPE_MASK: u32 = 0xff;
 
-/// Whether a value may be read as it stands: no get magic, but that it may be tainted.
+/// Returns `true` if a value can be read directly: it has no get magic except perhaps taint.
 #[inline(always)]
 pub fn is_plain(sv: *mut SV) -> bool {
     // SAFETY: callers pass live SVs.
@@ -20,44 +20,44 @@ pub fn is_plain(sv: *mut SV) -> bool {
 
 #[cold]
 unsafe fn has_taint_alone(sv: *mut SV) -> bool {
-    // SAFETY: the caller passes a live value with magic, whose body begins like this.
+    // SAFETY: the caller passes a live value with magic, whose body starts like `xpvmg`.
     let magic = unsafe { (*(*sv).sv_any.cast::<xpvmg>()).xmg_u.xmg_magic.as_ref() };
     magic.is_some_and(|magic| magic.mg_type == b't' as c_char && magic.mg_moremagic.is_null())
 }
 
-/// What a reference points at.
+/// Returns the value that a reference points to.
 pub fn referent(sv: *mut SV) -> Option<*mut SV> {
-    // SAFETY: callers pass live SVs; ROK says which member of the union is in use.
+    // SAFETY: callers pass live SVs; ROK shows which member of the union is in use.
     unsafe { (is_plain(sv) && (*sv).sv_flags & SVf_ROK != 0).then(|| (*sv).sv_u.svu_rv) }
 }
 
-/// Whether a value is an array, and no object.
+/// Returns `true` if a value is an unblessed array.
 pub fn is_plain_array(sv: *mut SV) -> bool {
     // SAFETY: callers pass live SVs.
     unsafe { (*sv).sv_flags & (TYPE_MASK | SVs_OBJECT) == svtype::SVt_PVAV as u32 }
 }
 
-/// Whether a value is an array.
+/// Returns `true` if a value is an array.
 pub fn is_array(sv: *mut SV) -> bool {
     // SAFETY: callers pass live SVs.
     unsafe { (*sv).sv_flags & TYPE_MASK == svtype::SVt_PVAV as u32 }
 }
 
-/// Whether a value is a hash.
+/// Returns `true` if a value is a hash.
 pub fn is_hash(sv: *mut SV) -> bool {
     // SAFETY: callers pass live SVs.
     unsafe { (*sv).sv_flags & TYPE_MASK == svtype::SVt_PVHV as u32 }
 }
 
-/// Whether a value is undef, as far as it may be read as it stands.
+/// Returns `true` if a value can be read directly and is undef.
 pub fn is_undef(sv: *mut SV) -> bool {
     // SAFETY: callers pass live SVs.
     is_plain(sv) && unsafe { (*sv).sv_flags & 0xff00 == 0 }
 }
 
-/// An integer that needs no conversion.
+/// Returns the integer of a value that needs no conversion.
 pub fn plain_integer(sv: *mut SV) -> Option<i64> {
-    // SAFETY: IOK without magic: the integer is there to be read.
+    // SAFETY: the value has IOK and no get magic, so its integer can be read.
     unsafe { (is_plain(sv) && (*sv).sv_flags & SVf_IOK != 0).then(|| integer(sv)) }
 }
 
@@ -68,20 +68,20 @@ pub fn watched_integer(sv: *mut SV) -> Option<i64> {
         .or_else(|| unsafe { (ffi::ws_has_watched_reads(sv) && (*sv).sv_flags & SVf_IOK != 0).then(|| integer(sv)) })
 }
 
-/// The integer of a value.
+/// Returns the integer of a value.
 ///
 /// # Safety
-/// It is IOK.
+/// The value has IOK.
 #[allow(clippy::unnecessary_cast, reason = "an integer of perl's may be smaller")]
 unsafe fn integer(sv: *mut SV) -> i64 {
-    // SAFETY: promised by the caller: it has a body that starts like xpviv, or perl pretends so.
+    // SAFETY: the caller guarantees IOK, and then `sv_any` can be read like an `xpviv`, even for a bodyless integer.
     unsafe { (*(*sv).sv_any.cast::<xpviv>()).xiv_u.xivu_iv as i64 }
 }
 
-/// Whether a plain value is true enough for a flag of an AnyEvent::Handle: any reference, or a string or number that
-/// is not empty or zero.
+/// Returns `true` if a slot of an AnyEvent::Handle counts as set: it holds a reference, or a string or number other
+/// than the empty string or zero.
 pub fn is_set(sv: *mut SV) -> bool {
-    // SAFETY: callers pass live SVs; the flags say what may be read.
+    // SAFETY: callers pass live SVs; the flags show which members can be read.
     unsafe {
         let flags = (*sv).sv_flags;
         match flags & (SVf_ROK | SVf_POK | SVf_IOK) {
@@ -93,11 +93,11 @@ pub fn is_set(sv: *mut SV) -> bool {
     }
 }
 
-/// A string's octets as they go onto the wire: those of a string with the UTF8 flag are UTF-8. `None` for what is not
-/// simply a string: references, numbers, undef, magic, and characters that UTF-8 cannot encode.
+/// Returns the bytes of a string as they are sent, UTF-8 if it has the UTF8 flag. Returns `None` for references,
+/// numbers, undef, magical values, and strings with characters that UTF-8 cannot encode.
 pub fn wire_octets<'a>(sv: *mut SV) -> Option<&'a [u8]> {
-    // SAFETY: POK without magic or reference: the string buffer is there to be read. The caller does nothing to the
-    // scalar while it holds the slice.
+    // SAFETY: the value has POK, no magic and no reference, so its string buffer can be read; the caller leaves the
+    // scalar alone while it holds the slice.
     unsafe {
         let flags = (*sv).sv_flags;
         if flags & (SVs_GMG | SVf_ROK | SVf_POK) != SVf_POK {
@@ -108,42 +108,42 @@ pub fn wire_octets<'a>(sv: *mut SV) -> Option<&'a [u8]> {
     }
 }
 
-/// Where a string is.
+/// Returns the start of a string.
 ///
 /// # Safety
-/// `sv` is POK.
+/// `sv` has POK.
 unsafe fn start(sv: *mut SV) -> *mut u8 {
-    // SAFETY: promised by the caller: this member of the union is in use.
+    // SAFETY: the caller guarantees POK, so this member of the union is in use.
     unsafe { (*sv).sv_u.svu_pv.cast() }
 }
 
-/// The string buffer of `sv`.
+/// Returns the bytes of a string.
 ///
 /// # Safety
-/// `sv` is POK, and stays as it is while the slice lives.
+/// `sv` has POK, and nothing changes it while the slice lives.
 unsafe fn octets<'a>(sv: *mut SV) -> &'a [u8] {
-    // SAFETY: promised by the caller.
+    // SAFETY: the caller guarantees this.
     unsafe { slice::from_raw_parts(start(sv), length(sv)) }
 }
 
-/// The length of a string, bytes; 0 for anything else.
+/// Returns the length of a string, in bytes; 0 for other values.
 pub fn length(sv: *mut SV) -> usize {
-    // SAFETY: a POK value has a body that starts like xpv.
+    // SAFETY: a value with POK has a body that starts like `xpv`.
     unsafe { if (*sv).sv_flags & SVf_POK == 0 { 0 } else { (*(*sv).sv_any.cast::<xpv>()).xpv_cur } }
 }
 
-/// How much memory a string has, bytes.
+/// Returns the size of a string's memory, in bytes.
 pub fn capacity(sv: *mut SV) -> usize {
-    // SAFETY: callers pass plain strings, of which this member of the union is the capacity.
+    // SAFETY: callers pass plain strings, for which this member of the union is the capacity.
     unsafe { (*(*sv).sv_any.cast::<xpv>()).xpv_len_u.xpvlenu_len }
 }
 
-/// Changes a string that has no magic and one owner. Most such strings have the memory already, and take it for themselves.
+/// Replaces the bytes of a string, in its own memory if that is large enough and not shared.
 ///
 /// # Safety
-/// It is one.
+/// It is a string without magic that has only one owner.
 pub unsafe fn set_octets(perl: Perl, sv: *mut SV, octets: &[u8]) {
-    // SAFETY: promised by the caller; there is room for the octets and the NUL behind them.
+    // SAFETY: the caller guarantees the string's state, and its memory has room for the bytes and the NUL.
     unsafe {
         if (*sv).sv_flags & SVf_IsCOW != 0 || capacity(sv) <= octets.len() {
             return ffi::ws_set_string(perl, sv, octets.as_ptr().cast(), octets.len());
@@ -155,20 +155,20 @@ pub unsafe fn set_octets(perl: Perl, sv: *mut SV, octets: &[u8]) {
     }
 }
 
-/// The octets of a plain string, empty for anything else.
+/// Returns the bytes of a plain string; an empty slice for other values.
 pub fn plain_octets<'a>(sv: *mut SV) -> &'a [u8] {
-    // SAFETY: POK, and the caller does nothing to the scalar while it holds the slice.
+    // SAFETY: the value has POK, and the caller leaves the scalar alone while it holds the slice.
     unsafe { if (*sv).sv_flags & SVf_POK == 0 { b"" } else { octets(sv) } }
 }
 
-/// Makes a string that native code may change in place: it shares its memory with no copy. Returns `false` if it cannot be
-/// one, as when it is read-only.
+/// Converts a value to a string of bytes that native code may change in place, unshared. Returns `false` if that is
+/// impossible, for example because it is read-only.
 pub fn make_changeable(perl: Perl, sv: *mut SV) -> bool {
     // SAFETY: callers pass live SVs.
     is_simple(sv) || unsafe { !ffi::ws_reserve(perl, sv, 0).is_null() }
 }
 
-/// Whether a value is a string of octets and nothing else, and native code may change it in place.
+/// Returns `true` if a value is a string of bytes, nothing else, and native code may change it in place.
 fn is_simple(sv: *mut SV) -> bool {
     const SPECIAL: u32 = SVf_READONLY | SVf_PROTECT | SVf_ROK | SVf_FAKE | SVf_IsCOW | SVs_GMG | SVs_SMG | SVs_RMG;
     const OTHER: u32 = SVf_UTF8 | SVf_IOK | SVf_NOK | SVp_IOK | SVp_NOK;
@@ -176,62 +176,62 @@ fn is_simple(sv: *mut SV) -> bool {
     unsafe { (*sv).sv_flags & (SPECIAL | OTHER | SVf_POK) == SVf_POK }
 }
 
-/// A new string of octets.
+/// Creates a string of bytes.
 pub fn new_string(perl: Perl, octets: &[u8]) -> *mut SV {
-    // SAFETY: copies `octets`.
+    // SAFETY: perl copies `octets`.
     unsafe { ffi::ws_new_string(perl, octets.as_ptr().cast(), octets.len()) }
 }
 
-/// A new, empty string that perl frees unless someone else takes an interest.
+/// Creates an empty string that perl frees soon, unless something else takes a reference count.
 pub fn new_mortal_string(perl: Perl) -> *mut SV {
     let string = new_string(perl, b"");
     free_later(perl, string);
     string
 }
 
-/// A new whole number.
+/// Creates a whole number.
 pub fn new_number(perl: Perl, number: u64) -> *mut SV {
-    // SAFETY: a new value.
+    // SAFETY: this only creates a value.
     unsafe { ffi::ws_new_number(perl, number) }
 }
 
-/// A reference to a new array of values, whose reference counts are handed over.
+/// Creates an array of values, whose reference counts it takes over, and returns a reference to it.
 pub fn new_array(perl: Perl, values: impl IntoIterator<Item = *mut SV>) -> *mut SV {
     let values: Vec<*mut SV> = values.into_iter().collect();
-    // SAFETY: a pointer and its length.
+    // SAFETY: the values are passed with their number.
     unsafe { ffi::ws_new_array(perl, values.as_ptr(), values.len()) }
 }
 
-/// A new value that is undef.
+/// Creates a value that is undef.
 pub fn new_undef(perl: Perl) -> *mut SV {
-    // SAFETY: a new value.
+    // SAFETY: this only creates a value.
     unsafe { ffi::ws_new_undef(perl) }
 }
 
-/// Gives up a reference count when no Rust frame is left, as a destructor may be called.
+/// Gives up a reference count once no Rust frame is left, because a destructor may run.
 pub fn free_later(perl: Perl, sv: *mut SV) {
     // SAFETY: `sv` is live.
     unsafe { ffi::ws_free_later(perl, sv) };
 }
 
-/// A new reference to `sv`, which it keeps alive.
+/// Creates a reference to `sv`, which it keeps alive.
 pub fn new_reference(perl: Perl, sv: *mut SV) -> *mut SV {
     // SAFETY: `sv` is live.
     unsafe { ffi::ws_new_reference(perl, sv) }
 }
 
-/// Whether a value is a reference to `referent`, as it was made, and has one owner.
+/// Returns `true` if a value is a reference to `referent`, unchanged since it was created, and has only one owner.
 pub fn is_sole_reference_to(value: *mut SV, referent: *mut SV) -> bool {
-    // SAFETY: callers pass live SVs; ROK says which member of the union is in use.
+    // SAFETY: callers pass live SVs; ROK shows which member of the union is in use.
     unsafe { (*value).sv_refcnt == 1 && (*value).sv_flags & !TYPE_MASK == SVf_ROK && (*value).sv_u.svu_rv == referent }
 }
 
-/// The elements of an array, null where there is none.
+/// Returns the elements of an array, null where one is missing.
 ///
 /// # Safety
-/// The array is live, and nobody changes it while the slice lives: no Perl code runs.
+/// The array is live, and nothing changes it while the slice lives: no Perl code runs.
 pub unsafe fn slots<'a>(array: *mut AV) -> &'a [*mut SV] {
-    // SAFETY: promised by the caller; an array that has ever had an element has memory for all up to the last.
+    // SAFETY: the caller guarantees the lifetime; a non-empty array has memory for all elements up to the last.
     unsafe {
         match (*(*array).sv_any.cast::<xpvav>()).xav_fill + 1 {
             len @ 1.. => slice::from_raw_parts((*array).sv_u.svu_array, len as usize),
@@ -240,23 +240,23 @@ pub unsafe fn slots<'a>(array: *mut AV) -> &'a [*mut SV] {
     }
 }
 
-/// The class of an object.
+/// Returns the class of an object.
 ///
 /// # Safety
-/// It is one.
+/// `object` is a blessed value.
 pub unsafe fn class(object: *mut SV) -> *mut HV {
-    // SAFETY: promised by the caller: its body starts like xpvmg.
+    // SAFETY: the caller passes an object, whose body starts like `xpvmg`.
     unsafe { (*(*object).sv_any.cast::<xpvmg>()).xmg_stash }
 }
 
-/// One more owner of `sv`.
+/// Takes another reference count of `sv`.
 pub fn retain(sv: *mut SV) -> *mut SV {
     // SAFETY: `sv` is live.
     unsafe { (*sv).sv_refcnt += 1 };
     sv
 }
 
-/// Appends octets to a Perl string; they count once [`Self::finish`] is called.
+/// Appends bytes to a Perl string; [`Self::finish`] makes them part of it.
 pub struct Appender {
     perl: Perl,
     sv: *mut SV,
@@ -266,10 +266,10 @@ pub struct Appender {
 }
 
 impl Appender {
-    /// Makes room for `extra` bytes; `None` if `sv` cannot be a string of octets.
+    /// Makes room for `extra` bytes. Returns `None` if `sv` cannot be made a string of bytes.
     pub fn new(perl: Perl, sv: *mut SV, extra: usize) -> Option<Self> {
         if is_simple(sv) && capacity(sv) > length(sv).saturating_add(extra) {
-            // SAFETY: a string, with room for the NUL.
+            // SAFETY: `sv` is a string.
             let start = unsafe { start(sv) };
             let len = length(sv);
             return Some(Self { perl, sv, start, len, capacity: len + extra });
@@ -280,9 +280,9 @@ impl Appender {
         (!start.is_null()).then(|| Self { perl, sv, start: start.cast(), len, capacity: len + extra })
     }
 
-    /// Makes what was appended part of the string.
+    /// Makes the appended bytes part of the string.
     pub fn finish(self) {
-        // SAFETY: up to `len` everything is initialised, and there is room for the NUL behind it.
+        // SAFETY: all bytes up to `len` are initialised, and there is room for the NUL after them.
         unsafe {
             if is_simple(self.sv) {
                 *self.start.add(self.len) = 0;
@@ -294,7 +294,7 @@ impl Appender {
     }
 }
 
-// SAFETY: `len` never passes `capacity`, which was reserved, and `chunk_mut` is what lies between them.
+// SAFETY: `len` never exceeds `capacity`, which was reserved, and `chunk_mut` is the memory between them.
 unsafe impl bytes::BufMut for Appender {
     fn remaining_mut(&self) -> usize {
         self.capacity - self.len
@@ -306,7 +306,7 @@ unsafe impl bytes::BufMut for Appender {
     }
 
     fn chunk_mut(&mut self) -> &mut UninitSlice {
-        // SAFETY: reserved by `new`.
+        // SAFETY: `new` reserved this memory.
         unsafe { UninitSlice::from_raw_parts_mut(self.start.add(self.len), self.remaining_mut()) }
     }
 }
