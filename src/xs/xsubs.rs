@@ -236,7 +236,7 @@ package "AnyEvent::WebSocket::Connection" {
     _is_untouched = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let connection = &mut *shared.borrow_mut();
-        connection.is_started = connection.has_usual_handle() && connection.handle().is_untouched();
+        connection.is_started = connection.has_stock_handle() && connection.handle().is_untouched();
         after.returning(call.boolean(connection.is_started));
     };
     /// `_take_read_buffer($connection)`: takes over what the handle has read, to be delivered later.

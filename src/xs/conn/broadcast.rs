@@ -146,7 +146,7 @@ impl<'a> Broadcast<'a> {
             return None;
         }
         let frame = self.frame_for(engine)?;
-        if !connection.has_usual_handle() || self.sends_its_own_way(connection) {
+        if !connection.has_stock_handle() || self.sends_its_own_way(connection) {
             return None;
         }
         let outlet = connection.handle().outlet()?;
@@ -224,8 +224,8 @@ fn look_ahead(perl: Perl, elements: &[*mut SV]) {
     let of = |&element: &*mut SV| unsafe { connection::of_object(perl, sv::referent(element)?) };
     let found: Vec<_> = elements.iter().filter_map(of).collect();
     let connections: Vec<_> = found.iter().map(|shared| shared.borrow()).collect();
-    let usual = connections.iter().filter(|connection| connection.has_usual_handle());
-    let handles: Vec<_> = usual.map(|connection| connection.handle()).collect();
+    let stock = connections.iter().filter(|connection| connection.has_stock_handle());
+    let handles: Vec<_> = stock.map(|connection| connection.handle()).collect();
     for handle in &handles {
         black_box(handle.is_tls());
     }

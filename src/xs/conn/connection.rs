@@ -177,17 +177,17 @@ impl Connection {
     /// Whether this is the handle, or one with our hook that the handle passes calls on to.
     pub fn is_read_through(&self, handle: *mut HV) -> bool {
         let is_hooked = || Handle::new(self.perl(), &self.interpreter.handle_keys, handle).has_on_read(self.hook);
-        handle == self.handle || !self.has_usual_handle() && is_hooked()
+        handle == self.handle || !self.has_stock_handle() && is_hooked()
     }
 
     /// Whether the handle's methods are AnyEvent::Handle's own, so that its insides may be used.
-    pub fn has_usual_handle(&self) -> bool {
-        self.interpreter.handle_methods.are_usual(self.perl(), self.handle)
+    pub fn has_stock_handle(&self) -> bool {
+        self.interpreter.handle_methods.are_stock(self.perl(), self.handle)
     }
 
     /// How outgoing bytes leave just now.
     pub fn route(&self) -> Route {
-        Route::of(self.handle(), self.has_usual_handle())
+        Route::of(self.handle(), self.has_stock_handle())
     }
 
     /// Whether a frame that is sent now may wait for those to the messages behind.

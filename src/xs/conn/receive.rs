@@ -91,7 +91,7 @@ impl Connection {
     /// Where bytes can be read natively, if they are this connection's alone.
     fn source(&self) -> Option<Source> {
         let handle = self.handle();
-        let is_ours = self.has_usual_handle() && handle.reads_for(self.hook);
+        let is_ours = self.has_stock_handle() && handle.reads_for(self.hook);
         if is_ours { Source::of(handle) } else { None }
     }
 

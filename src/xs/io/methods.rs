@@ -19,7 +19,7 @@ const FILE: &CStr = c"AnyEvent/Handle.pm";
 struct Verdict {
     class: *mut HV,
     generation: u32,
-    is_usual: bool,
+    is_stock: bool,
 }
 
 /// Caches the result of the last check: programs mostly have a single class of handles.
@@ -27,17 +27,17 @@ pub struct HandleMethods(Cell<Verdict>);
 
 impl Default for HandleMethods {
     fn default() -> Self {
-        Self(Cell::new(Verdict { class: null_mut(), generation: 0, is_usual: false }))
+        Self(Cell::new(Verdict { class: null_mut(), generation: 0, is_stock: false }))
     }
 }
 
 impl HandleMethods {
     /// Returns `true` if the handle's methods are at present those of AnyEvent::Handle.
-    pub fn are_usual(&self, perl: Perl, handle: *mut HV) -> bool {
+    pub fn are_stock(&self, perl: Perl, handle: *mut HV) -> bool {
         let last = self.0.get();
         // SAFETY: `handle` is a live hash.
         if unsafe { ffi::ws_is_of_class(perl, handle, last.class, last.generation) } {
-            return last.is_usual;
+            return last.is_stock;
         }
         self.look_up(perl, handle)
     }
@@ -50,10 +50,10 @@ impl HandleMethods {
                 return false;
             }
             let class = sv::class(handle.cast());
-            let is_usual = METHODS.iter().all(|name| ffi::ws_is_defined_in(perl, class, name.as_ptr(), FILE.as_ptr()));
+            let is_stock = METHODS.iter().all(|name| ffi::ws_is_defined_in(perl, class, name.as_ptr(), FILE.as_ptr()));
             // Looking up methods may have changed the generation, so read it only now.
-            self.0.set(Verdict { class, generation: ffi::ws_class_generation(perl, class), is_usual });
-            is_usual
+            self.0.set(Verdict { class, generation: ffi::ws_class_generation(perl, class), is_stock });
+            is_stock
         }
     }
 }

@@ -44,7 +44,7 @@ const HAS_SHARED_KEYS: u32 = SVphv_SHAREKEYS;
 const HAS_MAGIC: u32 = SVphv_SHAREKEYS | SVs_RMG;
 
 /// Returns `true` if a hash with magic has only ext magic, as a connection has, and thus is not tied.
-fn has_ext_magic_alone(hv: *mut HV) -> bool {
+fn has_only_ext_magic(hv: *mut HV) -> bool {
     // SAFETY: `hv` is a live hash with magic, so its body is an `xpvhv`.
     unsafe {
         let magic = (*(*hv).sv_any.cast::<xpvhv>()).xmg_u.xmg_magic.as_ref();
@@ -73,7 +73,7 @@ impl<S: Slot, const COUNT: usize> KeyTable<S, COUNT> {
         let flags = unsafe { (*hv).sv_flags };
         let is_plain = match flags & (SVphv_SHAREKEYS | SVs_RMG | SVs_GMG | SVf_READONLY | SVf_PROTECT) {
             HAS_SHARED_KEYS => true,
-            HAS_MAGIC => has_ext_magic_alone(hv),
+            HAS_MAGIC => has_only_ext_magic(hv),
             _ => false,
         };
         if is_plain { self.find(hv, slot) } else { self.fetch_slowly(perl, hv, slot, false) }

@@ -15,11 +15,11 @@ const TYPE_MASK: u32 = 0xff;
 #[inline(always)]
 pub fn is_plain(sv: *mut SV) -> bool {
     // SAFETY: callers pass live SVs.
-    unsafe { (*sv).sv_flags & SVs_GMG == 0 || has_taint_alone(sv) }
+    unsafe { (*sv).sv_flags & SVs_GMG == 0 || has_only_taint(sv) }
 }
 
 #[cold]
-unsafe fn has_taint_alone(sv: *mut SV) -> bool {
+unsafe fn has_only_taint(sv: *mut SV) -> bool {
     // SAFETY: the caller passes a live value with magic, whose body starts like `xpvmg`.
     let magic = unsafe { (*(*sv).sv_any.cast::<xpvmg>()).xmg_u.xmg_magic.as_ref() };
     magic.is_some_and(|magic| magic.mg_type == b't' as c_char && magic.mg_moremagic.is_null())
