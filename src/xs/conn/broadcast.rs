@@ -1,4 +1,4 @@
-//! One message to many connections, encoded once.
+//! Sends one message to many connections, encoded once.
 
 use super::connection::{self, Connection};
 use super::send::Engine;
@@ -14,33 +14,33 @@ use std::hint::black_box;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
-/// How many connections are looked at before any of them is written to: what is looked at, and the code that does so, is
-/// not in the processor's caches any more after each write(2).
+/// Number of connections that are prepared before the first of them is written to. Each write(2) evicts the
+/// connections' data and this code from the processor's caches.
 const GROUP: usize = 32;
 
-/// What is sent, and to whom it is not.
+/// One message to broadcast, and the recipients to skip.
 pub struct Broadcast<'a> {
     opcode: u8,
     payload: &'a [u8],
-    /// Uncompressed first, then as it is compressed for those that compress each message by itself.
+    /// The encoded frames: first the uncompressed one, then one for each compression that was needed.
     frames: RefCell<Vec<Rc<Frame>>>,
-    /// The object that is left out.
+    /// The object to skip.
     except: Option<*mut SV>,
-    /// Connections for which more waits already are left out, bytes.
+    /// Maximum backlog, in bytes; connections with a larger one are skipped.
     max_backlog: Option<u64>,
     now: f64,
     last_class: Cell<Option<(*mut HV, bool)>>,
 }
 
-/// A whole frame.
+/// One encoding of the message.
 struct Frame {
     compression: Option<DeflateConfig>,
     octets: Vec<u8>,
-    /// By how many bytes it is shorter than uncompressed.
+    /// The number of bytes saved by compression.
     saved: usize,
 }
 
-/// A connection that the frame can be written to, for as long as no Perl code runs.
+/// A connection whose transport takes the frame directly. It must not be used after Perl code has run.
 struct Recipient {
     element: *mut SV,
     frame: Rc<Frame>,
@@ -48,14 +48,14 @@ struct Recipient {
     fd: RawFd,
 }
 
-/// What came of it.
+/// The result of a broadcast.
 #[derive(Default)]
 pub struct Outcome {
-    /// How many get it.
+    /// Number of connections that the message is sent to.
     pub count: u64,
-    /// Connections whose `send` has to be called: they mask, encrypt, or have something waiting.
+    /// Connections whose `send` must be called, for example because they mask, encrypt, or have bytes queued.
     pub rest: Vec<*mut SV>,
-    /// What is none of our connections; not counted.
+    /// Elements that are not connections of ours; they are not counted.
     pub foreign: Vec<*mut SV>,
     /// Connections whose socket took only part of the frame; their handles write the rest.
     pub cut_off: Vec<*mut SV>,
@@ -64,7 +64,8 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// A reference to an array of all that, with the elements themselves: to copy one that is tied takes Perl code.
+    /// Returns a reference to an array of all fields. It holds the elements themselves, because copying a tied one runs
+    /// Perl code.
     pub fn into_array(self, perl: Perl) -> *mut SV {
         let list = |elements: Vec<*mut SV>| sv::new_array(perl, elements.into_iter().map(sv::retain));
         let pair = |(element, WriteError(errno))| {
@@ -77,7 +78,7 @@ impl Outcome {
 }
 
 impl<'a> Broadcast<'a> {
-    /// A message for many.
+    /// Prepares a broadcast.
     pub fn new(opcode: u8, payload: &'a [u8], except: Option<*mut SV>, max_backlog: Option<u64>) -> Self {
         let mut octets = Vec::with_capacity(MAX_HEADER_LEN + payload.len());
         encode_frame(opcode, payload, None, &mut octets);
@@ -85,13 +86,14 @@ impl<'a> Broadcast<'a> {
         Self { opcode, payload, frames, except, max_backlog, now: clock::wall(), last_class: Cell::new(None) }
     }
 
-    /// Sends it to those in the list. `None`, and nothing is sent, if it takes Perl code to look at an element.
+    /// Sends the message to the connections in the list. Returns `None`, and sends nothing, if reading an element would
+    /// run Perl code.
     ///
     /// # Errors
-    /// There may be no such frame.
+    /// No such frame may exist.
     pub fn run(&self, perl: Perl, list: *mut AV) -> Result<Option<Outcome>, UsageError> {
         let mut outcome = Outcome::default();
-        // SAFETY: `list` is live, and its elements are while no Perl code runs.
+        // SAFETY: `list` is live, and so are its elements while no Perl code runs.
         let elements = unsafe { sv::slots(list) }.iter().copied();
         let elements: Vec<*mut SV> = elements.filter(|element| !element.is_null()).collect();
         if !elements.iter().all(|&element| sv::is_plain(element)) {
@@ -114,13 +116,14 @@ impl<'a> Broadcast<'a> {
         Ok(Some(outcome))
     }
 
-    /// Counts the message for one of the list, if it gets it; says where to write it, if that will do.
+    /// Counts the message for one element of the list, unless it is skipped. Returns the recipient if the frame can be
+    /// written directly.
     fn admit(&self, perl: Perl, element: *mut SV, outcome: &mut Outcome) -> Result<Option<Recipient>, UsageError> {
         let object = sv::referent(element);
         if object.is_some() && object == self.except {
             return Ok(None);
         }
-        // SAFETY: the list keeps the object, and no Perl code runs.
+        // SAFETY: the list keeps the object alive, and no Perl code runs.
         let shared = object.and_then(|object| unsafe { connection::of_object(perl, object) });
         let Some(mut connection) = shared.map(|shared| shared.borrow_mut()) else {
             outcome.foreign.push(element);
@@ -139,7 +142,8 @@ impl<'a> Broadcast<'a> {
         Ok(recipient)
     }
 
-    /// Where the frame can be written past the handle's buffer, which gets what the kernel does not take.
+    /// Returns the recipient if the frame can bypass the handle; the rest of a partial write goes into the handle's
+    /// buffer.
     fn recipient(&self, perl: Perl, element: *mut SV, connection: &mut Connection) -> Option<Recipient> {
         let engine = &mut connection.engine;
         if engine.is_sending_fragments() || engine.is_masked() || engine.is_traced() {
@@ -150,7 +154,7 @@ impl<'a> Broadcast<'a> {
             return None;
         }
         let outlet = connection.handle().outlet()?;
-        // Made ready first, as what is cut off must have a place to wait in.
+        // The buffer is prepared now, because after a partial write the rest must be stored.
         Appender::new(perl, outlet.buffer, 0)?;
         let fd = outlet.fd(perl)?;
         Some(Recipient { element, frame, outlet, fd })
@@ -168,10 +172,10 @@ impl<'a> Broadcast<'a> {
         self.max_backlog.is_some_and(|max| connection.handle().backlog() as u64 > max)
     }
 
-    /// Writes the frame. Returns whether the kernel took all of it.
+    /// Writes the frame. Returns `true` if the kernel took all of it.
     fn write_to(&self, perl: Perl, recipient: &Recipient) -> Result<bool, WriteError> {
         let Recipient { frame, outlet: Outlet { buffer, activity, .. }, fd, .. } = recipient;
-        // Something waits if the list has it twice.
+        // The buffer is not empty if the list contains the connection twice.
         let is_first = sv::length(*buffer) == 0;
         let written = if is_first { descriptor::write(*fd, &frame.octets)? } else { 0 };
         if written > 0 {
@@ -186,7 +190,7 @@ impl<'a> Broadcast<'a> {
         Ok(rest.is_empty())
     }
 
-    /// The frame for a connection; `None` if it takes one of its own.
+    /// Returns the frame for a connection; `None` if that needs a frame of its own.
     fn frame_for(&self, engine: &mut Engine) -> Option<Rc<Frame>> {
         let compression = engine.shared_compression(self.opcode, self.payload.len());
         if compression.is_none() && engine.compresses(self.opcode, self.payload.len()) {
@@ -202,9 +206,10 @@ impl<'a> Broadcast<'a> {
         frames.last().map(Rc::clone)
     }
 
-    /// Whether the class of an object has a `send` of its own. Most of a list are of one class, so the last is remembered.
+    /// Returns `true` if the object's class overrides `send`. The last result is cached, because most elements have the
+    /// same class.
     fn sends_its_own_way(&self, connection: &Connection) -> bool {
-        // SAFETY: a live object.
+        // SAFETY: the object is live.
         let class = unsafe { sv::class(connection.object.cast()) };
         match self.last_class.get() {
             Some((last, answer)) if last == class => answer,
@@ -217,10 +222,10 @@ impl<'a> Broadcast<'a> {
     }
 }
 
-/// Reads what sending to these connections will read, and does nothing with it. A connection is spread over dozens of
-/// cache lines that each lead to the next, and in a short loop the processor waits for those of many at a time.
+/// Loads the memory that sending to these connections reads. A connection is spread over dozens of cache lines that
+/// lead from one to the next; in a short loop the processor waits for those of many connections at once.
 fn look_ahead(perl: Perl, elements: &[*mut SV]) {
-    // SAFETY: the list keeps the objects, and no Perl code runs.
+    // SAFETY: the list keeps the objects alive, and no Perl code runs.
     let of = |&element: &*mut SV| unsafe { connection::of_object(perl, sv::referent(element)?) };
     let found: Vec<_> = elements.iter().filter_map(of).collect();
     let connections: Vec<_> = found.iter().map(|shared| shared.borrow()).collect();

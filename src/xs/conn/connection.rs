@@ -20,17 +20,17 @@ use std::ffi::c_void;
 use std::ptr::{null, null_mut};
 use std::rc::Rc;
 
-/// Why a connection goes down.
+/// The reason why a connection fails.
 pub enum Failure {
-    /// The peer broke a rule; at the end of the dispatch it gets a Close frame.
+    /// The peer broke a rule. It is sent a Close frame at the end of the dispatch.
     Violation(ProtocolError),
-    /// A callback died with this exception; a reference count of it.
+    /// A callback died with this exception; this is a reference count of it.
     Exception(*mut SV),
 }
 
-/// The dispatch that was begun last.
+/// The most recent dispatch.
 pub struct Running {
-    /// Perl's stack on which it has called the last callback; null when it is over.
+    /// The Perl stack on which it has called its last callback; null after its end.
     pub stack: *const c_void,
     /// The process in which it began.
     pub process: Process,
@@ -42,47 +42,47 @@ impl Default for Running {
     }
 }
 
-/// What belongs to one Perl object.
+/// The state of one connection object.
 pub struct Connection {
     pub engine: engine::Connection<PerlBuffer>,
     pub interpreter: Rc<Interpreter>,
-    /// The Perl object; null once it is gone.
+    /// The Perl object; null after it has been freed.
     pub object: *mut HV,
     /// Kept alive by the object's magic.
     pub handle: *mut HV,
     /// The sub that the handle and its watcher call; this is a reference count of it.
     pub hook: *mut SV,
-    /// Messages are delivered as they come: the program has had its chance to register callbacks, since nothing had come
-    /// before, or since control has been back in the event loop.
+    /// Messages are delivered as they arrive. Before, the program has had a chance to register callbacks: either
+    /// control was back in the event loop, or nothing had arrived when the connection was created.
     pub is_started: bool,
     pub inbox: Inbox,
-    /// The peer's packed address when the connection was made, and our own, which begins where the number says.
+    /// The packed addresses of the peer and of our socket when the connection was created, and the length of the first.
     pub addresses: (Box<[u8]>, usize),
     pub turn: Turn,
     pub running: Running,
     pub outbox: Outbox,
-    /// What is due before the next event is looked at.
+    /// The jobs to be done before the next event is taken from the inbox.
     pub jobs: VecDeque<Job>,
-    /// Why the connection goes down, until `parse_error` callbacks are told.
+    /// The reason why the connection fails, until `parse_error` callbacks have been called.
     pub failure: Option<Failure>,
 }
 
-/// State is shared by the object and the sub that AnyEvent holds.
+/// A connection, shared by its object and its hook.
 pub type Shared = RefCell<Connection>;
 
-/// What a connection is made of.
+/// The arguments for [`Connection::attach`].
 pub struct Parts {
     pub interpreter: Rc<Interpreter>,
     pub object: *mut HV,
     pub handle: *mut HV,
-    /// What is to be called for the handle and its watcher.
+    /// The XSUB that becomes the hook.
     pub hook: &'static Xsub,
     pub config: Config,
     pub is_traced: bool,
 }
 
 impl Connection {
-    /// Makes a connection's state, and hangs it on its object. Returns a reference to its hook.
+    /// Creates a connection, and hangs it on its object. Returns a reference to its hook.
     pub fn attach(perl: Perl, parts: Parts) -> *mut SV {
         fork::watch();
         let (object, handle, hook) = (parts.object, parts.handle, parts.hook);
@@ -91,7 +91,7 @@ impl Connection {
             connection.addresses = descriptor::addresses(fd);
         }
         let shared: Rc<Shared> = Rc::new(RefCell::new(connection));
-        // SAFETY: live values.
+        // SAFETY: the values are live.
         let hook = unsafe {
             magic::attach(perl, object.cast(), State::new(Kind::Object, &shared), handle.cast());
             ffi::ws_new_hook(perl, hook, State::new(Kind::Sub, &shared))
@@ -122,34 +122,34 @@ impl Connection {
         }
     }
 
-    /// The object has gone; its reference count of the hook is to be given up.
+    /// Notes that the object is gone. Returns the hook, whose reference count the caller must give up.
     fn lose_object(&mut self) -> *mut SV {
         self.object = null_mut();
         self.clear_inbox();
         std::mem::replace(&mut self.hook, null_mut())
     }
 
-    /// The interpreter that it belongs to.
+    /// Returns the interpreter that the connection belongs to.
     pub fn perl(&self) -> Perl {
         self.interpreter.perl
     }
 
-    /// A new reference to the Perl object.
+    /// Creates a reference to the Perl object.
     pub fn reference(&self) -> *mut SV {
         sv::new_reference(self.perl(), self.object.cast())
     }
 
-    /// What the engine has to log.
+    /// Returns the engine's log lines as a string.
     pub fn trace_lines(&mut self) -> *mut SV {
         sv::new_string(self.perl(), self.engine.take_trace().as_bytes())
     }
 
-    /// Discards what has arrived.
+    /// Discards the bytes that have arrived.
     pub fn clear_inbox(&mut self) {
         self.inbox.clear(&self.interpreter.scratch);
     }
 
-    /// A list of callbacks, if there ever was any for that event.
+    /// Returns the list of callbacks for an event, if any was ever registered.
     pub fn callbacks(&self, slot: Slot) -> Option<*mut AV> {
         let list = self.interpreter.keys.fetch(self.perl(), self.object, slot).and_then(sv::referent)?;
         sv::is_array(list).then_some(list.cast())
@@ -159,50 +159,52 @@ impl Connection {
         self.interpreter.keys.fetch(self.perl(), self.object, slot).is_some_and(sv::is_set)
     }
 
-    /// Returns `true` if the program may want to know what waits for the peer to read.
+    /// Returns `true` if the program may want to know about the backlog.
     pub fn wants_backlog(&self) -> bool {
         self.has(Slot::Drain) || self.has(Slot::MaxBufferedAmount)
     }
 
-    /// Returns `true` if a timer checks whether the compression window of what was sent is still used.
+    /// Returns `true` if a timer watches the compression window of sent messages.
     pub fn is_window_watched(&self) -> bool {
         self.has(Slot::WindowTimer)
     }
 
-    /// The handle, to be looked at before any Perl code runs.
+    /// Returns the handle, which must not be used after Perl code has run.
     pub fn handle(&self) -> Handle<'_> {
         Handle::new(self.perl(), &self.interpreter.handle_keys, self.handle)
     }
 
-    /// Whether this is the handle, or one with our hook that the handle passes calls on to.
+    /// Returns `true` if this is the connection's handle, or one with our hook to which that handle, a wrapper, passes
+    /// calls on.
     pub fn is_read_through(&self, handle: *mut HV) -> bool {
         let is_hooked = || Handle::new(self.perl(), &self.interpreter.handle_keys, handle).has_on_read(self.hook);
         handle == self.handle || !self.has_stock_handle() && is_hooked()
     }
 
-    /// Whether the handle's methods are AnyEvent::Handle's own, so that its insides may be used.
+    /// Returns `true` if the handle's methods are AnyEvent::Handle's own, so that its internals may be used.
     pub fn has_stock_handle(&self) -> bool {
         self.interpreter.handle_methods.are_stock(self.perl(), self.handle)
     }
 
-    /// How outgoing bytes leave just now.
+    /// Returns the path that outgoing bytes take at present.
     pub fn route(&self) -> Route {
         Route::of(self.handle(), self.has_stock_handle())
     }
 
-    /// Whether a frame that is sent now may wait for those to the messages behind.
+    /// Returns `true` if a frame sent now may wait for the replies to later messages.
     pub fn may_batch(&self) -> bool {
         // SAFETY: the interpreter is running the XSUB that sends.
         self.turn.may_wait() && unsafe { ffi::ws_is_last_act(self.perl(), self.running.stack) }
     }
 }
 
-/// Frees what hung on a Perl value. If that was an object, returns a value of which its reference count is to be given up.
+/// Frees the state that hung on a Perl value. If the value was an object, returns its hook, whose reference count the
+/// caller must give up.
 ///
 /// # Safety
 /// `state` hung on a value, and is not used again.
 pub unsafe fn free(state: State) -> *mut SV {
-    // SAFETY: promised by the caller; the kind says whose pointer it is.
+    // SAFETY: the caller guarantees this, and the kind tells the type of the pointer.
     unsafe {
         if state.is(Kind::Interpreter) {
             drop(Rc::from_raw(state.state.cast::<Interpreter>()));
@@ -213,9 +215,10 @@ pub unsafe fn free(state: State) -> *mut SV {
     }
 }
 
-/// What this interpreter's connections share; it hangs on the XSUB `sub`. `send` is the XSUB of that name.
+/// Returns the state shared by this interpreter's connections, which hangs on the XSUB `sub`; creates it if needed.
+/// `send` is the XSUB of that name.
 pub fn interpreter(perl: Perl, sub: *mut SV, send: &'static Xsub) -> Rc<Interpreter> {
-    // SAFETY: `sub` is live, and the kind says whose pointer it is.
+    // SAFETY: `sub` is live, and the kind tells the type of the pointer.
     unsafe {
         let found = magic::on(perl, sub);
         if found.get::<Interpreter>(Kind::Interpreter).is_some() {
@@ -228,22 +231,22 @@ pub fn interpreter(perl: Perl, sub: *mut SV, send: &'static Xsub) -> Rc<Interpre
     }
 }
 
-/// The connection of an object that has one.
+/// Returns the connection of an object, if it has one.
 ///
 /// # Safety
 /// The object outlives the result.
 pub unsafe fn of_object<'a>(perl: Perl, object: *mut SV) -> Option<&'a Shared> {
-    // SAFETY: promised by the caller; an object has a connection.
+    // SAFETY: the caller guarantees this; state of this kind is a connection.
     unsafe { magic::on(perl, object).get(Kind::Object) }
 }
 
-/// What a Perl value says about its connection.
+/// The result of looking for a value's connection.
 pub enum Found<'a> {
-    /// Here it is.
+    /// The value has a connection.
     Connection(&'a Shared),
-    /// It has gone, or belongs to another thread: nothing is to be done.
+    /// The connection has been freed, or belongs to another thread.
     Inert,
-    /// It never had one.
+    /// The value never had a connection.
     NotOurs,
 }
 
@@ -252,7 +255,7 @@ pub enum Found<'a> {
 /// # Safety
 /// The value outlives the result.
 pub unsafe fn find<'a>(perl: Perl, value: *mut SV) -> Found<'a> {
-    // SAFETY: promised by the caller; an object and its sub have a connection.
+    // SAFETY: the caller guarantees this; state of these kinds is a connection.
     unsafe {
         let found = magic::on(perl, value);
         if !found.is(Kind::Object) && !found.is(Kind::Sub) {

@@ -1,8 +1,8 @@
 //! From the engine to callbacks.
 //!
-//! A loop in `glue/calls.c` asks [`Connection::next_call`] what to call, calls it, and asks again; so no Rust frame is on the
-//! stack while Perl runs. Callbacks that are due are queued in the connection: one that runs the event loop comes by here
-//! again, and then those behind it are called before any later message is looked at.
+//! A loop in `glue/calls.c` asks [`Connection::next_call`] for a call, makes it, and asks again; so no Rust frame is on
+//! the stack while Perl code runs. Pending callbacks are queued in the connection. If a callback runs a nested event
+//! loop, the nested dispatch first calls those that are still queued and only then delivers later messages.
 
 use super::connection::{Connection, Failure, Shared};
 use super::job::Job;
@@ -17,22 +17,22 @@ use crate::xs::perl::sv;
 use std::ffi::c_void;
 use std::ptr::{from_ref, null};
 
-/// How the loop came to its end.
+/// How a dispatch ended.
 pub enum Outcome {
-    /// Nothing is left to be called.
+    /// No call is left to be made.
     Done,
-    /// A callback died with this exception, whose reference count is handed over.
+    /// A callback died with this exception, whose reference count is taken over.
     Died(*mut SV),
     /// A callback called `exit`.
     Exiting,
 }
 
-/// Has the trampoline dispatch all that has arrived, and what comes while it does.
+/// Makes the trampoline dispatch everything that has arrived, including what arrives meanwhile.
 pub fn pump(shared: &Shared, after: &mut After) {
     shared.borrow_mut().dispatch(shared, after);
 }
 
-/// The transport is gone: has the trampoline dispatch what a dispatch has left, to the end.
+/// Makes the trampoline dispatch the remaining messages, after the transport has closed.
 pub fn deliver_rest(shared: &Shared, after: &mut After) {
     let connection = &mut *shared.borrow_mut();
     if connection.turn.is_idle() && !connection.inbox.rest().is_empty() {
@@ -41,7 +41,7 @@ pub fn deliver_rest(shared: &Shared, after: &mut After) {
     }
 }
 
-/// Answers the last of the pings that came while too much was queued, if that has changed; says whether one still waits.
+/// Sends the pong that is owed, if the peer has read enough. Returns `true` if it is still too far behind.
 pub fn answer_pending_ping(shared: &Shared, after: &mut After) -> bool {
     let connection = &mut *shared.borrow_mut();
     if connection.engine.defers_pong(connection.handle().backlog()) {
@@ -54,7 +54,7 @@ pub fn answer_pending_ping(shared: &Shared, after: &mut After) -> bool {
     false
 }
 
-/// The dispatch that [`pump`] asked for is over: writes what was sent meanwhile, and says what is to be called for that.
+/// Ends a dispatch: writes the frames sent in it, and schedules the calls that must follow.
 pub fn finish(shared: &Shared, outcome: Outcome, after: &mut After) {
     let connection = &mut *shared.borrow_mut();
     let left = connection.turn.leave();
@@ -69,7 +69,7 @@ pub fn finish(shared: &Shared, outcome: Outcome, after: &mut After) {
         if let Outcome::Died(exception) = outcome {
             sv::free_later(connection.perl(), exception);
         }
-        // Without random bytes for its mask the Close frame stays unsent; the connection is down all the same.
+        // Without random bytes for a mask the Close frame is not sent, but the connection fails anyway.
         let _ = connection.fail(error, after);
         return after.calling(shim::FAILED, [connection.reference()]);
     }
@@ -83,15 +83,14 @@ pub fn finish(shared: &Shared, outcome: Outcome, after: &mut After) {
 }
 
 impl Connection {
-    /// Has the trampoline dispatch what has arrived; `shared` is where this connection is.
+    /// Makes the trampoline dispatch what has arrived; `shared` holds this connection.
     pub fn dispatch(&mut self, shared: &Shared, after: &mut After) {
         self.turn.enter();
         self.running.process = fork::generation();
         after.dispatching(sv::retain(self.object.cast()), from_ref(shared).cast(), self.interpreter.dispatch_loop);
     }
 
-    /// Decides what to call next on Perl's `stack`, now that `call` has been called, and puts it there. Returns `false` if
-    /// nothing is left.
+    /// Replaces `call`, which was just made on Perl's `stack`, by the next one. Returns `false` if none is left.
     pub fn next_call(&mut self, stack: *const c_void, call: &mut Call) -> bool {
         self.running.stack = stack;
         if call.has_message {
@@ -104,7 +103,8 @@ impl Connection {
             if let Some(next) = self.prepare(job) {
                 *call = next;
                 if !self.outbox.is_empty() && !self.turn.is_quick() {
-                    // Nobody knows how long this takes. What the kernel does not take waits for the end of the dispatch.
+                    // The next callback may be slow. Bytes that the kernel does not take wait for the end of the
+                    // dispatch.
                     self.flush_natively();
                 }
                 return true;
@@ -113,7 +113,7 @@ impl Connection {
         false
     }
 
-    /// What is due, or else the next event, if it may be looked at now.
+    /// Returns the next queued job, or else the next event if it may be delivered now.
     #[inline]
     fn next_job(&mut self) -> Option<Job> {
         if let Some(job) = self.jobs.pop_front() {
@@ -131,7 +131,7 @@ impl Connection {
         Some(job)
     }
 
-    /// The next event in the inbox.
+    /// Takes the next event from the inbox.
     fn next_event(&mut self) -> Option<Job> {
         let Self { engine, inbox, interpreter, .. } = self;
         let mut input = inbox.rest_mut();
@@ -145,21 +145,21 @@ impl Connection {
         job
     }
 
-    /// Takes what the engine said of bytes that never were in the inbox.
+    /// Queues the result of parsing bytes that were never in the inbox.
     pub fn queue(&mut self, event: Result<Event<'_, PerlBuffer>, ProtocolError>) {
         let job = Job::of(event, &self.interpreter.messages);
         self.jobs.push_back(job);
     }
 
-    /// After a callback, writes replies that have waited too long for those behind them.
+    /// Notes that a callback has returned, and writes the frames that have waited too long.
     fn note_callback(&mut self) {
         if self.turn.note_callback(clock::monotonic) && !self.outbox.is_empty() {
             self.flush_natively();
         }
     }
 
-    /// A callback that has forked calls `exit` in the child. What was to be done, and is to be written, is the parent's to do;
-    /// but not what was sent here.
+    /// Handles an `exit` in a child that a callback has forked. Pending calls and the parent's frames are left to the
+    /// parent, but frames sent in the child are written.
     fn exit_in_child(&mut self, after: &mut After) {
         after.forget_calls();
         if self.outbox.has_frames_of(fork::generation()) {
@@ -168,10 +168,10 @@ impl Connection {
         after.exiting();
     }
 
-    /// The outermost dispatch is over: what it has left waits for the loop.
+    /// Ends the outermost dispatch: messages that are left wait for the event loop.
     fn leave_to_loop(&mut self, left: Option<Left>, after: &mut After) {
         self.inbox.keep_rest(&self.interpreter.scratch);
-        // First, as what is called otherwise may dispatch again.
+        // This comes first, because other calls may start a dispatch.
         match left {
             Some(Left::Messages) => after.calling_first(shim::GO_ON_LATER, [self.reference()]),
             Some(Left::Nothing) => after.calling_first(shim::FORGET_RECURSION, [self.reference()]),
@@ -179,7 +179,7 @@ impl Connection {
         }
     }
 
-    /// A callback has died: nothing more is delivered.
+    /// Ends the connection after a callback has died: nothing more is delivered.
     fn give_up(&mut self, exception: *mut SV, after: &mut After) {
         self.failure = Some(Failure::Exception(exception));
         self.engine.abandon();

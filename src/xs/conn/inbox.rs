@@ -1,15 +1,15 @@
-//! Bytes that have arrived.
+//! The buffer for bytes that have arrived.
 
 use crate::xs::io::descriptor::{self, Read};
 use std::os::fd::RawFd;
 
-/// At most this much is read per readiness, bytes, so that one fast peer cannot starve the loop.
+/// Maximum number of bytes read per readiness event, so that one fast peer cannot starve the event loop.
 pub const READ_SIZE: usize = 128 * 1024;
 
-/// Where the common read buffer is while nobody has it.
+/// The place where the shared read buffer is kept while no inbox uses it.
 type Scratch = std::cell::Cell<Option<Vec<u8>>>;
 
-/// Bytes that have arrived and not been looked at; between dispatches mostly empty, and then without memory.
+/// The bytes received but not yet parsed. Between dispatches it is mostly empty, and then holds no memory.
 #[derive(Default)]
 pub struct Inbox {
     bytes: Vec<u8>,
@@ -17,22 +17,22 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// What is left.
+    /// Returns the unparsed bytes.
     pub fn rest_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[self.start..]
     }
 
-    /// What is left.
+    /// Returns the unparsed bytes.
     pub fn rest(&self) -> &[u8] {
         &self.bytes[self.start..]
     }
 
-    /// Keeps the last `len` bytes.
+    /// Discards all but the last `len` bytes.
     pub fn keep_last(&mut self, len: usize) {
         self.start = self.bytes.len() - len;
     }
 
-    /// Has what is left wait in memory of its own.
+    /// Copies the unparsed bytes to memory of their own, and gives back the shared read buffer.
     pub fn keep_rest(&mut self, scratch: &Scratch) {
         if !self.rest().is_empty() {
             let rest = self.rest().to_vec();
@@ -41,19 +41,19 @@ impl Inbox {
         }
     }
 
-    /// Adds bytes behind those that are there.
+    /// Appends bytes.
     pub fn append(&mut self, scratch: &Scratch, bytes: &[u8]) {
         self.make_room(scratch);
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Adds what `decrypt` appends behind the bytes that are there.
+    /// Appends the bytes that `decrypt` adds to the vector.
     pub fn decrypt_into<R>(&mut self, scratch: &Scratch, decrypt: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         self.make_room(scratch);
         decrypt(&mut self.bytes)
     }
 
-    /// Takes the common read buffer, unless there are bytes here, or another dispatch has it.
+    /// Takes the shared read buffer if the inbox is empty; if another inbox has it, starts a new buffer.
     fn make_room(&mut self, scratch: &Scratch) {
         if self.rest().is_empty() {
             self.clear(scratch);
@@ -61,7 +61,7 @@ impl Inbox {
         }
     }
 
-    /// Discards what is left, and gives the read buffer back.
+    /// Discards all bytes, and gives back the shared read buffer.
     pub fn clear(&mut self, scratch: &Scratch) {
         let mut bytes = std::mem::take(&mut self.bytes);
         self.start = 0;
@@ -71,16 +71,16 @@ impl Inbox {
         }
     }
 
-    /// Reads once, behind the bytes that are there.
+    /// Reads once, and appends the bytes.
     pub fn read(&mut self, scratch: &Scratch, fd: RawFd) -> Read {
         self.make_room(scratch);
         self.bytes.reserve_exact(READ_SIZE - self.bytes.len().min(READ_SIZE / 2));
         let spare = self.bytes.spare_capacity_mut();
         let (start, room) = (spare.as_mut_ptr().cast(), spare.len().min(READ_SIZE));
-        // SAFETY: `room` bytes at `start` are ours.
+        // SAFETY: `start` is the inbox's own spare memory of at least `room` bytes.
         let read = unsafe { descriptor::read(fd, start, room) };
         if let Read::Bytes(count) = read {
-            // SAFETY: read(2) has initialised them.
+            // SAFETY: read(2) has initialised these bytes.
             unsafe { self.bytes.set_len(self.bytes.len() + count) };
         }
         read

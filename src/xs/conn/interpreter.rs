@@ -1,4 +1,4 @@
-//! What all connections of one interpreter share.
+//! The state shared by all connections of one interpreter.
 
 use super::message::MessagePool;
 use crate::engine::DeflatePool;
@@ -23,7 +23,7 @@ slots! {
     }
 }
 
-/// One interpreter, and what its connections share.
+/// One interpreter, and the state that its connections share.
 pub struct Interpreter {
     pub perl: Perl,
     pub keys: Keys,
@@ -33,16 +33,16 @@ pub struct Interpreter {
     /// The XSUB `send`.
     send: &'static Xsub,
     pub messages: MessagePool,
-    /// The read buffer of all connections, while no dispatch has it.
+    /// The read buffer of all connections, while no inbox uses it.
     pub scratch: Cell<Option<Vec<u8>>>,
-    /// What compresses and inflates messages, while no connection has it.
+    /// The compressors and inflaters that no connection uses.
     pub deflate: Rc<DeflatePool>,
 }
 
 impl Interpreter {
-    /// `send` is the XSUB of that name.
+    /// Creates the shared state; `send` is the XSUB of that name.
     pub fn new(perl: Perl, send: &'static Xsub) -> Self {
-        // SAFETY: perl has this sub since the library was loaded.
+        // SAFETY: perl has known this sub since the library was loaded.
         let dispatch_loop = unsafe { ffi::ws_sub(perl, c"AnyEvent::WebSocket::Connection::_dispatch".as_ptr()) };
         Self {
             perl,
@@ -57,9 +57,9 @@ impl Interpreter {
         }
     }
 
-    /// Whether an object's `send` is ours, and not one that a subclass or a program has put there.
+    /// Returns `true` if the object's `send` is ours, and not replaced by a subclass or a program.
     pub fn sends_natively(&self, object: *mut HV) -> bool {
-        // SAFETY: a live object.
+        // SAFETY: `object` is live.
         unsafe { ffi::ws_has_xsub(self.perl, object, c"send".as_ptr(), self.send) }
     }
 }

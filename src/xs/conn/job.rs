@@ -1,4 +1,4 @@
-//! What is due, and how it is called.
+//! The jobs that a dispatch has to do, and the calls that they need.
 
 use super::callbacks::Pair;
 use super::message::MessagePool;
@@ -19,7 +19,7 @@ impl Call {
         owned: [null_mut(); MAX_ARGS],
     };
 
-    /// A method with arguments that are freed after the call.
+    /// Creates a call of a method; its arguments are freed after the call.
     pub fn method<const N: usize>(name: &'static CStr, args: [*mut SV; N]) -> Self {
         let mut padded = [null_mut(); MAX_ARGS];
         padded[..N].copy_from_slice(&args);
@@ -31,10 +31,11 @@ impl Call {
         Self { sub: callback, args, count: 1, has_message: true, owned: [message, callback, null_mut()], ..Self::EMPTY }
     }
 
-    /// `entry` is the element that refers to the pair; its reference count is handed over.
+    /// Creates a call of an each_message callback; `entry` is the list element that refers to the pair, and its
+    /// reference count is taken over.
     #[inline]
     pub fn each_message(perl: Perl, entry: *mut SV, pair: Pair, message: *mut SV, is_nested: bool) -> Self {
-        // An outer call of the callback may still have what was handed out last.
+        // In a nested call the outer one may still use the scalar that it was passed.
         let (unregister, once) = match is_nested {
             false => (pair.hand_out(perl), null_mut()),
             true => {
@@ -46,42 +47,43 @@ impl Call {
         Self { sub: pair.callback, args, count: 2, has_message: true, owned, ..Self::EMPTY }
     }
 
-    /// Calls nothing; what the job has is freed.
+    /// Creates a call of nothing, which only frees its values.
     pub fn nothing(message: *mut SV, other: *mut SV) -> Self {
         Self { has_message: true, owned: [message, other, null_mut()], ..Self::EMPTY }
     }
 }
 
-/// Something that is due; all values' reference counts are the job's.
+/// A job that is due. It owns a reference count of each of its values.
 pub enum Job {
-    /// A callback may run the event loop from now on, and must not keep the messages behind it from being delivered.
+    /// Arm the nested-loop guard: from now on a callback that runs the event loop must not block the messages behind
+    /// its own.
     ExpectRecursion,
-    /// A message nobody has seen.
+    /// A message arrived.
     Message(*mut SV),
-    /// A next_message callback.
+    /// Call a next_message callback.
     Next { callback: *mut SV, message: *mut SV },
-    /// The each_message callbacks, of which the list is looked at only now.
+    /// Queue the each_message callbacks; their list is read only now.
     EachList { message: *mut SV },
-    /// An element of the list of each_message callbacks.
+    /// Call an each_message callback; `entry` is its list element.
     Each { entry: *mut SV, message: *mut SV },
-    /// A part of a message nobody has seen.
+    /// A chunk of a streamed message arrived.
     Chunk { message: *mut SV, is_final: bool },
-    /// A ping nobody has seen.
+    /// A ping arrived.
     Ping(Box<ControlPayload>),
-    /// A ping is to be answered.
+    /// Answer a ping.
     AnswerPing(Box<ControlPayload>),
-    /// The callbacks for pings are to be called.
+    /// Call the ping callbacks.
     TellPing(Box<ControlPayload>),
-    /// The callbacks for pongs are to be called.
+    /// Call the pong callbacks.
     TellPong(Box<ControlPayload>),
-    /// The peer's Close frame is to be answered.
+    /// Answer the peer's Close frame.
     Close(Box<CloseFrame>),
-    /// The connection is to be failed.
+    /// Fail the connection.
     Fail(ProtocolError),
 }
 
 impl Job {
-    /// Takes an event out of the buffers it may lie in.
+    /// Creates the job for an event, copying its payload out of the input.
     pub fn of(event: Result<Event<'_, PerlBuffer>, ProtocolError>, messages: &MessagePool) -> Self {
         match event {
             Ok(Event::Message { opcode, payload }) => Self::Message(message_of(opcode, payload, messages)),
@@ -95,7 +97,7 @@ impl Job {
         }
     }
 
-    /// The values whose reference counts are the job's.
+    /// Returns the values of which the job owns a reference count.
     pub fn values(&self) -> impl Iterator<Item = *mut SV> {
         let values = match *self {
             Self::Next { callback, message } => [callback, message],

@@ -16,10 +16,10 @@ thread_local! {
     static POOL: RefCell<Pool> = const { RefCell::new(Pool { keys: [[0; 4]; POOL_KEYS], next: POOL_KEYS, forks: 0 }) };
 }
 
-/// A key nobody can predict, never used before.
+/// Returns a masking key that is unpredictable and new.
 ///
 /// # Errors
-/// If the operating system has no random bytes to give.
+/// The operating system has no random bytes to give.
 pub fn next_key() -> Result<MaskKey, getrandom::Error> {
     POOL.with_borrow_mut(|pool| {
         if pool.next == POOL_KEYS || pool.forks != fork::generation() {

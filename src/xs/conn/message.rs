@@ -1,4 +1,4 @@
-//! Message objects, as the class in Message.pm makes them: a blessed hash with `body` and `opcode`.
+//! Message objects, as Message.pm defines them: a blessed hash with `body` and `opcode`.
 
 use crate::engine::MessageBuffer;
 use crate::xs::perl::buffer::{PerlBuffer, SpareBuffers};
@@ -11,19 +11,19 @@ use std::cell::Cell;
 use std::ffi::CStr;
 
 const CLASS: &CStr = c"AnyEvent::WebSocket::Message";
-/// Of a message whose body has more memory than this, bytes, only that memory is kept.
+/// Bodies with more than this many bytes are recycled as bare buffers, smaller ones together with their message object.
 const MAX_SPARE_BODY: usize = 4096;
-/// Up to this length, bytes, a body counts as small. Small and large messages are reused separately, so that a small one
-/// that the program keeps does not hold a large one's memory.
+/// Maximum length, in bytes, of a small body. Small and large messages are reused separately, so that a small one that
+/// the program keeps does not hold the memory of a large one.
 const MAX_SMALL_BODY: usize = 256;
-/// A large body may have at most this many times the memory it needs.
+/// The memory of a reused large body is at most this many times its length.
 const MAX_WASTE: usize = 8;
 const TYPE_MASK: u32 = 0xff;
 
-/// A message that nobody else has.
+/// A message that nothing else refers to.
 #[derive(Clone, Copy)]
 struct Unused {
-    /// The only reference to it.
+    /// The only reference to the message.
     message: *mut SV,
     body: *mut SV,
     opcode: *mut SV,
@@ -37,29 +37,29 @@ slots! {
     }
 }
 
-/// Makes one interpreter's messages.
+/// Creates the message objects of one interpreter.
 ///
-/// Most callbacks look at their message and let it go. Such a message is made into the next one, which takes half the
-/// instructions of freeing it and making another.
+/// Most callbacks read their message and let it go. Such an object is reused for the next message, which takes half the
+/// instructions of freeing it and creating another.
 pub struct MessagePool {
     perl: Perl,
     keys: Keys,
     class: *mut HV,
-    /// What comes from the network is tainted: perl runs with -T.
+    /// Received data is marked as tainted, because perl runs with -T.
     is_tainting: bool,
     pub spares: SpareBuffers,
-    /// Messages that nobody else has: one with a small body, and one with a large body.
+    /// The unused messages: one with a small body, and one with a large body.
     unused: [Cell<Option<Unused>>; 2],
-    /// The flags of a message's hash as we made it: without magic, weak references, iterators or locks.
+    /// The flags of a message's hash when created: without magic, weak references, iterators or locks.
     pristine: Cell<u32>,
-    /// What the class was like when it was last seen not to have a destructor.
+    /// The generation of the class in which it had no destructor.
     generation: Cell<Option<u32>>,
 }
 
 impl MessagePool {
-    /// The class is made if need be.
+    /// Creates a pool, and the class if it does not exist.
     pub fn new(perl: Perl) -> Self {
-        // SAFETY: a string, and a running interpreter.
+        // SAFETY: the name is a C string, and the interpreter is running.
         let (class, is_tainting) = unsafe { (ffi::ws_class(perl, CLASS.as_ptr()), ffi::ws_is_tainting(perl)) };
         Self {
             perl,
@@ -73,7 +73,7 @@ impl MessagePool {
         }
     }
 
-    /// A reference to a message with these octets.
+    /// Returns a reference to a message with this body.
     pub fn message(&self, opcode: u8, octets: &[u8]) -> *mut SV {
         if octets.len() > MAX_SPARE_BODY {
             let mut buffer = PerlBuffer::default();
@@ -84,7 +84,7 @@ impl MessagePool {
         let Some(unused) = self.take_unused(octets.len()) else {
             return self.with_body(opcode, sv::new_string(self.perl, octets));
         };
-        // SAFETY: plain values that nobody else has.
+        // SAFETY: these are plain values with no other owner.
         unsafe {
             sv::set_octets(self.perl, unused.body, octets);
             (*unused.opcode).sv_u.svu_iv = opcode.into();
@@ -92,7 +92,7 @@ impl MessagePool {
         unused.message
     }
 
-    /// Takes the unused message for a body of this length.
+    /// Takes the unused message for a body of this length, if there is one.
     fn take_unused(&self, len: usize) -> Option<Unused> {
         let place = self.unused_for(len);
         let unused = place.get()?;
@@ -103,12 +103,12 @@ impl MessagePool {
         Some(unused)
     }
 
-    /// Where an unused message with a body of this length is.
+    /// Returns the place of the unused message for a body of this length.
     fn unused_for(&self, len: usize) -> &Cell<Option<Unused>> {
         &self.unused[usize::from(len > MAX_SMALL_BODY)]
     }
 
-    /// A reference to a message that was put together.
+    /// Returns a reference to a message whose body was assembled in `buffer`.
     pub fn with_buffer(&self, opcode: u8, mut buffer: PerlBuffer) -> *mut SV {
         if buffer.len() <= MAX_SPARE_BODY {
             return self.message(opcode, buffer.as_mut_slice());
@@ -116,41 +116,41 @@ impl MessagePool {
         self.with_body(opcode, buffer.into_sv(self.perl))
     }
 
-    /// A new string that the peer has sent.
+    /// Creates a string with data from the peer.
     pub fn received_string(&self, octets: &[u8]) -> *mut SV {
         self.received(sv::new_string(self.perl, octets))
     }
 
-    /// A new value that the peer has sent.
+    /// Marks a new value as data from the peer.
     fn received(&self, value: *mut SV) -> *mut SV {
         if self.is_tainting {
-            // SAFETY: a new value.
+            // SAFETY: `value` is new and live.
             unsafe { ffi::ws_taint(self.perl, value) };
         }
         value
     }
 
-    /// A reference to a message; the body's reference count is handed over.
+    /// Returns a reference to a message with this body, whose reference count it takes over.
     fn with_body(&self, opcode: u8, body: *mut SV) -> *mut SV {
         self.received(body);
-        // SAFETY: a live class.
+        // SAFETY: the class is live.
         let reference = unsafe { ffi::ws_new_object(self.perl, self.class) };
         let hv: *mut HV = sv::referent(reference).expect("a new reference").cast();
         self.keys.store(self.perl, hv, Slot::Body, body);
         self.keys.store(self.perl, hv, Slot::Opcode, sv::new_number(self.perl, opcode.into()));
-        // SAFETY: a live hash.
+        // SAFETY: `hv` is a live hash.
         self.pristine.set(unsafe { (*hv).sv_flags });
         reference
     }
 
-    /// Keeps a message for the next one, if it is as it was made and nobody but the caller has any part of it.
+    /// Keeps a message for reuse, if it is unchanged and only the caller has a reference to any part of it.
     pub fn keep(&self, message: *mut SV) {
         let Some(unused) = self.as_unused(message).filter(|_| self.has_no_destructor()) else { return };
         let body = unused.body;
-        // SAFETY: a live value.
+        // SAFETY: `body` is live.
         let is_shared = unsafe { (*body).sv_flags & SVf_IsCOW != 0 };
         let (len, capacity) = (sv::length(body), sv::capacity(body));
-        // Memory that is not perl's has no capacity.
+        // A body in memory that is not perl's has no capacity.
         if !is_shared && capacity > len && (len > MAX_SPARE_BODY || capacity > 2 * MAX_SPARE_BODY) {
             self.spares.keep_memory_of(body);
         } else if len > MAX_SMALL_BODY || capacity <= 2 * MAX_SMALL_BODY {
@@ -161,10 +161,10 @@ impl MessagePool {
         }
     }
 
-    /// A message that nobody but the caller has any part of, and that is as it was made.
+    /// Returns a message's parts if it is unchanged and only the caller has a reference to any of them.
     fn as_unused(&self, message: *mut SV) -> Option<Unused> {
         let object = sv::referent(message)?;
-        // SAFETY: the reference, its hash and the values in it are live; the flags tell what they are.
+        // SAFETY: the reference, its hash and the values in it are live, and the flags show their types.
         unsafe {
             let is_sole = (*message).sv_refcnt == 1 && (*object).sv_refcnt == 1;
             if !is_sole || (*object).sv_flags != self.pristine.get() || sv::class(object) != self.class {
@@ -183,7 +183,7 @@ impl MessagePool {
     }
 
     fn has_no_destructor(&self) -> bool {
-        // SAFETY: a live stash.
+        // SAFETY: the class is live.
         unsafe {
             let generation = Some(ffi::ws_class_generation(self.perl, self.class));
             if self.generation.get() != generation {
@@ -194,9 +194,10 @@ impl MessagePool {
         }
     }
 
-    /// The opcode and the body's scalar of a message that is of this very class, so that no method need be called.
+    /// Returns the opcode and the body's scalar of an object that is exactly of this class, so that no method needs to
+    /// be called.
     pub fn parts(&self, object: *mut SV) -> Option<(i64, *mut SV)> {
-        // SAFETY: `object` is live; an object's body has a stash.
+        // SAFETY: `object` is live, and the body of an object has a class.
         let is_message =
             unsafe { sv::is_hash(object) && (*object).sv_flags & SVs_OBJECT != 0 && sv::class(object) == self.class };
         if !is_message {
@@ -208,7 +209,7 @@ impl MessagePool {
     }
 }
 
-/// Whether a value is of this type, has these flags and at most the one for a shared buffer besides, and one owner.
+/// Returns `true` if a value is of this type, has only these flags (and perhaps a shared buffer), and has one owner.
 unsafe fn is_plain(value: *mut SV, kind: svtype, flags: u32) -> bool {
     // SAFETY: the caller passes a live value.
     unsafe {

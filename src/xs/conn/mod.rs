@@ -1,13 +1,14 @@
 //! One connection.
 //!
-//! * [`connection`]: its state, and how Perl values hold it. [`turn`]: when messages are delivered, and frames
-//!   written. [`outbox`]: those that are not yet.
+//! * [`connection`]: its state, and how Perl values hold it. [`turn`]: when messages are delivered and frames written.
+//!   [`outbox`]: the frames not written yet.
 //! * [`receive`]: from the transport to the engine, through the [`inbox`].
-//! * [`dispatch`]: from the engine to [`callbacks`], by way of [`job`]s, which [`prepare`] makes calls.
+//! * [`dispatch`]: from the engine to [`callbacks`]. Events become [`job`]s, and [`prepare`] turns these into calls.
 //!   [`message`]: message objects.
-//! * [`interpreter`]: what all connections share.
-//! * [`send`]: from the program to the transport, with [`flush`]. [`mask_keys`]: random masking keys. [`broadcast`]: to many at once.
-//! * [`shim`]: the Perl subs that all this ends in.
+//! * [`interpreter`]: the state shared by all connections.
+//! * [`send`]: from the program to the transport, with [`flush`]. [`mask_keys`]: random masking keys. [`broadcast`]:
+//!   one message to many connections.
+//! * [`shim`]: the Perl subs that the binding calls.
 
 #[cfg(feature = "xs")]
 pub mod broadcast;

@@ -1,4 +1,4 @@
-//! Frames that have been sent, and are not written yet: they wait in a buffer of the handle.
+//! Frames that were sent but not written yet. They wait in a buffer of the handle.
 //!
 //! ```text
 //!              queue                 the kernel takes a part
@@ -8,84 +8,85 @@
 //!       └─────────────────┘
 //! ```
 //!
-//! An `Unfinished` or `Failed` outbox waits until Perl code may run, as the handle's own methods have to go on from there.
+//! An `Unfinished` or `Failed` outbox waits until Perl code may run, because only the handle's own methods can
+//! continue.
 
-/// A process, as [`fork::generation`](crate::xs::perl::fork::generation) tells it from its children.
+/// A process, as identified by [`fork::generation`](crate::xs::perl::fork::generation).
 pub type Process = u32;
 
-/// How far writing has come.
+/// The progress of writing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Writing {
     #[default]
     Empty,
     Waiting,
     Unfinished,
-    /// With this errno.
+    /// Writing failed with this errno.
     Failed(i32),
 }
 
-/// The buffers of the handle in which frames wait.
+/// The buffer of the handle in which frames wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Place {
-    /// What the kernel gets next.
+    /// The bytes that are written next.
     #[default]
     WriteBuffer,
-    /// What the TLS session encrypts next.
+    /// The bytes that the TLS session encrypts next.
     Unencrypted,
 }
 
-/// What a connection has to write.
+/// The state of a connection's unwritten frames.
 #[derive(Debug, Default)]
 pub struct Outbox {
     writing: Writing,
-    /// Where the first frame waits.
+    /// The buffer in which the first of the frames waits.
     place: Place,
-    /// Length of that buffer before the first frame, bytes.
+    /// Length of that buffer before the first of the frames, in bytes.
     mark: usize,
-    /// The process in which the frames were sent. A child that it forks must not write them a second time.
+    /// The process that sent the frames. A child that it forks must not write them again.
     process: Process,
 }
 
 impl Outbox {
-    /// A frame was appended to a buffer of this many bytes.
+    /// Notes that a frame was appended to a buffer of `mark` bytes.
     pub fn queue(&mut self, place: Place, mark: usize, process: Process) {
         if self.is_empty() {
             *self = Self { writing: Writing::Waiting, place, mark, process };
         }
     }
 
-    /// Returns `true` if a frame that waits in this buffer comes behind those that wait already.
+    /// Returns `true` if a frame that waits in `place` will be written after those that wait already.
     pub fn may_wait_in(&self, place: Place) -> bool {
         self.is_empty() || self.waits_in(place)
     }
 
-    /// Returns `true` if all frames wait in this buffer.
+    /// Returns `true` if frames wait, and all of them in `place`.
     pub fn waits_in(&self, place: Place) -> bool {
         self.writing == Writing::Waiting && self.place == place
     }
 
-    /// The frames were encrypted, into a write buffer of this many bytes.
+    /// Notes that the frames were encrypted, into a write buffer that held `mark` bytes.
     pub fn note_encrypted(&mut self, mark: usize) {
         self.place = Place::WriteBuffer;
         self.mark = mark;
     }
 
-    /// Returns `true` if nothing is to be written.
+    /// Returns `true` if nothing has to be written.
     pub fn is_empty(&self) -> bool {
         self.writing == Writing::Empty
     }
 
-    /// Returns `true` if frames wait that were sent in this process.
+    /// Returns `true` if frames that this process sent are waiting.
     pub fn has_frames_of(&self, process: Process) -> bool {
         !self.is_empty() && self.process == process
     }
 
-    /// Returns `true` if writing may be tried without Perl code.
+    /// Returns `true` if writing can be tried without running Perl code.
     pub fn may_try(&self) -> bool {
         matches!(self.writing, Writing::Empty | Writing::Waiting)
     }
 
-    /// Returns the errno with which writing has failed.
+    /// Returns the errno with which writing failed.
     pub fn error(&self) -> Option<i32> {
         match self.writing {
             Writing::Failed(errno) => Some(errno),
@@ -93,8 +94,8 @@ impl Outbox {
         }
     }
 
-    /// Forgets frames that a parent of this process sent, which are the parent's to write. Returns the buffer in which they
-    /// are, and how many of its bytes to keep.
+    /// Forgets the frames that a parent of this process sent, because the parent writes them. Returns the buffer in which
+    /// they wait, and the length in bytes to which it must be cut.
     pub fn forget_inherited(&mut self, process: Process) -> Option<(Place, usize)> {
         let is_inherited = !self.is_empty() && self.process != process;
         is_inherited.then(|| {
@@ -103,15 +104,15 @@ impl Outbox {
         })
     }
 
-    /// All is written, or somebody else's to write. Returns `true` if frames were waiting.
+    /// Notes that everything was written, or that something else will write it. Returns `true` if frames were waiting.
     pub fn clear(&mut self) -> bool {
         let waited = !self.is_empty();
         self.writing = Writing::Empty;
         waited
     }
 
-    /// Writing was tried without Perl code: `Ok(true)` if all was taken, `Ok(false)` if Perl code has to go on, or else an
-    /// errno.
+    /// Notes the result of writing without Perl code: `Ok(true)` if the kernel took everything, `Ok(false)` if Perl
+    /// code must continue, or an errno.
     pub fn note_attempt(&mut self, result: Result<bool, i32>, process: Process) {
         let writing = match result {
             Ok(true) => Writing::Empty,

@@ -1,4 +1,4 @@
-//! From a job to the call that it takes.
+//! Turns jobs into calls.
 
 use super::callbacks::{self, Pair};
 use super::connection::{Connection, Failure};
@@ -12,7 +12,7 @@ use std::ffi::CStr;
 use std::ptr::null_mut;
 
 impl Connection {
-    /// Does what a job is about, as far as that takes no Perl code. Returns the call that it takes, if it takes one.
+    /// Does the part of a job that needs no Perl code. Returns the call for the rest, if any.
     pub fn prepare(&mut self, job: Job) -> Option<Call> {
         if self.engine.has_trace() {
             self.jobs.push_front(job);
@@ -48,9 +48,9 @@ impl Connection {
         }
     }
 
-    /// The call for a message with one callback; if there are more, they are queued.
+    /// Returns the call for a message that has exactly one callback; if there are more, queues a job for each.
     fn call_for(&mut self, message: *mut SV) -> Option<Call> {
-        // SAFETY: live arrays, and no Perl code runs.
+        // SAFETY: the lists are live arrays, and no Perl code runs.
         let slots = |list| unsafe { sv::slots(list) };
         let next = self.callbacks(Slot::NextMessage).filter(|&list| !slots(list).is_empty());
         if let (None, Some(each), true) = (next, self.callbacks(Slot::EachMessage), self.jobs.is_empty()) {
@@ -60,7 +60,7 @@ impl Connection {
         }
         if let Some(next) = next {
             let perl = self.perl();
-            // SAFETY: a live array; its elements' reference counts come with them.
+            // SAFETY: the list is a live array; its elements' reference counts are taken over.
             let callbacks = (0..slots(next).len()).map(|_| unsafe { ffi::ws_shift(perl, next) });
             self.jobs.extend(callbacks.map(|callback| Job::Next { callback, message: sv::retain(message) }));
         }
@@ -68,7 +68,7 @@ impl Connection {
         None
     }
 
-    /// Queues the each_message callbacks, once they are in pairs.
+    /// Queues the each_message callbacks; if some are not paired yet, has them paired first.
     fn queue_each(&mut self, message: *mut SV) -> Call {
         let each = self.callbacks(Slot::EachMessage);
         if each.is_some_and(callbacks::has_unpaired) {
@@ -77,11 +77,11 @@ impl Connection {
         }
         let entries = each.map(callbacks::elements).unwrap_or_default();
         self.jobs.extend(entries.into_iter().map(|entry| Job::Each { entry, message: sv::retain(message) }));
-        // Freed by the loop as what it called last.
+        // The loop frees the message together with the values of its last call.
         Call::nothing(message, null_mut())
     }
 
-    /// Counts a control frame. Returns `false` if it is one too many, which ends the connection.
+    /// Counts a control frame. Returns `false` if it exceeds the limit, which fails the connection.
     fn admit_control(&mut self) -> bool {
         let result = self.engine.count_control(clock::monotonic);
         if let Err(error) = result {
@@ -90,7 +90,7 @@ impl Connection {
         result.is_ok()
     }
 
-    /// Answers a ping, once the peer reads.
+    /// Answers a ping, or defers the pong until the peer has read more.
     fn answer_in_time(&mut self, payload: Box<ControlPayload>) -> Option<Call> {
         if self.engine.defers_pong(self.handle().backlog()) {
             self.flush_natively();
@@ -101,23 +101,23 @@ impl Connection {
         self.answer_ping(&payload)
     }
 
-    /// Answers a ping: through `send`, if a subclass has its own.
+    /// Answers a ping, through the method `send` if that is not ours or the handle is not a stock one.
     fn answer_ping(&mut self, payload: &ControlPayload) -> Option<Call> {
         if self.route().is_foreign() || !self.interpreter.sends_natively(self.object) {
             let pong = self.interpreter.messages.message(Opcode::Pong as u8, payload.as_slice());
             return Some(Call::method(c"send", [pong]));
         }
-        // A pong that cannot be masked for want of random bytes is not sent; no frame could be.
+        // Without random bytes for a mask the pong is dropped, because no frame can be sent.
         let _ = self.send_later(Opcode::Pong as u8, payload.as_slice());
         None
     }
 
-    /// Has the shim tell the program of a control frame.
+    /// Creates a call of the method that calls the callbacks for a control frame.
     fn tell(&self, method: &'static CStr, payload: &ControlPayload) -> Call {
         Call::method(method, [self.interpreter.messages.received_string(payload.as_slice())])
     }
 
-    /// Hands a Close frame to the shim, which sets the attributes and, if the frame is in order, closes.
+    /// Creates a call of the method that sets the attributes of a Close frame and, if the frame is valid, answers it.
     fn answer_close(&mut self, frame: &CloseFrame) -> Call {
         if let Some(error) = frame.error {
             self.jobs.push_front(Job::Fail(error));

@@ -12,25 +12,25 @@ use crate::xs::perl::ffi::{self, After, HV};
 use crate::xs::perl::sv;
 use std::os::fd::RawFd;
 
-/// A payload of which so much is missing, bytes, is read straight into its message.
+/// Number of missing payload bytes from which payload is read straight into its message.
 const MIN_DIRECT_READ: u64 = 16 * 1024;
-/// A read buffer that has been emptied keeps at most this much memory, bytes.
+/// Maximum size, in bytes, of the memory that an empty read buffer keeps.
 const KEEP_READ_BUFFER: usize = 4096;
 
-/// What has arrived.
+/// The result of reading from the transport.
 enum Arrival {
     Read(Read),
-    /// Bytes, behind which the TLS session ends, or has something other than data to say.
+    /// Bytes were read, and then the TLS session ended or needs the handle's methods.
     TlsEnd,
 }
 
-/// The descriptor is readable: called by the watcher in `$handle->{_rw}`.
+/// Reads from the descriptor, which is readable. The watcher in `$handle->{_rw}` calls this.
 pub fn readable(shared: &Shared, after: &mut After) {
     let Some(source) = shared.borrow().source() else { return read_by_handle(shared, after) };
     let connection = &mut *shared.borrow_mut();
-    // Read by the handle while a callback of this connection ran the event loop.
+    // In a nested event loop the handle itself may have read these bytes.
     connection.take_over(connection.handle);
-    // Left over if a callback of this connection runs the event loop: they come before what is still in the kernel.
+    // Bytes left over from an interrupted dispatch precede whatever the kernel still holds.
     if !connection.inbox.rest().is_empty() {
         return connection.dispatch(shared, after);
     }
@@ -53,7 +53,7 @@ pub fn readable(shared: &Shared, after: &mut After) {
     }
 }
 
-/// Has a handle that is not gone read for itself.
+/// Lets the handle read for itself, unless it was destroyed.
 fn read_by_handle(shared: &Shared, after: &mut After) {
     let connection = shared.borrow();
     let handle = connection.handle();
@@ -62,7 +62,7 @@ fn read_by_handle(shared: &Shared, after: &mut After) {
     }
 }
 
-/// The handle has read: the `on_read` callback. Whatever was read is delivered, if messages are delivered as they come.
+/// Handles the `on_read` callback: the handle has read something. Delivers it if messages are delivered as they arrive.
 pub fn on_read(shared: &Shared, handle: *mut HV, after: &mut After) {
     shared.borrow_mut().take_over(handle);
     if shared.borrow().is_started {
@@ -71,14 +71,15 @@ pub fn on_read(shared: &Shared, handle: *mut HV, after: &mut After) {
     }
 }
 
-/// Returns `true` if the handle has nothing more to offer: then it calls `on_eof`, and never `on_read`.
+/// Returns `true` if the handle has read the end of file and everything before it was processed: it then calls
+/// `on_eof`, and never again `on_read`.
 pub fn is_at_eof(shared: &Shared, handle: *mut HV) -> bool {
     let connection = shared.borrow();
     let handle = Handle::new(connection.perl(), &connection.interpreter.handle_keys, handle);
     handle.is_eof() && handle.read_buffer().is_none_or(|buffer| sv::length(buffer) == 0)
 }
 
-/// Has the descriptor watched by [`readable`], if that will do for this handle.
+/// Makes [`readable`] watch the descriptor, if the handle allows reading natively.
 fn read_natively(shared: &Shared, after: &mut After) {
     let connection = shared.borrow();
     if connection.source().is_some() && connection.handle().is_reading() {
@@ -88,18 +89,18 @@ fn read_natively(shared: &Shared, after: &mut After) {
 }
 
 impl Connection {
-    /// Where bytes can be read natively, if they are this connection's alone.
+    /// Returns the source of bytes, if they can be read natively and are this connection's alone.
     fn source(&self) -> Option<Source> {
         let handle = self.handle();
         let is_ours = self.has_stock_handle() && handle.reads_for(self.hook);
         if is_ours { Source::of(handle) } else { None }
     }
 
-    /// Takes all that a handle has read.
+    /// Moves all unprocessed bytes from a handle's buffers to the inbox.
     pub fn take_over(&mut self, handle: *mut HV) {
         let Self { interpreter, inbox, .. } = self;
         for buffer in Handle::new(interpreter.perl, &interpreter.handle_keys, handle).read_buffers() {
-            // SAFETY: `buffer` is live; reserving makes it a string of octets.
+            // SAFETY: `buffer` is live, and reserving makes it a string of bytes.
             unsafe {
                 if !ffi::ws_reserve(interpreter.perl, buffer, 0).is_null() {
                     inbox.append(&interpreter.scratch, sv::plain_octets(buffer));
@@ -109,13 +110,13 @@ impl Connection {
         }
     }
 
-    /// Dispatches what was read just now.
+    /// Dispatches the bytes just read.
     fn deliver(&mut self, shared: &Shared, after: &mut After) {
         self.handle().note_read();
         self.dispatch(shared, after);
     }
 
-    /// Reads once: into the message that is being received, if much of it is missing, else into the inbox.
+    /// Reads once, straight into the current message if much of that is missing, or else into the inbox.
     fn read(&mut self, source: Source) -> Arrival {
         let fd = match source {
             Source::Plain(fd) => fd,
@@ -127,18 +128,18 @@ impl Connection {
         })
     }
 
-    /// Reads once, behind the payload that is here.
+    /// Reads once, into the current message.
     fn read_payload(&mut self, fd: RawFd, missing: u64) -> Read {
         let Some((buffer, _)) = self.engine.payload_space() else { return Read::Nothing };
-        // A length in a header is a claim: memory is taken as the payload arrives.
+        // The length in a header is only a claim, so memory is reserved as payload arrives.
         let ahead = (buffer.len() as u64).max(MIN_DIRECT_READ).min(missing) as usize;
         self.interpreter.messages.spares.reserve(buffer, ahead, usize::try_from(missing).unwrap_or(usize::MAX));
         let at_once = (buffer.len().max(READ_SIZE) as u64).min(missing) as usize;
         let (start, room) = buffer.spare();
-        // SAFETY: the buffer's own spare memory.
+        // SAFETY: this is the buffer's own spare memory.
         let read = unsafe { descriptor::read(fd, start, room.min(at_once)) };
         let Read::Bytes(count) = read else { return read };
-        // SAFETY: read(2) has initialised them.
+        // SAFETY: read(2) has initialised these bytes.
         unsafe { buffer.add_len(count) };
         if let Some(event) = self.engine.payload_appended(count).transpose() {
             self.queue(event);
@@ -146,7 +147,7 @@ impl Connection {
         read
     }
 
-    /// Reads once, and decrypts to the inbox.
+    /// Reads once, and decrypts into the inbox.
     fn read_tls(&mut self, session: &Session, fd: RawFd) -> Arrival {
         let scratch = &self.interpreter.scratch;
         let mut encrypted = Inbox::default();

@@ -1,20 +1,20 @@
-//! The shim's subs that an XSUB may end in, with what they are called with.
+//! The Perl subs that an XSUB may call after Rust has returned, with their arguments.
 
 use std::ffi::CStr;
 
-/// `(connection)`: something may wait for the peer to read, and the program wants to know of that.
+/// `(connection)`: a send left bytes queued, and the program wants to know the backlog.
 pub const BACKLOGGED: &CStr = c"AnyEvent::WebSocket::Connection::_backlogged";
-/// `(connection)`: control is back in the event loop.
+/// `(connection)`: control has returned to the event loop.
 pub const BEGIN: &CStr = c"AnyEvent::WebSocket::Connection::_begin";
-/// `(handle)`: forget what it has read.
+/// `(handle)`: discard the bytes that the handle has read.
 pub const DISCARD: &CStr = c"AnyEvent::WebSocket::Native::Handle::discard";
-/// `(handle)`: write what is queued, the handle's own way.
+/// `(handle)`: write what is queued, by the handle's own method.
 pub const DRAIN: &CStr = c"AnyEvent::WebSocket::Native::Handle::drain";
-/// `(handle)`: encrypt and write what is queued.
+/// `(handle)`: let the handle's TLS session proceed, then write what is queued.
 pub const DRAIN_TLS: &CStr = c"AnyEvent::WebSocket::Native::Handle::drain_tls";
-/// `(handle, octets)`: queue and write.
+/// `(handle, bytes)`: queue the bytes and write.
 pub const PUSH_WRITE: &CStr = c"AnyEvent::WebSocket::Native::Handle::push_write";
-/// `(handle)`: the peer's end of file was read.
+/// `(handle)`: the peer closed its end.
 pub const READ_EOF: &CStr = c"AnyEvent::WebSocket::Native::Handle::read_eof";
 /// `(handle, errno)`: read(2) failed.
 pub const READ_ERROR: &CStr = c"AnyEvent::WebSocket::Native::Handle::read_error";
@@ -22,19 +22,19 @@ pub const READ_ERROR: &CStr = c"AnyEvent::WebSocket::Native::Handle::read_error"
 pub const WRITE_ERROR: &CStr = c"AnyEvent::WebSocket::Native::Handle::write_error";
 /// `(handle)`: let the handle read for itself.
 pub const READ_BY_HANDLE: &CStr = c"AnyEvent::WebSocket::Native::Handle::read_by_handle";
-/// `(handle, callback)`: read natively, unless reading is stopped.
+/// `(handle, callback)`: read natively, unless the program has destroyed the handle or stopped reading.
 pub const READ_NATIVELY: &CStr = c"AnyEvent::WebSocket::Native::Handle::read_natively";
-/// `(connection)`: a dispatch with more than one frame is over.
+/// `(connection)`: disarm the nested-loop guard, because the burst is over.
 pub const FORGET_RECURSION: &CStr = c"AnyEvent::WebSocket::Connection::_forget_recursion";
-/// `(connection)`: memory is kept for what was sent.
+/// `(connection)`: start the timer that frees the compression window of sent messages when it is idle.
 pub const EXPECT_IDLENESS: &CStr = c"AnyEvent::WebSocket::Connection::_expect_idleness";
-/// `(connection)`: a dispatch has left something to the loop's next turn; the timer against recursion goes on with it.
+/// `(connection)`: resume the dispatch in the loop's next iteration, by the timer of the nested-loop guard.
 pub const GO_ON_LATER: &CStr = c"AnyEvent::WebSocket::Connection::_go_on_later";
-/// `(connection, error or undef)`: the transport is gone.
+/// `(connection, error or undef)`: the transport is closed.
 pub const FINISH: &CStr = c"AnyEvent::WebSocket::Connection::_finish";
-/// `(connection, lines)`: log what frames have come and gone.
+/// `(connection, lines)`: log the recorded frames.
 pub const TRACE: &CStr = c"AnyEvent::WebSocket::Connection::_trace";
-/// `(connection)`: it is down; tell the program.
+/// `(connection)`: the connection has failed; call the program's callbacks.
 pub const FAILED: &CStr = c"AnyEvent::WebSocket::Connection::_failed";
-/// `(connection, message or bytes)`: a send whose argument takes Perl code to read.
+/// `(connection, message or string)`: send something that only Perl code can read.
 pub const SEND_ANYTHING: &CStr = c"AnyEvent::WebSocket::Connection::_send_anything";

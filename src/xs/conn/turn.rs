@@ -1,11 +1,15 @@
-//! When messages are delivered, and which frames may wait for one another.
+//! Decides when messages are delivered, and which frames are batched.
 //!
-//! A dispatch delivers what has been read, message by message. As long as another whole frame is buffered, it is a *burst*:
-//! replies wait for those to the messages behind theirs, so that they leave together. Waiting must not hurt:
+//! A dispatch delivers the messages that have been read, one by one. Once another complete frame is buffered behind the
+//! current one, the dispatch is a *burst*: replies to the earlier messages wait for later ones, so that one write sends
+//! them all. Batching must not delay a reply noticeably, nor starve other connections:
 //!
-//! * a frame waits only if callbacks of this connection have been quick lately, and only until a deadline;
-//! * the caller adds that sending the frame was the last thing its callback did;
-//! * a burst that has kept the event loop for too long leaves the rest to the loop's next turn.
+//! * A frame waits only if recent callbacks of this connection were quick, and only until a deadline.
+//! * The caller also requires that sending the frame is the last thing its callback does.
+//! * A burst that has kept the event loop busy for too long yields: it resumes in the loop's next iteration.
+//!
+//! A waiting frame is written once its deadline has passed and the running callback has returned. If that callback is
+//! unexpectedly slow, the frame waits as long.
 //!
 //! ```text
 //!                    hold                       finish
@@ -16,73 +20,74 @@
 //!      Yielded ──────────────────┘
 //! ```
 //!
-//! Nothing leaves `Final`: the transport is gone, and what is left is delivered whatever the program wants.
+//! Nothing leaves `Final`: the transport is closed, and the remaining messages are delivered even if the program
+//! pauses.
 
 use crate::engine::Nanos;
 
-/// How long a frame may wait for those behind it.
+/// How long a frame may wait for later ones.
 const MAX_WAIT: Nanos = 1_000_000;
-/// How long one burst may keep the event loop.
+/// How long a burst may keep the event loop busy.
 const MAX_BURST: Nanos = 10_000_000;
-/// A callback that takes longer than a frame may wait is slow.
+/// Duration from which a callback counts as slow.
 const MAX_QUICK: Nanos = MAX_WAIT;
-/// How long a quick callback promises that the next one is quick, too.
+/// How long callbacks are assumed to be quick after a quick one.
 const QUICK_LASTS: Nanos = 20_000_000;
 
-/// What may be delivered.
+/// Whether messages may be delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Delivery {
     #[default]
     Flowing,
-    /// The burst has had its time.
+    /// The burst has used up its time.
     Yielded,
     /// The program has paused the connection.
     Held,
-    /// The transport is gone.
+    /// The transport is closed.
     Final,
 }
 
-/// A dispatch with more than one whole frame.
+/// A dispatch in which more than one complete frame is buffered.
 #[derive(Debug)]
 struct Burst {
-    /// When frames have waited long enough.
+    /// When the waiting frames must be written.
     flush_by: Nanos,
     yield_at: Nanos,
-    /// When the clock was looked at last.
+    /// When the clock was last read.
     looked_at: Nanos,
-    /// Another whole frame is buffered behind the one that is being dispatched.
+    /// Another complete frame is buffered behind the current one.
     is_next_complete: bool,
 }
 
-/// What is left when the outermost dispatch of a burst ends.
+/// The work left over when the outermost dispatch of a burst ends.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Left {
-    /// Nothing: the guard against nested event loops is no longer needed.
+    /// Nothing is left: the guard against nested event loops can be disarmed.
     Nothing,
-    /// Messages, for the loop's next turn.
+    /// Messages are left for the loop's next iteration.
     Messages,
 }
 
-/// Where a connection's dispatches stand.
+/// The scheduling state of a connection's dispatches.
 #[derive(Debug, Default)]
 pub struct Turn {
     delivery: Delivery,
-    /// How many dispatches are on the stack.
+    /// Number of dispatches on the stack.
     depth: u32,
     /// Depth of the dispatch whose nested-loop guard is armed; 0 if none.
     guarded_depth: u32,
     burst: Option<Burst>,
-    /// Until when callbacks count as quick; 0 if they do not.
+    /// When recent callbacks cease to count as quick; 0 if they do not.
     quick_until: Nanos,
 }
 
 impl Turn {
-    /// A dispatch begins.
+    /// Begins a dispatch.
     pub fn enter(&mut self) {
         self.depth += 1;
     }
 
-    /// A dispatch ends. Returns what the outermost dispatch of a burst has left.
+    /// Ends a dispatch. Returns what is left over if it was the outermost one of a burst.
     pub fn leave(&mut self) -> Option<Left> {
         self.depth -= 1;
         self.guarded_depth = self.guarded_depth.min(self.depth);
@@ -96,17 +101,17 @@ impl Turn {
         self.burst.take().map(|_| if has_yielded { Left::Messages } else { Left::Nothing })
     }
 
-    /// Whether no dispatch is on the stack.
+    /// Returns `true` if no dispatch is running.
     pub fn is_idle(&self) -> bool {
         self.depth == 0
     }
 
-    /// Whether the dispatch that is running is called by a callback of another one.
+    /// Returns `true` if the current dispatch runs inside a callback of another one.
     pub fn is_nested(&self) -> bool {
         self.depth > 1
     }
 
-    /// Whether another message may be looked at now.
+    /// Returns `true` if another message may be delivered now.
     pub fn may_deliver(&self) -> bool {
         matches!(self.delivery, Delivery::Flowing | Delivery::Final)
     }
@@ -134,7 +139,7 @@ impl Turn {
             Some(Burst { flush_by: now + MAX_WAIT, yield_at: now + MAX_BURST, looked_at: now, is_next_complete: true });
     }
 
-    /// A callback has returned. Returns `true` if frames have waited long enough.
+    /// Notes that a callback has returned. Returns `true` if waiting frames must be written now.
     pub fn note_callback(&mut self, now: impl FnOnce() -> Nanos) -> bool {
         let Some(burst) = self.burst.as_mut().filter(|burst| burst.is_next_complete) else { return false };
         let now = now();
@@ -147,26 +152,26 @@ impl Turn {
         now > burst.flush_by
     }
 
-    /// Whether a frame may wait for those to the messages behind this one.
+    /// Returns `true` if a frame sent now may wait for the replies to the messages behind the current one.
     pub fn may_wait(&self) -> bool {
         self.delivery != Delivery::Held
             && self.is_quick()
             && self.burst.as_ref().is_some_and(|burst| burst.is_next_complete)
     }
 
-    /// Whether callbacks have been quick lately, so that what waits already may wait for another one to end.
+    /// Returns `true` if recent callbacks were quick, so that waiting frames may go on waiting during the next one.
     pub fn is_quick(&self) -> bool {
         self.quick_until > 0
     }
 
-    /// All frames that waited are written: what waits from now on may do so as long.
+    /// Notes that all waiting frames were written, which restarts the deadline.
     pub fn note_flush(&mut self, now: impl FnOnce() -> Nanos) {
         if let Some(burst) = &mut self.burst {
             burst.flush_by = now() + MAX_WAIT;
         }
     }
 
-    /// The program pauses the connection, or resumes it.
+    /// Pauses or resumes delivery, as the program wants.
     pub fn hold(&mut self, is_held: bool) {
         self.delivery = match (self.delivery, is_held) {
             (Delivery::Final, _) => Delivery::Final,
@@ -176,7 +181,7 @@ impl Turn {
         };
     }
 
-    /// The transport is gone: what is left is delivered now.
+    /// Notes that the transport is closed: the remaining messages are delivered now.
     pub fn finish(&mut self) {
         self.delivery = Delivery::Final;
     }
@@ -186,7 +191,7 @@ impl Turn {
 mod tests {
     use super::*;
 
-    /// A clock that stands until it is told to move.
+    /// A clock that moves only when told to.
     struct Clock(Nanos);
 
     impl Clock {
@@ -199,7 +204,7 @@ mod tests {
         }
     }
 
-    /// A turn in the middle of a burst, whose callbacks have been quick.
+    /// Returns a turn in the middle of a burst, after a quick callback.
     fn quick_burst(clock: &mut Clock) -> Turn {
         let mut turn = Turn::default();
         turn.enter();
