@@ -243,7 +243,7 @@ package "AnyEvent::WebSocket::Connection" {
     _take_read_buffer = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let handle = shared.borrow().handle;
-        shared.borrow_mut().take_over(handle);
+        shared.borrow_mut().take_unread(handle);
     };
     /// `_deliver_rest($connection)`: delivers what a dispatch has left to the loop's next turn, which will not come.
     _deliver_rest = |call, after| {

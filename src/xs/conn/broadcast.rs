@@ -58,7 +58,7 @@ pub struct Outcome {
     /// Elements that are not connections of ours; they are not counted.
     pub foreign: Vec<*mut SV>,
     /// Connections whose socket took only part of the frame; their handles write the rest.
-    pub cut_off: Vec<*mut SV>,
+    pub partly_written: Vec<*mut SV>,
     /// Connections whose socket failed, with the error.
     pub broken: Vec<(*mut SV, WriteError)>,
 }
@@ -73,7 +73,7 @@ impl Outcome {
         };
         let broken = sv::new_array(perl, self.broken.into_iter().map(pair));
         let count = sv::new_number(perl, self.count);
-        sv::new_array(perl, [count, list(self.rest), list(self.foreign), list(self.cut_off), broken])
+        sv::new_array(perl, [count, list(self.rest), list(self.foreign), list(self.partly_written), broken])
     }
 }
 
@@ -100,7 +100,7 @@ impl<'a> Broadcast<'a> {
             return Ok(None);
         }
         for group in elements.chunks(GROUP) {
-            look_ahead(perl, group);
+            prefetch(perl, group);
             let mut recipients = Vec::with_capacity(group.len());
             for &element in group {
                 recipients.extend(self.admit(perl, element, &mut outcome)?);
@@ -108,7 +108,7 @@ impl<'a> Broadcast<'a> {
             for recipient in &recipients {
                 match self.write_to(perl, recipient) {
                     Ok(true) => {}
-                    Ok(false) => outcome.cut_off.push(recipient.element),
+                    Ok(false) => outcome.partly_written.push(recipient.element),
                     Err(error) => outcome.broken.push((recipient.element, error)),
                 }
             }
@@ -150,7 +150,7 @@ impl<'a> Broadcast<'a> {
             return None;
         }
         let frame = self.frame_for(engine)?;
-        if !connection.has_stock_handle() || self.sends_its_own_way(connection) {
+        if !connection.has_stock_handle() || self.overrides_send(connection) {
             return None;
         }
         let outlet = connection.handle().outlet()?;
@@ -208,7 +208,7 @@ impl<'a> Broadcast<'a> {
 
     /// Returns `true` if the object's class overrides `send`. The last result is cached, because most elements have the
     /// same class.
-    fn sends_its_own_way(&self, connection: &Connection) -> bool {
+    fn overrides_send(&self, connection: &Connection) -> bool {
         // SAFETY: the object is live.
         let class = unsafe { sv::class(connection.object.cast()) };
         match self.last_class.get() {
@@ -224,7 +224,7 @@ impl<'a> Broadcast<'a> {
 
 /// Loads the memory that sending to these connections reads. A connection is spread over dozens of cache lines that
 /// lead from one to the next; in a short loop the processor waits for those of many connections at once.
-fn look_ahead(perl: Perl, elements: &[*mut SV]) {
+fn prefetch(perl: Perl, elements: &[*mut SV]) {
     // SAFETY: the list keeps the objects alive, and no Perl code runs.
     let of = |&element: &*mut SV| unsafe { connection::of_object(perl, sv::referent(element)?) };
     let found: Vec<_> = elements.iter().filter_map(of).collect();

@@ -35,7 +35,7 @@ pub fn pump(shared: &Shared, after: &mut After) {
 /// Makes the trampoline dispatch the remaining messages, after the transport has closed.
 pub fn deliver_rest(shared: &Shared, after: &mut After) {
     let connection = &mut *shared.borrow_mut();
-    if connection.turn.is_idle() && !connection.inbox.rest().is_empty() {
+    if connection.turn.is_idle() && !connection.inbox.unread().is_empty() {
         connection.turn.finish();
         connection.dispatch(shared, after);
     }
@@ -123,10 +123,10 @@ impl Connection {
             return None;
         }
         let job = self.next_event()?;
-        let is_complete = self.engine.is_frame_complete(self.inbox.rest());
+        let is_complete = self.engine.is_frame_complete(self.inbox.unread());
         if self.turn.note_next(is_complete, clock::monotonic) {
             self.jobs.push_front(job);
-            return Some(Job::ExpectRecursion);
+            return Some(Job::ArmGuard);
         }
         Some(job)
     }
@@ -134,7 +134,7 @@ impl Connection {
     /// Takes the next event from the inbox.
     fn next_event(&mut self) -> Option<Job> {
         let Self { engine, inbox, interpreter, .. } = self;
-        let mut input = inbox.rest_mut();
+        let mut input = inbox.unread_mut();
         let event = engine.receive(&mut input).transpose();
         let left = input.len();
         let job = event.map(|event| Job::of(event, &interpreter.messages));
@@ -170,7 +170,7 @@ impl Connection {
 
     /// Ends the outermost dispatch: messages that are left wait for the event loop.
     fn leave_to_loop(&mut self, left: Option<Left>, after: &mut After) {
-        self.inbox.keep_rest(&self.interpreter.scratch);
+        self.inbox.detach(&self.interpreter.scratch);
         // This comes first, because other calls may start a dispatch.
         match left {
             Some(Left::Messages) => after.calling_first(shim::GO_ON_LATER, [self.reference()]),

@@ -18,12 +18,12 @@ pub struct Inbox {
 
 impl Inbox {
     /// Returns the unparsed bytes.
-    pub fn rest_mut(&mut self) -> &mut [u8] {
+    pub fn unread_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[self.start..]
     }
 
     /// Returns the unparsed bytes.
-    pub fn rest(&self) -> &[u8] {
+    pub fn unread(&self) -> &[u8] {
         &self.bytes[self.start..]
     }
 
@@ -33,11 +33,11 @@ impl Inbox {
     }
 
     /// Copies the unparsed bytes to memory of their own, and gives back the shared read buffer.
-    pub fn keep_rest(&mut self, scratch: &Scratch) {
-        if !self.rest().is_empty() {
-            let rest = self.rest().to_vec();
+    pub fn detach(&mut self, scratch: &Scratch) {
+        if !self.unread().is_empty() {
+            let unread = self.unread().to_vec();
             self.clear(scratch);
-            self.bytes = rest;
+            self.bytes = unread;
         }
     }
 
@@ -55,7 +55,7 @@ impl Inbox {
 
     /// Takes the shared read buffer if the inbox is empty; if another inbox has it, starts a new buffer.
     fn make_room(&mut self, scratch: &Scratch) {
-        if self.rest().is_empty() {
+        if self.unread().is_empty() {
             self.clear(scratch);
             self.bytes = scratch.take().unwrap_or_default();
         }

@@ -15,7 +15,7 @@ impl Call {
         args: [null_mut(); MAX_ARGS],
         count: 0,
         has_message: false,
-        are_many: false,
+        is_burst: false,
         owned: [null_mut(); MAX_ARGS],
     };
 
@@ -57,7 +57,7 @@ impl Call {
 pub enum Job {
     /// Arm the nested-loop guard: from now on a callback that runs the event loop must not block the messages behind
     /// its own.
-    ExpectRecursion,
+    ArmGuard,
     /// A message arrived.
     Message(*mut SV),
     /// Call a next_message callback.
@@ -73,9 +73,9 @@ pub enum Job {
     /// Answer a ping.
     AnswerPing(Box<ControlPayload>),
     /// Call the ping callbacks.
-    TellPing(Box<ControlPayload>),
+    NotifyPing(Box<ControlPayload>),
     /// Call the pong callbacks.
-    TellPong(Box<ControlPayload>),
+    NotifyPong(Box<ControlPayload>),
     /// Answer the peer's Close frame.
     Close(Box<CloseFrame>),
     /// Fail the connection.
@@ -91,7 +91,7 @@ impl Job {
                 Self::Chunk { message: message_of(opcode, payload, messages), is_final }
             }
             Ok(Event::Ping(payload)) => Self::Ping(payload),
-            Ok(Event::Pong(payload)) => Self::TellPong(payload),
+            Ok(Event::Pong(payload)) => Self::NotifyPong(payload),
             Ok(Event::Close(frame)) => Self::Close(frame),
             Err(error) => Self::Fail(error),
         }

@@ -19,8 +19,8 @@ impl Connection {
             return Some(Call::method(c"_trace", [self.trace_lines()]));
         }
         match job {
-            Job::ExpectRecursion => Some(Call { are_many: true, ..Call::method(c"_expect_recursion", []) }),
-            Job::Message(message) => self.call_for(message),
+            Job::ArmGuard => Some(Call { is_burst: true, ..Call::method(c"_expect_recursion", []) }),
+            Job::Message(message) => self.message_call(message),
             Job::Next { callback, message } => Some(Call::next_message(callback, message)),
             Job::Each { entry, message } => Some(match Pair::of(entry) {
                 Some(pair) => Call::each_message(self.perl(), entry, pair, message, self.turn.is_nested()),
@@ -30,16 +30,16 @@ impl Connection {
             Job::Chunk { message, is_final } => {
                 Some(Call::method(c"_chunk_received", [message, sv::new_number(self.perl(), is_final.into())]))
             }
-            Job::Ping(_) | Job::TellPong(_) if !self.admit_control() => None,
+            Job::Ping(_) | Job::NotifyPong(_) if !self.admit_control() => None,
             Job::Ping(payload) => {
                 if self.callbacks(Slot::Ping).is_some() {
-                    self.jobs.push_front(Job::TellPing(payload.clone()));
+                    self.jobs.push_front(Job::NotifyPing(payload.clone()));
                 }
-                self.answer_in_time(payload)
+                self.answer_or_defer(payload)
             }
-            Job::AnswerPing(payload) => self.answer_in_time(payload),
-            Job::TellPing(payload) => Some(self.tell(c"_ping_received", &payload)),
-            Job::TellPong(payload) => self.callbacks(Slot::Pong).map(|_| self.tell(c"_pong_received", &payload)),
+            Job::AnswerPing(payload) => self.answer_or_defer(payload),
+            Job::NotifyPing(payload) => Some(self.notify(c"_ping_received", &payload)),
+            Job::NotifyPong(payload) => self.callbacks(Slot::Pong).map(|_| self.notify(c"_pong_received", &payload)),
             Job::Close(frame) => Some(self.answer_close(&frame)),
             Job::Fail(error) => {
                 self.failure = Some(Failure::Violation(error));
@@ -49,7 +49,7 @@ impl Connection {
     }
 
     /// Returns the call for a message that has exactly one callback; if there are more, queues a job for each.
-    fn call_for(&mut self, message: *mut SV) -> Option<Call> {
+    fn message_call(&mut self, message: *mut SV) -> Option<Call> {
         // SAFETY: the lists are live arrays, and no Perl code runs.
         let slots = |list| unsafe { sv::slots(list) };
         let next = self.callbacks(Slot::NextMessage).filter(|&list| !slots(list).is_empty());
@@ -91,7 +91,7 @@ impl Connection {
     }
 
     /// Answers a ping, or defers the pong until the peer has read more.
-    fn answer_in_time(&mut self, payload: Box<ControlPayload>) -> Option<Call> {
+    fn answer_or_defer(&mut self, payload: Box<ControlPayload>) -> Option<Call> {
         if self.engine.defers_pong(self.handle().backlog()) {
             self.flush_natively();
         }
@@ -113,7 +113,7 @@ impl Connection {
     }
 
     /// Creates a call of the method that calls the callbacks for a control frame.
-    fn tell(&self, method: &'static CStr, payload: &ControlPayload) -> Call {
+    fn notify(&self, method: &'static CStr, payload: &ControlPayload) -> Call {
         Call::method(method, [self.interpreter.messages.received_string(payload.as_slice())])
     }
 

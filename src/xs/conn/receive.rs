@@ -29,9 +29,9 @@ pub fn readable(shared: &Shared, after: &mut After) {
     let Some(source) = shared.borrow().source() else { return read_by_handle(shared, after) };
     let connection = &mut *shared.borrow_mut();
     // In a nested event loop the handle itself may have read these bytes.
-    connection.take_over(connection.handle);
+    connection.take_unread(connection.handle);
     // Bytes left over from an interrupted dispatch precede whatever the kernel still holds.
-    if !connection.inbox.rest().is_empty() {
+    if !connection.inbox.unread().is_empty() {
         return connection.dispatch(shared, after);
     }
     match connection.read(source) {
@@ -64,7 +64,7 @@ fn read_by_handle(shared: &Shared, after: &mut After) {
 
 /// Handles the `on_read` callback: the handle has read something. Delivers it if messages are delivered as they arrive.
 pub fn on_read(shared: &Shared, handle: *mut HV, after: &mut After) {
-    shared.borrow_mut().take_over(handle);
+    shared.borrow_mut().take_unread(handle);
     if shared.borrow().is_started {
         dispatch::pump(shared, after);
         read_natively(shared, after);
@@ -97,7 +97,7 @@ impl Connection {
     }
 
     /// Moves all unprocessed bytes from a handle's buffers to the inbox.
-    pub fn take_over(&mut self, handle: *mut HV) {
+    pub fn take_unread(&mut self, handle: *mut HV) {
         let Self { interpreter, inbox, .. } = self;
         for buffer in Handle::new(interpreter.perl, &interpreter.handle_keys, handle).read_buffers() {
             // SAFETY: `buffer` is live, and reserving makes it a string of bytes.
@@ -153,7 +153,7 @@ impl Connection {
         let mut encrypted = Inbox::default();
         let read = encrypted.read(scratch, fd);
         let is_drained = match read {
-            Read::Bytes(_) => self.inbox.decrypt_into(scratch, |plain| session.decrypt(encrypted.rest(), plain)),
+            Read::Bytes(_) => self.inbox.decrypt_into(scratch, |plain| session.decrypt(encrypted.unread(), plain)),
             _ => true,
         };
         encrypted.clear(scratch);

@@ -129,17 +129,17 @@ static void call_all(pTHX_ const struct ws_after *after, SV *connection)
 {
     SV *object = after->dispatch;
     struct ws_call call;
-    bool are_many = FALSE;
+    bool is_burst = FALSE;
 
     Zero(&call, 1, struct ws_call);
-    while (!are_many && ws_rust_next_call(after->connection, PL_curstackinfo, &call)) {
+    while (!is_burst && ws_rust_next_call(after->connection, PL_curstackinfo, &call)) {
         FREETMPS;
         call_back(aTHX_ &call, object, connection, G_EVAL);
         if (has_exception(aTHX))
             return;
-        are_many = call.are_many;
+        is_burst = call.is_burst;
     }
-    if (are_many) {
+    if (is_burst) {
         dSP;
 
         PUSHMARK(SP);

@@ -22,7 +22,7 @@ struct ws_call {
     /** The first of `owned` is a message, to be made into the next one if the callbacks let it go. */
     bool has_message;
     /** More than one frame is to be dispatched. */
-    bool are_many;
+    bool is_burst;
     /** What is freed after the call; NULL after the last. */
     SV *owned[WS_MAX_ARGS];
 };
