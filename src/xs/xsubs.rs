@@ -253,7 +253,7 @@ package "AnyEvent::WebSocket::Connection" {
     /// `_resume($connection)`: goes on with the messages that wait behind one whose callback runs the event loop.
     _resume = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        dispatch::pump(shared, after);
+        dispatch::start(shared, after);
     };
     /// `_hold($connection, $is_held)`: whether messages that have arrived wait.
     _hold = |call, after| {
@@ -491,7 +491,7 @@ extern "C" fn ws_rust_dispatched(connection: *const c_void, exception: *mut SV, 
         (false, true) => Outcome::Done,
         (false, false) => Outcome::Died(exception),
     };
-    if catch_unwind(AssertUnwindSafe(|| dispatch::finish(shared, outcome, after))).is_err() {
+    if catch_unwind(AssertUnwindSafe(|| dispatch::end(shared, outcome, after))).is_err() {
         give_up(shared);
     }
 }

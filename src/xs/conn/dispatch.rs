@@ -28,8 +28,8 @@ pub enum Outcome {
 }
 
 /// Makes the trampoline dispatch everything that has arrived, including what arrives meanwhile.
-pub fn pump(shared: &Shared, after: &mut After) {
-    shared.borrow_mut().dispatch(shared, after);
+pub fn start(shared: &Shared, after: &mut After) {
+    shared.borrow_mut().start_dispatch(shared, after);
 }
 
 /// Makes the trampoline dispatch the remaining messages, after the transport has closed.
@@ -37,7 +37,7 @@ pub fn deliver_rest(shared: &Shared, after: &mut After) {
     let connection = &mut *shared.borrow_mut();
     if connection.turn.is_idle() && !connection.inbox.unread().is_empty() {
         connection.turn.finish();
-        connection.dispatch(shared, after);
+        connection.start_dispatch(shared, after);
     }
 }
 
@@ -49,13 +49,13 @@ pub fn answer_pending_ping(shared: &Shared, after: &mut After) -> bool {
     }
     if let Some(payload) = connection.engine.take_owed_pong() {
         connection.jobs.push_back(Job::AnswerPing(payload));
-        connection.dispatch(shared, after);
+        connection.start_dispatch(shared, after);
     }
     false
 }
 
 /// Ends a dispatch: writes the frames sent in it, and schedules the calls that must follow.
-pub fn finish(shared: &Shared, outcome: Outcome, after: &mut After) {
+pub fn end(shared: &Shared, outcome: Outcome, after: &mut After) {
     let connection = &mut *shared.borrow_mut();
     let left = connection.turn.leave();
     connection.running.stack = null();
@@ -84,7 +84,7 @@ pub fn finish(shared: &Shared, outcome: Outcome, after: &mut After) {
 
 impl Connection {
     /// Makes the trampoline dispatch what has arrived; `shared` holds this connection.
-    pub fn dispatch(&mut self, shared: &Shared, after: &mut After) {
+    pub fn start_dispatch(&mut self, shared: &Shared, after: &mut After) {
         self.turn.enter();
         self.running.process = fork::generation();
         after.dispatching(sv::retain(self.object.cast()), from_ref(shared).cast(), self.interpreter.dispatch_loop);

@@ -32,7 +32,7 @@ pub fn readable(shared: &Shared, after: &mut After) {
     connection.take_unread(connection.handle);
     // Bytes left over from an interrupted dispatch precede whatever the kernel still holds.
     if !connection.inbox.unread().is_empty() {
-        return connection.dispatch(shared, after);
+        return connection.start_dispatch(shared, after);
     }
     match connection.read(source) {
         Arrival::Read(Read::Bytes(_)) => connection.deliver(shared, after),
@@ -66,7 +66,7 @@ fn read_by_handle(shared: &Shared, after: &mut After) {
 pub fn on_read(shared: &Shared, handle: *mut HV, after: &mut After) {
     shared.borrow_mut().take_unread(handle);
     if shared.borrow().is_started {
-        dispatch::pump(shared, after);
+        dispatch::start(shared, after);
         read_natively(shared, after);
     }
 }
@@ -113,7 +113,7 @@ impl Connection {
     /// Dispatches the bytes just read.
     fn deliver(&mut self, shared: &Shared, after: &mut After) {
         self.handle().note_read();
-        self.dispatch(shared, after);
+        self.start_dispatch(shared, after);
     }
 
     /// Reads once, straight into the current message if much of that is missing, or else into the inbox.
