@@ -1,7 +1,7 @@
 //! The XSUBs, in one table: the name of the Perl sub, what it takes and returns, and its body.
 
 use super::conn::broadcast::Broadcast;
-use super::conn::connection::{self, Connection, Failure, Found, Parts, Shared};
+use super::conn::connection::{self, Connection, Failure, Lookup, Parts, Shared};
 use super::conn::dispatch::{self, Outcome};
 use super::conn::receive;
 use super::conn::shim;
@@ -74,14 +74,14 @@ impl Call<'_> {
     fn connection(&self, after: &mut After) -> Option<&Shared> {
         let object = self.arg(0).and_then(sv::referent);
         // SAFETY: perl keeps an XSUB's arguments while no Perl code runs.
-        match object.map_or(Found::NotOurs, |object| unsafe { connection::find(self.perl, object) }) {
-            Found::Connection(shared) => Some(shared),
-            Found::Inert => None,
-            Found::NotOurs if self.arg(0).is_some_and(|value| !sv::is_plain(value)) => {
+        match object.map_or(Lookup::NotAConnection, |object| unsafe { connection::find(self.perl, object) }) {
+            Lookup::Connection(shared) => Some(shared),
+            Lookup::Gone => None,
+            Lookup::NotAConnection if self.arg(0).is_some_and(|value| !sv::is_plain(value)) => {
                 after.fetching();
                 None
             }
-            Found::NotOurs => {
+            Lookup::NotAConnection => {
                 after.croaking(self.located(
                     "not an AnyEvent::WebSocket::Connection: call this on what connect or establish has returned",
                 ));
@@ -94,7 +94,7 @@ impl Call<'_> {
     fn bound_connection(&self) -> Option<&Shared> {
         // SAFETY: perl keeps the sub that it calls.
         match unsafe { connection::find(self.perl, self.sub.cast()) } {
-            Found::Connection(shared) => Some(shared),
+            Lookup::Connection(shared) => Some(shared),
             _ => None,
         }
     }
@@ -133,7 +133,7 @@ fn run(call: &Call<'_>, after: &mut After, body: impl FnOnce(&mut After)) {
     let value = call.arg(0).and_then(sv::referent).unwrap_or(call.sub.cast());
     for value in [value, call.sub.cast()] {
         // SAFETY: perl keeps an XSUB and its arguments while no Perl code runs.
-        if let Found::Connection(shared) = unsafe { connection::find(call.perl, value) } {
+        if let Lookup::Connection(shared) = unsafe { connection::find(call.perl, value) } {
             give_up(shared);
         }
     }

@@ -241,29 +241,29 @@ pub unsafe fn of_object<'a>(perl: Perl, object: *mut SV) -> Option<&'a Shared> {
 }
 
 /// The result of looking for a value's connection.
-pub enum Found<'a> {
+pub enum Lookup<'a> {
     /// The value has a connection.
     Connection(&'a Shared),
     /// The connection has been freed, or belongs to another thread.
-    Inert,
+    Gone,
     /// The value never had a connection.
-    NotOurs,
+    NotAConnection,
 }
 
 /// Finds the connection that hangs on a value's magic.
 ///
 /// # Safety
 /// The value outlives the result.
-pub unsafe fn find<'a>(perl: Perl, value: *mut SV) -> Found<'a> {
+pub unsafe fn find<'a>(perl: Perl, value: *mut SV) -> Lookup<'a> {
     // SAFETY: the caller guarantees this; state of these kinds is a connection.
     unsafe {
         let found = magic::on(perl, value);
         if !found.is(Kind::Object) && !found.is(Kind::Sub) {
-            return Found::NotOurs;
+            return Lookup::NotAConnection;
         }
         match found.state.cast::<Shared>().as_ref() {
-            Some(shared) if !shared.borrow().object.is_null() => Found::Connection(shared),
-            _ => Found::Inert,
+            Some(shared) if !shared.borrow().object.is_null() => Lookup::Connection(shared),
+            _ => Lookup::Gone,
         }
     }
 }
