@@ -23,7 +23,7 @@ mod xs {
         for flag in perl.read_ccopts().expect("perl knows its own compiler flags") {
             glue.flag(flag);
         }
-        // Perl's headers, not ours, set off these.
+        // Perl's headers, not ours, cause these warnings.
         glue.flag_if_supported("-Wno-unused-parameter");
         glue.files(["calls", "state", "system", "values"].map(|name| format!("{GLUE}/{name}.c"))).compile("glue");
         declare_for_rust();
@@ -33,7 +33,7 @@ mod xs {
         env::var("OUT_DIR").expect("cargo sets OUT_DIR").into()
     }
 
-    /// Perl's types as far as the interface needs them. Rust has the structs from libperl-sys.
+    /// The perl types that the interface uses. Rust has the structs from libperl-sys.
     const TYPES: &str = "
         typedef _Bool bool;
         typedef unsigned short U16;
@@ -50,7 +50,7 @@ mod xs {
         typedef struct sv SV;
     ";
 
-    /// Makes Rust's declarations of what the C half and Rust share.
+    /// Creates the Rust declarations of `interface.h`.
     fn declare_for_rust() {
         let interface = fs::read_to_string(format!("{GLUE}/interface.h")).expect("the sources are complete");
         let declarations = bindgen::builder()
@@ -65,19 +65,19 @@ mod xs {
             .generate()
             .expect("libclang reads it")
             .to_string();
-        // This bindgen does not know Rust 2024.
+        // This version of bindgen predates Rust 2024.
         let declarations = declarations.replace("\nextern \"C\" {", "\nunsafe extern \"C\" {");
         fs::write(out_dir().join("interface.rs"), declarations).expect("OUT_DIR is writable");
     }
 
-    /// libperl-sys asks for `-lperl`. An extension must not have it: the interpreter that loads the extension provides
-    /// every symbol, and a second copy of them would be another interpreter. An archive by that name, found first,
-    /// satisfies every linker. It has a member, because Apple's linker refuses one without a table of contents.
+    /// Creates an archive `libperl.a`, because libperl-sys asks for `-lperl`. An extension must not link to libperl: the
+    /// interpreter that loads it provides every symbol, and a second copy would be another interpreter. The linker finds
+    /// this archive first. It has one member, because Apple's linker refuses an archive without a table of contents.
     fn hide_libperl() {
         cc::Build::new().cargo_metadata(false).file(format!("{GLUE}/no_libperl.c")).compile("perl");
         println!("cargo::rustc-link-search=native={}", out_dir().display());
         if env::var("CARGO_CFG_TARGET_VENDOR").as_deref() == Ok("apple") {
-            // Elsewhere symbols that nobody has yet are no error.
+            // On other systems undefined symbols are not an error.
             println!("cargo::rustc-link-arg-cdylib=-Wl,-undefined,dynamic_lookup");
         }
     }

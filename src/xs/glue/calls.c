@@ -1,14 +1,13 @@
 /* Every call that may run Perl code, and every croak.
  *
- * Perl's longjmp never meets a Rust frame, because none is on the stack while Perl code runs: an XSUB is a trampoline
- * that asks Rust what to do (struct ws_after), and does it once Rust has returned. Callbacks are called by a loop that
- * asks Rust for one after the other (struct ws_call).
- */
+ * Perl's longjmp never skips a Rust frame, because none is on the stack while Perl code runs. An XSUB is a
+ * trampoline: it asks Rust what to do (struct ws_after), and does it after Rust has returned. A loop calls the
+ * callbacks, and asks Rust for each (struct ws_call). */
 #include "glue.h"
 
 
 
-/* A stack of its own keeps callbacks from leaving by `last` or `next`, past this frame. */
+/* Uses a separate stack, so that a callback cannot leave this frame with `last` or `next`. */
 static void call_sub(pTHX_ const struct ws_sub_call *call)
 {
     dSP;
@@ -28,7 +27,7 @@ static void call_sub(pTHX_ const struct ws_sub_call *call)
     POPSTACK;
 }
 
-/* Everything Rust handed over becomes a mortal first: what follows may not come back here. */
+/* Makes mortal all values that Rust handed over, because the actions that follow may not return. */
 static void adopt(pTHX_ struct ws_after *after)
 {
     int i, j;
@@ -60,7 +59,8 @@ static bool has_exception(pTHX)
     return SvROK(error) || (SvPOK(error) && SvCUR(error));
 }
 
-/* Each callback gets a $_ of its own: what one leaves there must not reach the next, or whoever runs the event loop. */
+/* Gives each callback its own $_: its changes must not reach the next callback, or the code that runs the event
+ * loop. */
 static inline void renew_topic(pTHX)
 {
     SV *topic = GvSV(PL_defgv);
@@ -94,11 +94,11 @@ static inline void call_back(pTHX_ const struct ws_call *call, SV *object, SV *c
         call_sv(call->sub, flags | G_VOID);
     else
         call_method(call->method, flags | G_VOID);
-    /* Not G_DISCARD: the caller frees temporary values anyway, and an XSUB's results go with the stack. */
+    /* G_DISCARD is not needed: the caller frees temporary values, and resetting the stack drops the results. */
     PL_stack_sp = PL_stack_base + depth;
 }
 
-/* Calls back until Rust has nothing left. What a call owned is freed only when Rust has seen that it is over. */
+/* Calls callbacks until Rust has no more. The values of a call are freed only after Rust has been told of its end. */
 XS_EXTERNAL(ws_xs_dispatch)
 {
     dXSARGS;
@@ -123,8 +123,8 @@ XS_EXTERNAL(ws_xs_dispatch)
     XSRETURN_EMPTY;
 }
 
-/* Each call in an eval of its own, up to the first that dies; but once there are many, one eval around all of them, for
- * which the loop has to be a sub. */
+/* Calls callbacks, each in an eval of its own, up to the first that dies. In a burst a single eval surrounds all
+ * calls that are left, because an eval per call is slow; so the loop in it has to be a sub. */
 static void call_all(pTHX_ const struct ws_after *after, SV *connection)
 {
     SV *object = after->dispatch;
@@ -149,14 +149,14 @@ static void call_all(pTHX_ const struct ws_after *after, SV *connection)
     }
 }
 
-/* A value that has its memory already, unless a dispatch further up, or somebody else, has that. */
+/* Reuses the value `kept` with its memory, unless an outer dispatch or some other code still holds it. */
 static SV *fresh(pTHX_ SV *kept)
 {
     return SvREFCNT(kept) > 1 ? newSV(0) : SvREFCNT_inc_simple_NN(kept);
 }
 
-/* $@ and $_ are local, and a stack of their own keeps callbacks from leaving by `last` or `next`. exit is held up until the
- * trampoline has done its work. */
+/* Runs the dispatch loop with local $@ and $_, and with a separate stack, so that a callback cannot leave it with
+ * `last` or `next`. An exit in a callback is delayed until the trampoline has done its work. */
 static void dispatch(pTHX_ struct ws_after *after)
 {
     dSP;
@@ -190,7 +190,8 @@ static void dispatch(pTHX_ struct ws_after *after)
     sv_2mortal(object);
 }
 
-/* What a sub may still do when it leaves: these take no time worth mentioning. */
+/* How long an op takes that may run between the call of an XSUB and the end of the sub. BRIEF ones take no time
+ * worth mentioning. */
 enum { LONG, BRIEF, LEAVES };
 static const U8 takes[MAXO + 1] = {
     [OP_NULL] = BRIEF, [OP_STUB] = BRIEF, [OP_PUSHMARK] = BRIEF, [OP_NEXTSTATE] = BRIEF, [OP_LEAVE] = BRIEF,
@@ -198,7 +199,7 @@ static const U8 takes[MAXO + 1] = {
     [OP_LEAVESUB] = LEAVES, [OP_RETURN] = LEAVES
 };
 
-/* Whether all that a sub does from `op` on is leave, with a value perhaps. */
+/* Returns true if from `op` on the sub only returns, perhaps with a value. */
 static inline bool only_leaves(const OP *op)
 {
     U8 time = LONG;
@@ -208,9 +209,8 @@ static inline bool only_leaves(const OP *op)
     return time == LEAVES;
 }
 
-/* Returns true if calling this XSUB is the last thing that the callback does which the dispatch loop has called on `stack`.
- * A frame that it sends may then wait for those to the messages behind: else it may be long until the callback ends, or it
- * never does. */
+/* Returns true if calling this XSUB is the last act of the callback that the dispatch loop has called on `stack`.
+ * Only then may a frame that it sends wait for later replies: otherwise the callback may go on for long, or forever. */
 bool ws_is_last_act(PerlInterpreter *perl, const void *stack)
 {
     TAKE_THX(perl);
@@ -230,13 +230,13 @@ bool ws_is_last_act(PerlInterpreter *perl, const void *stack)
         if (!only_leaves(op))
             return FALSE;
         op = context->blk_sub.retop;
-        if (!op) /* Called from C: by us, if nothing else is on the stack but our eval. */
+        if (!op) /* Called from C: by the dispatch loop, if there is at most its eval below. */
             return context == cxstack || (context == cxstack + 1 && CxTYPE(cxstack) == CXt_EVAL);
     }
     return FALSE;
 }
 
-/* Rust reads arguments as they stand: what tied or otherwise magical ones hold is fetched here. */
+/* Replaces tied and otherwise magical arguments by copies of their values, because Rust only reads plain ones. */
 static void fetch_magical(pTHX_ SV **args, I32 items)
 {
     I32 i;
@@ -246,7 +246,7 @@ static void fetch_magical(pTHX_ SV **args, I32 items)
             args[i] = sv_mortalcopy(args[i]);
 }
 
-/* The one trampoline of all XSUBs: which one it is stands in the sub. */
+/* The trampoline of all XSUBs. The sub itself says which of them it is. */
 XS_EXTERNAL(ws_xs_call)
 {
     dXSARGS;
@@ -276,7 +276,7 @@ XS_EXTERNAL(ws_xs_call)
     XSRETURN(1);
 }
 
-/* Whether a method of the object is an XSUB of ours. */
+/* Returns true if a method of the object is this XSUB. */
 bool ws_has_xsub(PerlInterpreter *perl, HV *object, const char *method, const struct ws_xsub *xsub)
 {
     TAKE_THX(perl);
@@ -293,7 +293,7 @@ bool ws_wants_value(PerlInterpreter *perl)
     return GIMME_V != G_VOID;
 }
 
-/* `message at FILE line N.`, where perl is now. */
+/* Returns `text at FILE line N.`, with perl's current place. */
 SV *ws_located(PerlInterpreter *perl, const char *text, STRLEN len)
 {
     TAKE_THX(perl);
@@ -301,7 +301,8 @@ SV *ws_located(PerlInterpreter *perl, const char *text, STRLEN len)
     return newSVsv(mess_sv(newSVpvn_flags(text, len, SVs_TEMP), TRUE));
 }
 
-/* What XSLoader calls. The handshake lets perl refuse a library that was built for another perl. */
+/* Installs the XSUBs; called when XSLoader loads the library. The handshake lets perl refuse a library that was
+ * built for another perl. */
 void ws_boot(PerlInterpreter *perl, CV *cv)
 {
     TAKE_THX(perl);

@@ -1,4 +1,4 @@
-/* What the C files share. Rust passes the interpreter whether or not this perl has more than one. */
+/* The header of all C files. Rust passes the interpreter whether or not this perl has more than one. */
 #ifndef WS_GLUE_H
 #define WS_GLUE_H
 

@@ -1,8 +1,7 @@
-/* What C and Rust share. The build reads this file twice: C includes it from glue.h, and bindgen makes Rust's declarations
- * of it, for perl/ffi.rs. So it names perl's types, but includes none of perl's headers.
+/* The interface between C and Rust. The build reads this file twice: glue.h includes it, and bindgen makes Rust
+ * declarations of it for perl/ffi.rs. So it uses perl's types, but includes none of perl's headers.
  *
- * Each function's contract stands where it is defined. `perl` is the interpreter; a perl that has only one ignores it.
- */
+ * Each function's contract is at its definition. `perl` is the interpreter; a perl that has only one ignores it. */
 #ifndef WS_INTERFACE_H
 #define WS_INTERFACE_H
 
@@ -10,66 +9,66 @@
 #define WS_MAX_ARGS 3
 #define WS_ADDRESSES_SIZE 256
 
-/** What the dispatch loop calls next. */
+/** The next call of the dispatch loop. */
 struct ws_call {
-    /** A code reference, or NULL for a method. */
+    /** The callback; NULL to call a method. */
     SV *sub;
-    /** The name of a method; if there is neither, nothing is called. */
+    /** The method's name; if this is NULL too, nothing is called. */
     const char *method;
-    /** What it is called with, behind the connection. */
+    /** The arguments after the connection. */
     SV *args[WS_MAX_ARGS];
     int count;
-    /** The first of `owned` is a message, to be made into the next one if the callbacks let it go. */
+    /** `owned` starts with a message, which is reused if the callback lets it go. */
     bool has_message;
-    /** More than one frame is to be dispatched. */
+    /** The dispatch is a burst: more than one complete frame is buffered. */
     bool is_burst;
-    /** What is freed after the call; NULL after the last. */
+    /** The values to free after the call; NULL after the last. */
     SV *owned[WS_MAX_ARGS];
 };
 
-/** A Perl sub of the shim to call. */
+/** A call of a sub of the shim. */
 struct ws_sub_call {
-    /** Its full name. */
+    /** The sub's full name. */
     const char *sub;
-    /** Owned; NULL after the last. */
+    /** The arguments, owned; NULL after the last. */
     SV *args[WS_MAX_ARGS];
 };
 
-/** What hangs on a Perl value's magic. */
+/** The Rust state that hangs on a Perl value's magic. */
 struct ws_state {
-    /** Which of Rust's types it is; 0 is none. */
+    /** Its Rust type; 0 if there is no state. */
     U16 kind;
-    /** NULL if it has gone, or is another thread's. */
+    /** The state; NULL if it was freed or belongs to another thread. */
     const void *state;
 };
 
-/** What an XSUB does after Rust has returned: filled in by Rust, carried out by the trampoline. */
+/** What an XSUB does after Rust has returned. Rust fills it in, and the trampoline carries it out. */
 struct ws_after {
     /** The object whose connection has something to dispatch, owned; or NULL. */
     SV *dispatch;
-    /** What hangs on that. */
+    /** The connection of that object. */
     const void *connection;
     CV *dispatch_loop;
-    /** Is $@ during the dispatch; not owned. */
+    /** The value of $@ during the dispatch; not owned. */
     SV *error;
-    /** Is $_ during the dispatch; not owned. */
+    /** The value of $_ during the dispatch; not owned. */
     SV *topic;
-    /** Owned; NULL to return nothing. */
+    /** The value to return, owned; or NULL. */
     SV *returns;
-    /** Owned; NULL not to die. */
+    /** The exception to die with, owned; or NULL. */
     SV *croak;
-    /** Nothing has been done: fetch what tied arguments hold, and ask again. */
+    /** Rust has done nothing so far: fetch the values of tied arguments, and run it again. */
     bool needs_fetch;
-    /** A callback has called exit: go on with that. */
+    /** A callback called exit: continue with that. */
     bool exiting;
     int calls;
     struct ws_sub_call call[WS_MAX_CALLS];
 };
 
-/** An XSUB: what the trampoline calls. */
+/** An XSUB, as the trampoline sees it. */
 struct ws_xsub {
     void (*body)(PerlInterpreter *perl, CV *cv, SV **args, I32 items, struct ws_after *after);
-    /** The full name of the Perl sub; NULL after the last of the table, and for the hook, which has none. */
+    /** The Perl sub's full name; NULL in the last row of the table, and for the hook, which is anonymous. */
     const char *name;
 };
 

@@ -1,11 +1,12 @@
-/* Rust's state, as perl's values hold it. */
+/* Rust state that hangs on Perl values. */
 #include "glue.h"
 
 
 static MAGIC *state_magic(pTHX_ SV *sv);
 
-/* A connection's object goes, and its hook with it. Its handle goes too if only the object and its magic hold it. If it
- * stays, and the hook still watches it, the hook has the handle read for itself. */
+/* Handles the end of a connection's object. If only the object and its magic hold the handle, the handle goes as
+ * well, and its watcher is removed now. Otherwise the hook gets a weak reference to the handle, with which it lets
+ * the handle read for itself. */
 static void leave_handle(pTHX_ HV *handle, SV *hook)
 {
     MAGIC *mg;
@@ -18,8 +19,9 @@ static void leave_handle(pTHX_ HV *handle, SV *hook)
     }
 }
 
-/* Ext magic ties Rust state to a Perl value: freed with it, and absent from its copy in another thread. An object's has
- * the handle as its mg_obj; that of a hook whose connection has gone, a weak reference to the handle. */
+/* Ext magic ties Rust state to a Perl value: it is freed with the value, and a copy of the value in another thread
+ * does not have the state. The mg_obj of an object is its handle; that of a hook whose connection is gone is a weak
+ * reference to the handle. */
 static int state_free(pTHX_ SV *sv, MAGIC *mg)
 {
     struct ws_state state = { mg->mg_private, mg->mg_ptr };
@@ -59,7 +61,7 @@ static void attach(pTHX_ SV *sv, const MGVTBL *vtbl, struct ws_state state, SV *
 #endif
 }
 
-/* `keeps`, if any, lives as long as `sv` does. */
+/* Hangs `state` on `sv`. Unless `keeps` is NULL, it lives at least as long as `sv`. */
 void ws_state_attach(PerlInterpreter *perl, SV *sv, struct ws_state state, SV *keeps)
 {
     TAKE_THX(perl);
@@ -74,7 +76,7 @@ static MAGIC *state_magic(pTHX_ SV *sv)
     return mg && mg->mg_virtual != &state_vtbl ? mg_findext(sv, PERL_MAGIC_ext, &state_vtbl) : mg;
 }
 
-/* Perl code is about to read a value that Rust has asked to be told of. */
+/* Get magic: tells Rust that Perl code is about to read a value. */
 static int reader_get(pTHX_ SV *sv, MAGIC *mg)
 {
     struct ws_state state = { mg->mg_private, mg->mg_ptr };
@@ -89,7 +91,7 @@ static int reader_get(pTHX_ SV *sv, MAGIC *mg)
 
 static const MGVTBL reader_vtbl = { reader_get, NULL, NULL, NULL, state_free, NULL, state_dup, NULL };
 
-/* Tells Rust each time before Perl code reads a value. */
+/* Has Rust told each time before Perl code reads `sv`. */
 void ws_watch_reads(PerlInterpreter *perl, SV *sv, struct ws_state state)
 {
     TAKE_THX(perl);
@@ -97,7 +99,7 @@ void ws_watch_reads(PerlInterpreter *perl, SV *sv, struct ws_state state)
     attach(aTHX_ sv, &reader_vtbl, state, NULL);
 }
 
-/* Returns true if Perl's reading of a value is watched, and nothing else happens when it is read. */
+/* Returns true if ws_watch_reads was called for `sv`, and it has no other magic. */
 bool ws_has_watched_reads(SV *sv)
 {
     const MAGIC *mg = SvTYPE(sv) < SVt_PVMG ? NULL : SvMAGIC(sv);
@@ -105,7 +107,7 @@ bool ws_has_watched_reads(SV *sv)
     return mg && mg->mg_virtual == &reader_vtbl && !mg->mg_moremagic;
 }
 
-/* The handle that a hook's connection has left behind, if it is still there. */
+/* Returns the handle that a hook's freed connection has left behind; NULL if it is gone too. */
 HV *ws_left_handle(PerlInterpreter *perl, SV *hook)
 {
     TAKE_THX(perl);
@@ -114,7 +116,7 @@ HV *ws_left_handle(PerlInterpreter *perl, SV *hook)
     return mg && mg->mg_obj && SvROK(mg->mg_obj) ? (HV *)SvRV(mg->mg_obj) : NULL;
 }
 
-/* What hangs on `sv`. */
+/* Returns the state that hangs on `sv`. */
 struct ws_state ws_state(PerlInterpreter *perl, SV *sv)
 {
     TAKE_THX(perl);
@@ -128,7 +130,7 @@ struct ws_state ws_state(PerlInterpreter *perl, SV *sv)
     return state;
 }
 
-/* An anonymous sub that finds its connection through its magic. */
+/* Returns a reference to an anonymous sub that finds its connection by its magic. */
 SV *ws_new_hook(PerlInterpreter *perl, const struct ws_xsub *xsub, struct ws_state state)
 {
     TAKE_THX(perl);

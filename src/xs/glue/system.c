@@ -5,7 +5,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* What a handle's fh stands for; NULL if it is no file handle. */
+/* Returns the IO object of a handle's fh; NULL if that is not a file handle. */
 IO *ws_io(PerlInterpreter *perl, SV *fh)
 {
     TAKE_THX(perl);
@@ -17,7 +17,7 @@ IO *ws_io(PerlInterpreter *perl, SV *fh)
     return SvTYPE(fh) == SVt_PVIO ? (IO *)fh : NULL;
 }
 
-/* Its descriptor; -1 if it has none that read(2) could use. */
+/* Returns its descriptor; -1 if it has none that read(2) could use. */
 static int fileno_of(PerlInterpreter *perl, IO *io)
 {
     TAKE_THX(perl);
@@ -27,14 +27,14 @@ static int fileno_of(PerlInterpreter *perl, IO *io)
     return PerlIO_fileno(IoIFP(io));
 }
 
-/* The descriptor of a handle's fh; -1 if it has none that read(2) could use. */
+/* Returns the descriptor of a handle's fh; -1 if it has none that read(2) could use. */
 int ws_fd(PerlInterpreter *perl, SV *fh)
 {
     return fileno_of(perl, ws_io(perl, fh));
 }
 
-/* A socket takes recv(2) and send(2), which do what read(2) and write(2) do, less what the kernel does for files. What is
- * none says so, which is nothing that went wrong. */
+/* Uses recv(2) and send(2) on a socket: they do the same as read(2) and write(2), without the kernel's work for
+ * files. ENOTSOCK is no failure, but means that the descriptor is a file or a pipe. */
 #define TRANSFER(name, memory, on_socket, on_file)                           \
     SSize_t name(int fd, memory *start, STRLEN len)                          \
     {                                                                        \
@@ -47,7 +47,7 @@ int ws_fd(PerlInterpreter *perl, SV *fh)
         return outcome(count, before);                                       \
     }
 
-/* What a system call returned, or its negative errno; the program's own $! is left alone. */
+/* Returns what a system call returned, or its negative errno. Keeps the program's $! as it was. */
 static SSize_t outcome(ssize_t count, int before)
 {
     const int error = errno;
@@ -63,8 +63,8 @@ _Static_assert(WS_ADDRESSES_SIZE >= 2 * sizeof(struct sockaddr_storage), "both a
 TRANSFER(ws_read, void, recv, read)
 TRANSFER(ws_write, const void, send, write)
 
-/* Writes the addresses of a socket's peer and of its own end, packed, one after the other; there is room for
- * WS_ADDRESSES_SIZE bytes. What has none, or is no socket, has empty ones. */
+/* Writes the packed addresses of a socket's peer and of the socket itself into `out`, one after the other, and their
+ * lengths into `len`. `out` has room for WS_ADDRESSES_SIZE bytes. Both are empty if the descriptor is not a socket. */
 void ws_addresses(int fd, char *out, STRLEN len[2])
 {
     const int before = errno;
@@ -80,7 +80,7 @@ void ws_addresses(int fd, char *out, STRLEN len[2])
     errno = before;
 }
 
-/* The same for two pieces of memory, one after the other. */
+/* Writes two pieces of memory, one after the other; returns what ws_write does. */
 SSize_t ws_write_both(int fd, const void *first, STRLEN first_len, const void *second, STRLEN second_len)
 {
     const int before = errno;

@@ -1,6 +1,5 @@
-/* Perl's values: what perl offers only as macros or inline functions, in any of its versions. Nothing here runs Perl code, but
- * for freeing what a program has put into a value.
- */
+/* Perl values: wrappers for what some version of perl offers only as macros or inline functions. Nothing here runs
+ * Perl code, except by freeing a value that a program has put somewhere. */
 #include "glue.h"
 
 SV *ws_new_undef(PerlInterpreter *perl)
@@ -38,7 +37,7 @@ SV *ws_new_copy(PerlInterpreter *perl, SV *sv)
     return newSVsv(sv);
 }
 
-/* A reference to a new array of values, whose reference counts are handed over. */
+/* Returns a reference to a new array of values, whose reference counts it takes over. */
 SV *ws_new_array(PerlInterpreter *perl, SV *const *values, STRLEN count)
 {
     TAKE_THX(perl);
@@ -50,7 +49,7 @@ SV *ws_new_array(PerlInterpreter *perl, SV *const *values, STRLEN count)
     return newRV_noinc((SV *)array);
 }
 
-/* A reference to a new, empty hash that is an object. */
+/* Returns a reference to a new, empty hash, blessed into `class`. */
 SV *ws_new_object(PerlInterpreter *perl, HV *class)
 {
     TAKE_THX(perl);
@@ -58,7 +57,7 @@ SV *ws_new_object(PerlInterpreter *perl, HV *class)
     return sv_bless(newRV_noinc((SV *)newHV()), class);
 }
 
-/* A string in memory from perl's allocator, which it takes over: `len` bytes, a NUL, and room up to `capacity`. */
+/* Returns a string that takes over memory from perl's allocator: `len` bytes, a NUL, and room up to `capacity`. */
 SV *ws_new_string_in(PerlInterpreter *perl, char *start, STRLEN len, STRLEN capacity)
 {
     TAKE_THX(perl);
@@ -69,7 +68,7 @@ SV *ws_new_string_in(PerlInterpreter *perl, char *start, STRLEN len, STRLEN capa
     return sv;
 }
 
-/* Frees a value when no Rust frame is left. */
+/* Frees a value once no Rust frame is left. */
 void ws_free_later(PerlInterpreter *perl, SV *sv)
 {
     TAKE_THX(perl);
@@ -95,7 +94,7 @@ void ws_set_string(PerlInterpreter *perl, SV *sv, const char *start, STRLEN len)
     sv_setpvn(sv, start, len);
 }
 
-/* Takes bytes off the start of a string from ws_reserve. */
+/* Removes bytes from the start of a string from ws_reserve. */
 void ws_chop(PerlInterpreter *perl, SV *sv, STRLEN count)
 {
     TAKE_THX(perl);
@@ -103,7 +102,7 @@ void ws_chop(PerlInterpreter *perl, SV *sv, STRLEN count)
     sv_chop(sv, SvPVX(sv) + count);
 }
 
-/* The first element of an array, whose reference count is handed over. */
+/* Removes the first element of an array, and returns it with its reference count. */
 SV *ws_shift(PerlInterpreter *perl, AV *array)
 {
     TAKE_THX(perl);
@@ -111,7 +110,7 @@ SV *ws_shift(PerlInterpreter *perl, AV *array)
     return av_shift(array);
 }
 
-/* Puts a value, whose reference count is handed over, into an array; what was there is freed when no Rust frame is left. */
+/* Stores a value in an array, and takes over its reference count. The old value is freed once no Rust frame is left. */
 void ws_replace_element(PerlInterpreter *perl, AV *array, SSize_t index, SV *value)
 {
     TAKE_THX(perl);
@@ -125,7 +124,7 @@ void ws_replace_element(PerlInterpreter *perl, AV *array, SSize_t index, SV *val
     AvARRAY(array)[index] = value;
 }
 
-/* A class, made if need be. */
+/* Returns a class, which is created if needed. */
 HV *ws_class(PerlInterpreter *perl, const char *name)
 {
     TAKE_THX(perl);
@@ -140,7 +139,7 @@ CV *ws_sub(PerlInterpreter *perl, const char *name)
     return get_cv(name, 0);
 }
 
-/* perl's one copy of a hash key, which is kept for good. */
+/* Returns perl's shared copy of a hash key, and keeps it forever. */
 HEK *ws_shared_key(PerlInterpreter *perl, const char *name, I32 len)
 {
     TAKE_THX(perl);
@@ -148,7 +147,7 @@ HEK *ws_shared_key(PerlInterpreter *perl, const char *name, I32 len)
     return SvSHARED_HEK_FROM_PV(SvPVX(newSVpvn_share(name, len, 0)));
 }
 
-/* Puts a value, whose reference count is handed over, into a new hash. */
+/* Stores a value in a new hash, and takes over its reference count. */
 void ws_store(PerlInterpreter *perl, HV *hash, const char *key, I32 len, U32 hashed, SV *value)
 {
     TAKE_THX(perl);
@@ -156,8 +155,8 @@ void ws_store(PerlInterpreter *perl, HV *hash, const char *key, I32 len, U32 has
     (void)hv_store(hash, key, len, value, hashed);
 }
 
-/* Returns true if native code may change this scalar where it is: a string, a number or undef that is not read-only, and
- * has no magic but such as perl itself hangs on strings. */
+/* Returns true if native code may change this scalar in place: it is a string, a number or undef, is not read-only,
+ * and has only magic that perl itself puts on strings. */
 static bool is_changeable(const SV *sv)
 {
     const MAGIC *mg;
@@ -172,8 +171,8 @@ static bool is_changeable(const SV *sv)
     return TRUE;
 }
 
-/* Makes room to append to a string of octets, which afterwards shares its memory with no copy. Returns NULL if the scalar
- * is not a string of octets, or may not be changed. */
+/* Makes room to append to a string of bytes, and unshares its memory. Returns NULL if the scalar is not a string of
+ * bytes or must not be changed. */
 char *ws_reserve(PerlInterpreter *perl, SV *sv, STRLEN extra)
 {
     TAKE_THX(perl);
@@ -190,7 +189,7 @@ char *ws_reserve(PerlInterpreter *perl, SV *sv, STRLEN extra)
         const bool was_tainted = cBOOL(TAINT_get);
         const bool is_octets = sv_utf8_downgrade(sv, TRUE);
 
-        TAINT_set(was_tainted); /* looking at a tainted string taints the rest of perl's statement */
+        TAINT_set(was_tainted); /* reading a tainted string taints the rest of the Perl statement */
         if (!is_octets)
             return NULL;
     }
@@ -198,7 +197,8 @@ char *ws_reserve(PerlInterpreter *perl, SV *sv, STRLEN extra)
     return SvGROW(sv, SvCUR(sv) + extra + 1);
 }
 
-/* Sets the length of a string from ws_reserve; set magic only makes perl forget what it has noted about the string. */
+/* Sets the length of a string from ws_reserve. Its set magic only makes perl forget what it has cached about the
+ * string. */
 void ws_set_length(PerlInterpreter *perl, SV *sv, STRLEN len)
 {
     TAKE_THX(perl);
@@ -208,7 +208,7 @@ void ws_set_length(PerlInterpreter *perl, SV *sv, STRLEN len)
     SvSETMAGIC(sv);
 }
 
-/* Empties a string. Memory beyond `keep` bytes is given back, and memory shared with a copy is left to the copy. */
+/* Empties a string. It frees memory beyond `keep` bytes, and leaves memory shared with a copy to the copy. */
 void ws_empty(PerlInterpreter *perl, SV *sv, STRLEN keep)
 {
     TAKE_THX(perl);
@@ -228,8 +228,8 @@ void ws_empty(PerlInterpreter *perl, SV *sv, STRLEN keep)
     ws_set_length(perl, sv, 0);
 }
 
-/* Returns the value in a slot, which is made if need be and `is_lvalue` says so; NULL if there is none. A locked hash has
- * only the slots it has, and a tied one has none, so that perl neither dies nor calls anything. */
+/* Returns the value in a slot, which is created if needed and `is_lvalue`; NULL if there is none. A locked hash has
+ * only its existing slots and a tied one none, so that perl neither dies nor calls a method. */
 SV *ws_fetch(PerlInterpreter *perl, HV *hash, const char *key, I32 len, U32 hashed, bool is_lvalue)
 {
     TAKE_THX(perl);
@@ -247,13 +247,14 @@ static void set_number(pTHX_ SV *sv, NV number)
 {
     const U32 looked_at = SVf_IOK | SVp_IOK | SVf_NOK | SVp_NOK | SVf_POK | SVp_POK | SVf_THINKFIRST | SVs_GMG | SVs_SMG;
 
-    if ((SvFLAGS(sv) & looked_at) == (SVf_NOK | SVp_NOK)) /* as it was left by the last call */
+    if ((SvFLAGS(sv) & looked_at) == (SVf_NOK | SVp_NOK)) /* as the last call left it */
         SvNV_set(sv, number);
     else if (is_changeable(sv))
         sv_setnv(sv, number);
 }
 
-/* Notes a time in slots of a handle; NULL for one that is not there. What a program has made read-only stays. */
+/* Stores a time in slots of a handle; NULL for a slot that does not exist. Skips a slot that the program has made
+ * read-only. */
 void ws_set_times(PerlInterpreter *perl, SV *first, SV *second, double seconds)
 {
     TAKE_THX(perl);
@@ -272,7 +273,7 @@ bool ws_is_tainting(PerlInterpreter *perl)
     return cBOOL(TAINTING_get);
 }
 
-/* Marks a new value as come from outside. */
+/* Marks a new value as coming from outside. */
 void ws_taint(PerlInterpreter *perl, SV *sv)
 {
     TAKE_THX(perl);
@@ -280,7 +281,7 @@ void ws_taint(PerlInterpreter *perl, SV *sv)
     SvTAINTED_on(sv);
 }
 
-/* Takes the memory of a plain string that nobody else has, and leaves it without a value. */
+/* Takes the memory of a plain string that has no other owner, and makes it undef. */
 char *ws_take_buffer(SV *sv, STRLEN *capacity)
 {
     char *buffer = SvPVX(sv);
@@ -293,7 +294,8 @@ char *ws_take_buffer(SV *sv, STRLEN *capacity)
     return buffer;
 }
 
-/* Another number whenever a method may have changed: in all classes, in a parent of this one, or in this one. */
+/* Returns a number that changes whenever a method may have changed: in any class, in a parent of this one, or in
+ * this one. */
 static inline U32 class_generation(pTHX_ HV *class)
 {
     struct mro_meta *meta = HvMROMETA(class);
@@ -308,7 +310,7 @@ U32 ws_class_generation(PerlInterpreter *perl, HV *class)
     return class_generation(aTHX_ class);
 }
 
-/* Whether the object is of this class, and the class is as it was when it had this number. */
+/* Returns true if the object is of this class, and the class still has this generation. */
 bool ws_is_of_class(PerlInterpreter *perl, HV *object, HV *class, U32 generation)
 {
     TAKE_THX(perl);
@@ -317,7 +319,7 @@ bool ws_is_of_class(PerlInterpreter *perl, HV *object, HV *class, U32 generation
         && class_generation(aTHX_ class) == generation;
 }
 
-/* Whether the method that the class has by this name is Perl code from a file whose path ends so. */
+/* Returns true if the class's method of this name is Perl code from a file whose path ends with `file`. */
 bool ws_is_defined_in(PerlInterpreter *perl, HV *class, const char *name, const char *file)
 {
     TAKE_THX(perl);
@@ -337,7 +339,7 @@ bool ws_has_destructor(PerlInterpreter *perl, HV *class)
     return gv_fetchmeth_pvn(class, "DESTROY", 7, 0, 0) != NULL;
 }
 
-/* Whether AnyEvent::Handle has destroyed a handle. */
+/* Returns true if AnyEvent::Handle has destroyed the handle. */
 bool ws_is_destroyed(PerlInterpreter *perl, HV *handle)
 {
     TAKE_THX(perl);
