@@ -39,7 +39,7 @@ static void adopt(pTHX_ struct ws_after *after)
             sv_2mortal(after->call[i].args[j]);
 }
 
-static void act(pTHX_ struct ws_after *after)
+static void carry_out(pTHX_ struct ws_after *after)
 {
     int i;
 
@@ -150,7 +150,7 @@ static void call_all(pTHX_ const struct ws_after *after, SV *connection)
 }
 
 /* Reuses the value `kept` with its memory, unless an outer dispatch or some other code still holds it. */
-static SV *fresh(pTHX_ SV *kept)
+static SV *reuse_or_new(pTHX_ SV *kept)
 {
     return SvREFCNT(kept) > 1 ? newSV(0) : SvREFCNT_inc_simple_NN(kept);
 }
@@ -170,9 +170,9 @@ static void dispatch(pTHX_ struct ws_after *after)
     SvREFCNT_inc_simple_void_NN(object);
     SAVETMPS;
     SAVEGENERICSV(GvSV(PL_errgv));
-    GvSV(PL_errgv) = fresh(aTHX_ after->error);
+    GvSV(PL_errgv) = reuse_or_new(aTHX_ after->error);
     SAVEGENERICSV(GvSV(PL_defgv));
-    GvSV(PL_defgv) = fresh(aTHX_ after->topic);
+    GvSV(PL_defgv) = reuse_or_new(aTHX_ after->topic);
     PUSHSTACKi(PERLSI_MAGIC);
     PUTBACK;
     XCPT_TRY_START {
@@ -265,7 +265,7 @@ XS_EXTERNAL(ws_xs_call)
     if (after.dispatch)
         dispatch(aTHX_ &after);
     if (after.calls || after.croak || after.exiting)
-        act(aTHX_ &after);
+        carry_out(aTHX_ &after);
     else if (after.returns)
         sv_2mortal(after.returns);
     if (!after.returns)
