@@ -1,4 +1,4 @@
-//! What the engine's parts cost: `cargo bench`, or `cargo bench -- mask` for some of it.
+//! Benchmarks of the engine's parts: run `cargo bench`, or `cargo bench -- mask` for some of them.
 
 use anyevent_websocket::engine::{Config, Connection, Event, FrameHeader, Utf8Validator, apply_mask, encode_frame};
 use bytes::BytesMut;
@@ -7,7 +7,7 @@ use divan::{Bencher, black_box};
 
 const TEXT: u8 = 1;
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-/// As much as one read brings at most.
+/// Maximum number of bytes per read, as in the binding.
 const CHUNK: usize = 128 * 1024;
 
 fn main() {
@@ -28,7 +28,7 @@ fn server() -> Connection<BytesMut> {
     Connection::new(Config { masked: false, strict: false, max_payload_size: None, max_fragments: u64::MAX })
 }
 
-/// How many messages `input` holds; it must end with one.
+/// Returns the number of messages in `input`, which must end with one.
 fn receive_all(connection: &mut Connection<BytesMut>, mut input: &mut [u8]) -> usize {
     let mut messages = 0;
     while let Some(event) = connection.receive(&mut input).expect("valid frames") {
@@ -37,7 +37,7 @@ fn receive_all(connection: &mut Connection<BytesMut>, mut input: &mut [u8]) -> u
     messages
 }
 
-/// One length of each of the three forms.
+/// Parses one length of each of the three forms.
 #[divan::bench(args = [125, 126, 65536])]
 fn parse_header(bencher: Bencher, payload_len: usize) {
     let frame = masked_frame(&text(payload_len));
@@ -68,7 +68,7 @@ fn validate_utf8_1_kib(bencher: Bencher, (_, letter): (&str, &str)) {
         .bench_local(|| validator.feed(black_box(text.as_bytes())).and_then(|()| validator.finish()));
 }
 
-/// A message of 16 KiB in this many frames.
+/// Assembles a message of 16 KiB from this many frames.
 #[divan::bench(args = [2, 16, 128])]
 fn assemble(bencher: Bencher, frames: usize) {
     const LEN: usize = 16 * 1024;

@@ -1,4 +1,4 @@
-//! Imports go one way: each source file imports only from those that ARCHITECTURE.md lists before it.
+//! Checks that imports point one way: each source file imports only from files that ARCHITECTURE.md lists before it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,10 +6,10 @@ use std::path::Path;
 use syn::visit::{self, Visit};
 use syn::{ItemMod, UseTree};
 
-/// A file by its place among the sources, without its ending: `src/engine/frame`.
+/// The path of a source file, without its extension: `src/engine/frame`.
 type File = String;
 
-/// The files in the order of the listing under "Layers": rows of a folder and the files in it.
+/// Returns the files in the order of the listing under "Layers"; each row has a folder and files in it.
 fn listing() -> Vec<File> {
     let text = fs::read_to_string("ARCHITECTURE.md").expect("ARCHITECTURE.md is there");
     let (_, section) = text.split_once("## Layers").expect("it has a section called Layers");
@@ -25,7 +25,8 @@ fn listing() -> Vec<File> {
     files
 }
 
-/// All files below a folder that end so, without the ending. A file that only declares its folder's modules is left out.
+/// Finds all files below a folder that end in `ending`, and strips that. Skips files that only declare a folder's
+/// modules.
 fn files_below(folder: &Path, ending: &str, found: &mut Vec<File>) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
@@ -38,12 +39,12 @@ fn files_below(folder: &Path, ending: &str, found: &mut Vec<File>) {
     }
 }
 
-/// What the files import, each from itself: `(importer, imported)`.
+/// The imports of some files, as pairs `(importer, imported)`.
 type Imports = Vec<(File, File)>;
 
-/// Gathers the paths that a file names, in full: `engine::frame::FrameHeader`.
+/// Collects the full paths of what a file names: `engine::frame::FrameHeader`.
 struct Paths {
-    /// The module that the file is.
+    /// The path of the file's own module.
     module: Vec<String>,
     found: Vec<Vec<String>>,
 }
@@ -88,10 +89,10 @@ impl<'ast> Visit<'ast> for Paths {
         visit::visit_path(self, path);
     }
 
-    /// Tests may name what they like.
+    /// Tests may import anything.
     fn visit_item_mod(&mut self, item: &'ast ItemMod) {
         if item.ident != "tests" {
-            // In a module of its own, `super` is this file.
+            // In an inline module, `super` is this file.
             self.module.push(item.ident.to_string());
             visit::visit_item_mod(self, item);
             self.module.pop();
@@ -107,7 +108,7 @@ fn imports(files: &[File]) -> Imports {
         let mut paths = Paths { module, found: Vec::new() };
         paths.visit_file(&syn::parse_file(&source).expect("Rust"));
         for path in paths.found {
-            // The longest beginning that is a file; the rest is in it.
+            // The longest prefix that is a file; the rest of the path is inside that file.
             let beginnings = (1..=path.len()).rev().map(|len| format!("src/{}", path[..len].join("/")));
             imports.extend(beginnings.into_iter().find(|name| files.contains(name)).map(|name| (file.clone(), name)));
         }

@@ -1,4 +1,4 @@
-//! What holds for every frame, stream and split, tried on random ones.
+//! Properties that hold for every frame, stream and split, tested with random ones.
 
 mod support;
 
@@ -11,13 +11,13 @@ use proptest::sample::select;
 use std::rc::Rc;
 use support::{Endpoint, KEY, Seen, peer_of};
 
-/// Failures are printed, not kept in files: Miri has none. It also takes a thousand times as long.
+/// Failures are printed, not stored in files, because Miri has no files. Miri also takes a thousand times as long.
 fn cases(count: u32) -> ProptestConfig {
     let cases = if cfg!(miri) { count / 64 } else { count };
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
-/// As many octets as any of the three forms of a length can say, the edges often.
+/// Payloads whose length has any of the three forms, often at its limits.
 fn payload() -> impl Strategy<Value = Vec<u8>> {
     let edges = select(vec![0_usize, 1, 124, 125, 126, 127, 0xffff, 0x1_0000]);
     let longest: usize = if cfg!(miri) { 300 } else { 70_000 };
@@ -37,7 +37,7 @@ fn mask() -> impl Strategy<Value = Option<MaskKey>> {
     any::<Option<MaskKey>>()
 }
 
-/// Octets that often are UTF-8, or nearly so.
+/// Bytes that often are UTF-8, or almost.
 fn almost_text() -> impl Strategy<Value = Vec<u8>> {
     let damaged = ("\\PC{1,30}", any::<prop::sample::Index>(), any::<u8>()).prop_map(|(text, at, octet)| {
         let mut octets = text.into_bytes();
@@ -49,7 +49,7 @@ fn almost_text() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![characters, damaged, vec(any::<u8>(), 0..20)]
 }
 
-/// A frame's octets, more often lawful than not.
+/// The bytes of a frame, more often valid than not.
 fn frame() -> impl Strategy<Value = Vec<u8>> {
     let first_byte = prop_oneof![
         8 => select(vec![0x00_u8, 0x01, 0x02, 0x80, 0x81, 0x82, 0x89, 0x8a]),
@@ -74,7 +74,7 @@ fn config() -> impl Strategy<Value = Config> {
     })
 }
 
-/// All that a handshake may agree on.
+/// Any parameters that a handshake may negotiate.
 fn deflate() -> impl Strategy<Value = DeflateConfig> {
     let direction = || (8..=15_u8, any::<bool>());
     let effort = (1..=9_u8, 1..=9_u8, select(vec![0, 100]));
@@ -89,7 +89,7 @@ fn deflate() -> impl Strategy<Value = DeflateConfig> {
     })
 }
 
-/// `octets` in pieces of these sizes, over and over.
+/// Splits `octets` into pieces whose sizes cycle through `sizes`.
 fn split<'a>(mut octets: &'a [u8], sizes: &'a [usize]) -> impl Iterator<Item = &'a [u8]> {
     let mut sizes = sizes.iter().cycle();
     std::iter::from_fn(move || {
@@ -104,7 +104,7 @@ fn sizes() -> impl Strategy<Value = Vec<usize>> {
     prop_oneof![Just(vec![1]), vec(1..200_usize, 1..8)]
 }
 
-/// The verdict after each piece, up to the first refusal, and that of the end.
+/// Returns the validator's verdict after each piece, up to the first error, and its verdict at the end.
 fn verdicts(pieces: &[&[u8]]) -> Vec<bool> {
     let mut validator = Utf8Validator::default();
     let mut verdicts = Vec::new();
@@ -118,7 +118,7 @@ fn verdicts(pieces: &[&[u8]]) -> Vec<bool> {
     verdicts
 }
 
-/// The same by the standard library, which is shown all of the text after each piece.
+/// Returns the same verdicts from the standard library, which validates the whole text so far after each piece.
 fn standard_verdicts(pieces: &[&[u8]]) -> Vec<bool> {
     let mut text = Vec::new();
     let mut verdicts = Vec::new();

@@ -1,4 +1,4 @@
-//! What the fuzzer chooses of compression: how both ends do it, and what a peer makes of it.
+//! Input chosen by the fuzzer for compression: how both ends compress, and what a peer sends.
 
 use crate::input::{self, Few, Kind, Masking, Octets};
 use crate::reference::{RawHeader, Terms};
@@ -9,13 +9,13 @@ use bytes::BytesMut;
 
 const RSV1: u8 = 0x40;
 
-/// A stream of so many octets may inflate to a thousand times as many.
+/// Maximum length of a stream, in bytes: it may inflate to a thousand times as many.
 const LONGEST_WIRE: usize = 16 * 1024;
 
-/// What a message may inflate to where the input has no bound, octets.
+/// Maximum size that a message may inflate to if the input sets no limit, in bytes.
 const LONGEST_MESSAGE: u64 = 128 * 1024;
 
-/// All that may be negotiated, and all that a program may ask for.
+/// Any parameters that can be negotiated, and any that a program can ask for.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub struct Compression {
     window_bits: u8,
@@ -41,18 +41,18 @@ impl From<Compression> for DeflateConfig {
     }
 }
 
-/// Never without any bound of what a message inflates to.
+/// Returns the terms for a connection, always with some limit to what a message inflates to.
 pub fn terms(config: Config, max_message_size: Option<u16>, compression: Compression) -> Terms {
     let bound = max_message_size.map(u64::from);
     let max_message_size = if config.max_payload_size.is_none() { bound.or(Some(LONGEST_MESSAGE)) } else { bound };
     Terms { config, max_message_size, deflate: Some(compression.into()) }
 }
 
-/// Mostly messages that are compressed as they should be.
+/// A part of a stream; mostly a message that is compressed correctly.
 #[derive(Arbitrary, Clone, Debug)]
 pub enum Piece {
     Message(Message),
-    /// Octets that are said to be compressed.
+    /// A frame that is marked as compressed, with any payload.
     Marked {
         fin: bool,
         kind: Kind,
@@ -66,14 +66,14 @@ pub enum Piece {
 pub struct Message {
     is_text: bool,
     payload: Octets,
-    /// The lengths of its frames but the last.
+    /// The lengths of its frames except the last.
     cuts: Vec<Few>,
     masking: Masking,
-    /// Where, and what of it is changed.
+    /// The place of a damaged byte, and the bits to change in it.
     damage: Option<(u16, u8)>,
 }
 
-/// The peer of an endpoint, which compresses as the handshake has agreed on.
+/// The peer of an endpoint; it compresses as negotiated.
 struct Peer {
     config: Config,
     connection: Connection<BytesMut>,
@@ -126,7 +126,7 @@ impl Peer {
     }
 }
 
-/// What a peer sends to an endpoint of this kind.
+/// Returns the bytes that a peer sends to an endpoint with this configuration.
 pub fn wire(config: Config, deflate: DeflateConfig, stream: Vec<Piece>) -> Vec<u8> {
     let mut peer = Peer::new(config, deflate);
     for piece in stream {

@@ -1,11 +1,11 @@
-//! RFC 7692 once more: each frame is inflated at once, with no thought of memory.
+//! A second implementation of inflating (RFC 7692), which takes each frame at once and does not care about memory.
 
 use zlib_rs::{Inflate, InflateFlush, Status};
 
-/// What a message ends with, and a sender leaves out (7.2.1).
+/// The end of a message, which a sender removes (7.2.1).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
-/// What one direction of a connection inflates with.
+/// The inflater for one direction of a connection.
 pub struct Inflater {
     zlib: Inflate,
     no_context_takeover: bool,
@@ -16,17 +16,17 @@ pub struct Inflater {
 pub enum Outcome {
     Done,
     Corrupt,
-    /// It is not known what would have come.
+    /// The limit was reached, so the rest is unknown.
     Full,
 }
 
 impl Inflater {
-    /// With the largest window: no less does zlib-rs inflate with, whatever it is told.
+    /// Creates an inflater with the largest window: zlib-rs inflates with no smaller one, whatever it is told.
     pub fn new(no_context_takeover: bool) -> Self {
         Self { zlib: Inflate::new(false, 15), no_context_takeover }
     }
 
-    /// Appends what the octets inflate to until `out` has `at_most` octets.
+    /// Inflates `octets` and appends the result, until `out` has `at_most` bytes.
     pub fn inflate(&mut self, octets: &[u8], at_most: usize, out: &mut Vec<u8>) -> Outcome {
         let mut rest = octets;
         while out.len() < at_most {
@@ -47,7 +47,7 @@ impl Inflater {
         Outcome::Full
     }
 
-    /// As [`Self::inflate`], with what a sender has left out at the end.
+    /// Ends a message: inflates the tail that the sender removed.
     pub fn end(&mut self, at_most: usize, out: &mut Vec<u8>) -> Outcome {
         let outcome = self.inflate(&TAIL, at_most, out);
         if self.no_context_takeover {

@@ -1,9 +1,9 @@
-//! What the fuzzer chooses: the limits, and the octets a peer sends.
+//! Input chosen by the fuzzer: the limits, and the bytes that a peer sends.
 
 use anyevent_websocket::engine::{Config, MaskKey, encode_frame};
 use arbitrary::Arbitrary;
 
-/// Limits small enough to be met.
+/// Limits small enough to be reached.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub struct Limits {
     masked: bool,
@@ -23,7 +23,7 @@ impl From<Limits> for Config {
     }
 }
 
-/// A number of octets: mostly so few that characters, lengths and keys are cut.
+/// A number of bytes; mostly so small that characters, lengths and keys are split.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub struct Few(u8);
 
@@ -33,14 +33,14 @@ impl From<Few> for usize {
     }
 }
 
-/// Mostly frames, so that the fuzzer need not find out first how one is built.
+/// A part of a stream; mostly a frame, so that the fuzzer need not discover how to build one.
 #[derive(Arbitrary, Clone, Debug)]
 pub enum Piece {
     Frame { fin: bool, kind: Kind, masking: Masking, payload: Octets },
     Raw(Vec<u8>),
 }
 
-/// Mostly as the peer's role asks for it.
+/// A masking key, used mostly as the peer's role requires.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub struct Masking {
     key: MaskKey,
@@ -64,7 +64,7 @@ pub enum Kind {
     Pong = 10,
 }
 
-/// Octets, also more of them than an input of the fuzzer holds.
+/// A payload, which may be longer than an input of the fuzzer.
 #[derive(Arbitrary, Clone, Debug)]
 pub enum Octets {
     These(Vec<u8>),
@@ -73,7 +73,7 @@ pub enum Octets {
         octet: u8,
         len: u16,
     },
-    /// A length in its longest form.
+    /// A payload so long that its length has the longest form.
     TooMany {
         octet: u8,
         beyond: u8,
@@ -91,7 +91,7 @@ impl Octets {
     }
 }
 
-/// Longer streams say nothing new, only later.
+/// Maximum length of a stream, in bytes: longer ones take more time but find nothing new.
 pub const LONGEST: usize = 128 * 1024;
 
 impl Piece {
@@ -105,14 +105,14 @@ impl Piece {
     }
 }
 
-/// Also one that nobody may send.
+/// Appends a frame, even one that nobody may send.
 pub fn append_frame(first_byte: u8, payload: &[u8], mask: Option<MaskKey>, wire: &mut Vec<u8>) {
     let start = wire.len();
     encode_frame(0, payload, mask, wire);
     wire[start] = first_byte;
 }
 
-/// What a peer sends to an endpoint of this kind.
+/// Returns the bytes that a peer sends to an endpoint with this configuration.
 pub fn wire(config: Config, stream: Vec<Piece>) -> Vec<u8> {
     let mut wire = Vec::new();
     for piece in stream {
@@ -123,9 +123,9 @@ pub fn wire(config: Config, stream: Vec<Piece>) -> Vec<u8> {
     wire
 }
 
-/// A stream in pieces that have at least these lengths, over and over.
+/// Splits a stream into pieces of at least these lengths, which are used in turn.
 pub fn pieces(mut wire: &[u8], lengths: impl Iterator<Item = Few> + Clone) -> impl Iterator<Item = &[u8]> {
-    // Long streams in long pieces, so that an input takes no longer than it is worth.
+    // Long streams are split into long pieces, so that no input takes too long.
     let least = 1 + wire.len() / 1024;
     let mut lengths = lengths.map(usize::from).cycle();
     std::iter::from_fn(move || {

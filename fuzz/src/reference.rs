@@ -1,4 +1,4 @@
-//! RFC 6455 once more, from the whole stream, one octet at a time, and with no thought of speed.
+//! A second implementation of RFC 6455: it reads the whole stream, byte by byte, and does not care about speed.
 
 use crate::inflater::{Inflater, Outcome};
 use crate::support::Seen;
@@ -6,7 +6,7 @@ use anyevent_websocket::engine::{
     CloseCode, Config, DeflateConfig, FrameHeader, MAX_HEADER_LEN, MaskKey, Opcode, ProtocolError,
 };
 
-/// What a connection is told before the first octet arrives.
+/// The configuration of a connection before the first byte arrives.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
     pub config: Config,
@@ -20,7 +20,7 @@ impl From<Config> for Terms {
     }
 }
 
-/// A header as its octets have it, lawful or not.
+/// A header as it was received, valid or not.
 #[derive(Debug)]
 pub struct RawHeader {
     pub first_byte: u8,
@@ -31,7 +31,7 @@ pub struct RawHeader {
 }
 
 impl RawHeader {
-    /// `None` if it is cut off.
+    /// Reads a header; returns `None` if it is incomplete.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let short_len = bytes.get(1)? & 127;
         let length_octets = [0, 2, 8][usize::from(short_len.saturating_sub(125))];
@@ -53,12 +53,12 @@ impl RawHeader {
     }
 }
 
-/// What [`FrameHeader::parse`] should say.
+/// Returns the expected result of [`FrameHeader::parse`].
 pub fn header(bytes: &[u8]) -> Result<Option<(FrameHeader, usize)>, ProtocolError> {
     header_with(bytes, false)
 }
 
-/// What a connection should say that has negotiated to compress, or not to.
+/// Returns the result expected of a connection on which compression was negotiated, or was not.
 pub fn header_with(bytes: &[u8], compresses: bool) -> Result<Option<(FrameHeader, usize)>, ProtocolError> {
     let &[first, second, ..] = bytes else { return Ok(None) };
     let (fin, is_compressed, opcode) = (first >= 0x80, first & 0x40 > 0, first % 16);
@@ -72,7 +72,7 @@ pub fn header_with(bytes: &[u8], compresses: bool) -> Result<Option<(FrameHeader
         _ if opcode >= 8 && second & 127 > 125 => return Err(ProtocolError::OversizedControl),
         _ => {}
     }
-    // A wrong length is certain before the key is here.
+    // A wrong length is certain even before the masking key arrives.
     let without_key = [&[first, second & 127], &bytes[2..bytes.len().min(MAX_HEADER_LEN)]].concat();
     if let Some(error) = RawHeader::read(&without_key).and_then(|raw| raw.length_error()) {
         return Err(error);
@@ -82,16 +82,16 @@ pub fn header_with(bytes: &[u8], compresses: bool) -> Result<Option<(FrameHeader
         .map(|raw| (FrameHeader { fin, opcode, is_compressed, mask: raw.mask, payload_len: raw.payload_len }, raw.len)))
 }
 
-/// The first octets of a payload, unmasked.
+/// Unmasks the first bytes of a payload.
 pub fn unmasked(octets: &[u8], mask: Option<MaskKey>) -> Vec<u8> {
     let key = mask.unwrap_or_default();
     octets.iter().enumerate().map(|(i, octet)| octet ^ key[i % 4]).collect()
 }
 
-/// What a connection should report.
+/// The events that a connection should report.
 pub struct Events {
     seen: Vec<Seen>,
-    /// What should end the stream: one of these.
+    /// The errors of which one should end the stream; empty if none should.
     violations: Vec<ProtocolError>,
 }
 
@@ -107,7 +107,7 @@ impl Events {
     }
 }
 
-/// What a message inflates to comes in pieces of any size.
+/// Returns `true` for equal errors; sizes may differ if a message inflates in pieces of another size.
 fn is_same(ours: ProtocolError, theirs: ProtocolError) -> bool {
     use ProtocolError::MessageTooBig;
     match (ours, theirs) {
@@ -118,7 +118,7 @@ fn is_same(ours: ProtocolError, theirs: ProtocolError) -> bool {
     }
 }
 
-/// All that a connection should report of `wire`, up to what ends it.
+/// Returns the events that a connection should report for `wire`, up to the one that ends it.
 pub fn events(terms: &Terms, wire: &[u8]) -> Events {
     let mut reader = Reader::new(terms, wire);
     let mut seen = Vec::new();
@@ -142,12 +142,12 @@ enum Step {
     End,
 }
 
-/// A message that is not at its end.
+/// An unfinished message.
 struct Message {
     opcode: Opcode,
     is_compressed: bool,
     payload: Vec<u8>,
-    /// As its frames have it.
+    /// Total payload length announced by its frames.
     wire_len: u64,
     parts: u64,
 }
@@ -165,7 +165,7 @@ impl<'a> Reader<'a> {
         Self { terms, wire, message: None, inflater: Inflater::new(no_context_takeover) }
     }
 
-    /// Takes one frame, or what there is of it.
+    /// Takes one frame, or as much of it as has arrived.
     fn frame(&mut self) -> Result<Step, Vec<ProtocolError>> {
         let header = header_with(self.wire, self.terms.deflate.is_some()).map_err(|error| vec![error])?;
         let Some((header, at)) = header else { return Ok(Step::End) };
@@ -200,10 +200,10 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// So much may be inflated before anybody looks at how much it is, octets.
+/// Number of bytes that may be inflated before the limit is checked.
 const UNSEEN: u64 = 16 * 1024;
 
-/// What is wrong with the message so far; which of it is found first depends on how its octets arrive.
+/// Returns all errors of the message so far. Which of them is found first depends on how its bytes arrive.
 fn inflate(
     terms: &Terms,
     inflater: &mut Inflater,
@@ -267,7 +267,7 @@ fn close(body: &[u8]) -> Seen {
     Seen::Close(Some(code), reason, error)
 }
 
-/// The message that the frame belongs to, which it may begin.
+/// Returns the message that the frame belongs to, and begins it if needed.
 fn begin<'a>(
     terms: &Terms,
     header: &FrameHeader,

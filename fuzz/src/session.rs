@@ -1,4 +1,4 @@
-//! A connection beside a model of it, which knows only who has said what.
+//! A connection beside a model of it that knows only which frames have gone either way.
 
 use crate::inflater::{Inflater, Outcome};
 use crate::input::{Few, Octets};
@@ -11,24 +11,24 @@ use arbitrary::Arbitrary;
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// No payload of a header sent alone is longer, octets: it has to be there to be sent.
+/// Maximum payload length for a header sent alone, in bytes: the payload has to exist.
 const LONGEST: usize = 100_000;
 
 const CLOSE: u8 = 8;
 const READ_SIZE: usize = 4096;
 
-/// Something that a program does, whenever it likes.
+/// A call that a program makes, at any time.
 #[derive(Arbitrary, Clone, Debug)]
 pub enum Call {
-    /// At most so many octets arrive, and one event of them is taken.
+    /// At most this many bytes arrive, and the connection reports one event.
     Receive {
         at_most: Few,
     },
-    /// The same, with payload read straight into its message where that is offered.
+    /// The same, but payload is read straight into its message where possible.
     ReceiveDirectly {
         at_most: Few,
     },
-    /// As much as one read brings.
+    /// As many bytes arrive as one read returns.
     ReceiveMuch,
     Send {
         opcode: u8,
@@ -44,7 +44,7 @@ pub enum Call {
         reason: String,
         mask: Option<MaskKey>,
     },
-    /// Answers the violation that was reported last.
+    /// Answers the last violation.
     Fail {
         mask: Option<MaskKey>,
     },
@@ -53,11 +53,11 @@ pub enum Call {
 }
 
 thread_local! {
-    /// Octets in all message buffers.
+    /// Number of bytes in all message buffers.
     static HELD: Cell<usize> = const { Cell::new(0) };
 }
 
-/// A message buffer whose contents are counted.
+/// A message buffer that counts its bytes.
 #[derive(Debug, Default)]
 struct Counted(Vec<u8>);
 
@@ -81,13 +81,13 @@ impl Drop for Counted {
 pub struct Session {
     terms: Terms,
     connection: Connection<Counted>,
-    /// What the peer inflates with.
+    /// The peer's inflater.
     inflater: Inflater,
-    /// What the peer sends.
+    /// The bytes that the peer sends.
     wire: Vec<u8>,
-    /// How much of it has been taken.
+    /// Number of bytes that have arrived.
     at: usize,
-    /// How much of it the connection has looked at.
+    /// Number of bytes that the connection has processed.
     looked_at: usize,
     seen: Vec<Seen>,
     out: Vec<u8>,
@@ -137,7 +137,7 @@ impl Session {
         self.check_memory();
     }
 
-    /// Lets the rest arrive, and compares all events with the reference's.
+    /// Lets the rest arrive, and compares all events with those of the reference.
     pub fn finish(mut self) {
         while self.can_receive() && !self.rest().is_empty() {
             self.receive(READ_SIZE);
@@ -148,7 +148,7 @@ impl Session {
         assert_eq!(HELD.get(), 0, "a connection takes its memory along");
     }
 
-    /// What is still to arrive.
+    /// Returns the bytes that have yet to arrive.
     fn rest(&self) -> &[u8] {
         &self.wire[self.at..]
     }
@@ -171,7 +171,7 @@ impl Session {
         assert_eq!(self.connection.is_masked(), self.terms.config.masked);
     }
 
-    /// A length in a header is only a claim.
+    /// Checks that no more memory is held than has arrived: a length in a header is only a claim.
     fn check_memory(&self) {
         let Terms { config, max_message_size, deflate } = self.terms;
         let held = HELD.get() as u64;
@@ -289,7 +289,7 @@ impl Session {
         self.check_frame(before, CLOSE, is_sent.then_some(&code.value().to_be_bytes()), mask);
     }
 
-    /// From `before` on, the output is this frame, or nothing.
+    /// Checks that the output after `before` is this frame, or nothing.
     fn check_frame(&mut self, before: usize, opcode: u8, payload: Option<&[u8]>, mask: Option<MaskKey>) {
         let frame = self.out.split_off(before);
         let Some(payload) = payload else { return assert!(frame.is_empty(), "nothing may be sent") };

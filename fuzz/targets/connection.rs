@@ -1,4 +1,4 @@
-//! A connection in either role, with octets that arrive as they like and a program that does what it likes.
+//! Fuzzes a connection in either role, with any bytes from the peer and any calls by the program.
 #![no_main]
 
 use anyevent_websocket::engine::Config;

@@ -1,5 +1,5 @@
-//! A connection that compresses, in either role and with anything negotiated, whose peer sends messages that are
-//! compressed well, badly or not at all, and whose program does what it likes.
+//! Fuzzes a connection with compression, in either role and with any parameters. Its peer compresses messages
+//! correctly, wrongly or not at all, and the program makes any calls.
 #![no_main]
 
 use anyevent_websocket::engine::Config;

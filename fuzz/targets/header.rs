@@ -1,4 +1,5 @@
-//! Any octets as a header: parsed as the reference does, as soon as certain, and encoded to the same octets again.
+//! Fuzzes the header parser: it must agree with the reference, decide as early as possible, and encode back to the same
+//! bytes.
 #![no_main]
 
 use anyevent_websocket::engine::{FrameHeader, MAX_HEADER_LEN, encode_header};
@@ -19,7 +20,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// The engine encodes final headers; a fragment's differs in one bit.
+/// Encodes a header again. The engine's encoder sets FIN, which a non-final frame lacks.
 fn encoded(header: &FrameHeader) -> Vec<u8> {
     let mut out = Vec::new();
     encode_header(header.opcode as u8, header.payload_len, header.mask, &mut out);

@@ -1,5 +1,5 @@
-//! What one end compresses and sends, with fragments and control frames between, the other receives in any pieces, and
-//! what that one answers, the first.
+//! Fuzzes two endpoints with compression: each must receive what the other sends, in any pieces, with fragments and
+//! control frames in between.
 #![no_main]
 
 use anyevent_websocket::engine::{Config, DeflateConfig, DeflatePool, Opcode};
@@ -15,7 +15,7 @@ struct Input {
     from_client: bool,
     compression: Compression,
     steps: Vec<Step>,
-    /// Used over and over.
+    /// The lengths of the pieces, used in turn.
     cuts: Vec<Few>,
 }
 
@@ -30,11 +30,11 @@ enum Step {
 
 struct Sender {
     endpoint: Endpoint,
-    /// Octets of payload so far.
+    /// Number of payload bytes so far.
     plain: usize,
-    /// What has been sent of a message in fragments.
+    /// The payload so far of a message being sent in fragments.
     begun: Option<Vec<u8>>,
-    /// What the other end should see.
+    /// The events that the other end should report.
     expected: Vec<Seen>,
 }
 
@@ -79,7 +79,7 @@ impl Sender {
     }
 }
 
-/// What an endpoint says to this.
+/// Returns the answers of an endpoint to these events.
 fn answers(seen: &[Seen]) -> Vec<Seen> {
     let answers = seen.iter().filter_map(|seen| match seen {
         Seen::Ping(payload) => Some(Seen::Pong(payload.clone())),

@@ -1,5 +1,5 @@
-//! The same octets whole, cut anywhere, and cut anywhere with payload read straight into its message: the same events
-//! and the same answers, which are those of the reference.
+//! Fuzzes how a stream is split: whole, in any pieces, and in pieces with payload read straight into its message.
+//! Events and answers must be the same, and agree with the reference.
 #![no_main]
 
 use anyevent_websocket::engine::Config;
@@ -13,7 +13,7 @@ use libfuzzer_sys::fuzz_target;
 struct Input {
     limits: Limits,
     closes_after: Option<u8>,
-    /// Used over and over; each says also whether payload goes straight into its message.
+    /// The lengths of the pieces, used in turn, and whether payload of the piece goes straight into its message.
     cuts: Vec<(Few, bool)>,
     stream: Vec<Piece>,
 }

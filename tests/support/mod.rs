@@ -1,4 +1,4 @@
-//! An endpoint whose every observable effect can be compared: for the property tests and the fuzz targets.
+//! An endpoint whose observable effects can all be compared, for the property tests and the fuzz targets.
 
 use anyevent_websocket::engine::{
     CloseCode, CloseFrame, Config, Connection, DeflateConfig, DeflatePool, Event, MaskKey, MessageBuffer, Opcode,
@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 pub const KEY: MaskKey = [0x37, 0xfa, 0x21, 0x3d];
 
-/// What a connection reports, with everything in it owned.
+/// An event that owns its data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
     Message(Opcode, Vec<u8>),
@@ -40,7 +40,7 @@ impl From<CloseFrame> for Seen {
     }
 }
 
-/// What the other end has agreed on, which for itself compresses alike.
+/// Returns the peer's view of what was negotiated; the peer compresses with the same effort.
 pub fn peer_of(deflate: DeflateConfig) -> DeflateConfig {
     DeflateConfig {
         window_bits: deflate.peer_window_bits,
@@ -51,11 +51,11 @@ pub fn peer_of(deflate: DeflateConfig) -> DeflateConfig {
     }
 }
 
-/// A connection and a program that echoes, pongs and closes as it should.
+/// A connection and a program that echoes messages, answers pings and closes properly.
 pub struct Endpoint {
     pub connection: Connection<BytesMut>,
     pub mask: Option<MaskKey>,
-    /// The program closes by itself after so many events.
+    /// The number of events after which the program closes by itself.
     closes_after: Option<usize>,
     pub seen: Vec<Seen>,
     pub sent: Vec<u8>,
@@ -73,7 +73,7 @@ impl Endpoint {
         endpoint
     }
 
-    /// Takes bytes by way of the input alone.
+    /// Receives bytes, all of them through the input.
     pub fn receive(&mut self, bytes: &[u8]) {
         let mut bytes = bytes.to_vec();
         let mut input = &mut bytes[..];
@@ -86,7 +86,7 @@ impl Endpoint {
         }
     }
 
-    /// Takes payload straight into the message wherever that is offered, and the rest by way of the input.
+    /// Receives bytes; payload goes straight into the message wherever possible, the rest through the input.
     pub fn receive_directly(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while let Some((buffer, missing)) = self.connection.payload_space().filter(|_| !rest.is_empty()) {
