@@ -64,7 +64,9 @@ pub fn header_with(bytes: &[u8], compresses: bool) -> Result<Option<(FrameHeader
     let (fin, is_compressed, opcode) = (first >= 0x80, first & 0x40 > 0, first % 16);
     match first {
         _ if first & 0x30 > 0 => return Err(ProtocolError::ReservedBits),
-        _ if is_compressed && !compresses && [1, 2].contains(&opcode) => return Err(ProtocolError::UnexpectedCompression),
+        _ if is_compressed && !compresses && [1, 2].contains(&opcode) => {
+            return Err(ProtocolError::UnexpectedCompression);
+        }
         _ if is_compressed && !compresses => return Err(ProtocolError::ReservedBits),
         _ if ![0, 1, 2, 8, 9, 10].contains(&opcode) => return Err(ProtocolError::ReservedOpcode(opcode)),
         _ if is_compressed && ![1, 2].contains(&opcode) => return Err(ProtocolError::MisplacedRsv1),
