@@ -17,8 +17,8 @@ const CONTROL_BIT: u8 = 8;
 impl<B: MessageBuffer> Connection<B> {
     /// Appends a frame to `out` if the connection may still send it. Returns `true` if it did. A Close frame sent this
     /// way begins or completes the closing handshake. Pass a `mask` if, and only if, [`Self::is_masked`]. The frame
-    /// needs room for at most [`MAX_HEADER_LEN`] bytes and the payload, because compression that does not make it
-    /// smaller is skipped.
+    /// takes at most [`MAX_HEADER_LEN`](crate::engine::MAX_HEADER_LEN) bytes more than the payload, because compression
+    /// that does not make it smaller is skipped.
     ///
     /// # Errors
     /// [`UsageError`] if no such frame may exist; nothing is appended.

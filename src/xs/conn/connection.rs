@@ -52,8 +52,8 @@ pub struct Connection {
     pub handle: *mut HV,
     /// The sub that the handle and its watcher call; this is a reference count of it.
     pub hook: *mut SV,
-    /// Messages are delivered as they arrive. Before, the program has had a chance to register callbacks: either
-    /// control was back in the event loop, or nothing had arrived when the connection was created.
+    /// Messages are delivered as they arrive, because the program has had a chance to register callbacks: control was
+    /// back in the event loop, or nothing had arrived when the connection was created.
     pub is_started: bool,
     pub inbox: Inbox,
     /// The packed addresses of the peer and of our socket when the connection was created, and the length of the first.

@@ -27,12 +27,12 @@ pub enum Outcome {
     Exiting,
 }
 
-/// Makes the trampoline dispatch everything that has arrived, including what arrives meanwhile.
+/// Asks the trampoline to dispatch everything that has arrived, including what arrives meanwhile.
 pub fn start(shared: &Shared, after: &mut After) {
     shared.borrow_mut().start_dispatch(shared, after);
 }
 
-/// Makes the trampoline dispatch the remaining messages, after the transport has closed.
+/// Asks the trampoline to dispatch the remaining messages, after the transport has closed.
 pub fn deliver_rest(shared: &Shared, after: &mut After) {
     let connection = &mut *shared.borrow_mut();
     if connection.turn.is_idle() && !connection.inbox.unread().is_empty() {
@@ -83,7 +83,7 @@ pub fn end(shared: &Shared, outcome: Outcome, after: &mut After) {
 }
 
 impl Connection {
-    /// Makes the trampoline dispatch what has arrived; `shared` holds this connection.
+    /// Asks the trampoline to dispatch what has arrived; `shared` holds this connection.
     pub fn start_dispatch(&mut self, shared: &Shared, after: &mut After) {
         self.turn.enter();
         self.running.process = fork::generation();

@@ -8,7 +8,7 @@ use std::ffi::c_char;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-/// The slots of one kind of hash; the macro [`slots`](crate::xs::perl::keys::slots) creates such a type.
+/// The slots of one kind of hash; the macro [`slots`] creates such a type.
 pub trait Slot: Copy {
     /// The slots' names, indexed by [`Self::index`].
     const NAMES: &'static [&'static str];
