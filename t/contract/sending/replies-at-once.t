@@ -1,0 +1,173 @@
+# What a callback sends is on the wire when it ends; and at once if it does something else before, or never ends. That holds
+# also when more messages are there already, which is when replies may leave together.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/../../lib";
+use Socket qw(SHUT_WR);
+use Test::More;
+use Time::HiRes qw(sleep time);
+use WebSocketTest;
+
+# What is on the wire now: the peer's socket is looked at without the event loop.
+sub on_the_wire {
+    my ($peer) = @_;
+    my $bytes = $peer->bytes;
+    1 while sysread $peer->fh, $bytes, 65536, length $bytes;
+    my @payloads;
+    while (my $frame = decode_frame(\$bytes)) { push @payloads, $frame->{payload} }
+    return \@payloads;
+}
+
+# A connection whose callbacks have been quick, in bursts, up to a moment ago; with nothing under way.
+sub quick_connection {
+    my ($callback, @more) = @_;
+    my ($connection, $peer) = connection_and_peer(@more);
+    $connection->on(each_message => sub {
+        my ($self, $message) = @_;
+        return $self->send($message) if $message->body eq 'quick';
+        $callback->($self, $message, $peer);
+    });
+    for (1 .. 2) {
+        $peer->write(text('quick') x 8);
+        $peer->next_frames(8);
+    }
+    return ($connection, $peer);
+}
+
+# Each as [name, how the connection is made].
+my @histories = (
+    ['that is new' => sub { my ($callback) = @_; my ($connection, $peer) = connection_and_peer();
+        $connection->on(each_message => sub { $callback->(@_[0, 1], $peer) }); return ($connection, $peer) }],
+    ['whose callbacks have been quick' => sub { quick_connection(@_) }],
+);
+
+for my $history (@histories) {
+    my ($which, $make) = @$history;
+    for my $behind (0, 1, 3) {
+        subtest "a callback that sends, and then works, with $behind messages behind, on a connection $which" => sub {
+            my $seen;
+            my ($connection, $peer) = $make->(sub {
+                my ($self, $message, $peer) = @_;
+                return if $message->body ne 'work';
+                $self->send('started');
+                $seen = on_the_wire($peer);
+                poke();
+            });
+            $peer->stall->write(text('work') . text('behind') x $behind);
+            wait_until('the callback', sub { $seen });
+            is_deeply $seen, ['started'], 'the frame is on the wire before it works';
+        };
+
+        subtest "a callback that sends several, with $behind messages behind, on a connection $which" => sub {
+            my $seen;
+            my ($connection, $peer) = $make->(sub {
+                my ($self, $message, $peer) = @_;
+                return if $message->body ne 'work';
+                $self->send($_) for 1 .. 3;
+                $self->send(AnyEvent::WebSocket::Message->new(body => 'message'));
+                $seen = on_the_wire($peer);
+                poke();
+            });
+            $peer->stall->write(text('work') . text('behind') x $behind);
+            wait_until('the callback', sub { $seen });
+            is_deeply $seen, [1, 2, 3, 'message'], 'all are on the wire';
+        };
+    }
+
+    subtest "a callback that sends, and then a slow one, on a connection $which" => sub {
+        my $seen;
+        my ($connection, $peer) = $make->(sub {
+            my ($self, $message, $peer) = @_;
+            return $self->send('reply') if $message->body eq 'slow at first';
+            sleep 0.005;
+            return $self->send('reply') if $message->body ne 'slow later';
+            $seen = on_the_wire($peer);
+            poke();
+        });
+        $peer->stall->write(text('slow at first') . text('slow') . text('slow') . text('slow later'));
+        wait_until('the callbacks', sub { $seen });
+        is_deeply $seen, [('reply') x 3], 'replies to the messages before are on the wire once one was slow';
+    };
+
+    # Callbacks that leave without returning: a process each. More messages are behind, so that replies could wait.
+    my %leaves = (
+        '_exit'    => sub { POSIX::_exit(0) },
+        'exec'     => sub { exec $^X, '-e', '1' },
+        'kill'     => sub { kill KILL => $$; sleep 10 },
+        'shutdown' => sub { shutdown $_[0]->handle->fh, SHUT_WR; POSIX::_exit(0) },
+        'close'    => sub { close $_[0]->handle->fh; POSIX::_exit(0) },
+    );
+    for my $how (sort keys %leaves) {
+        subtest "a callback that sends, and then leaves by $how, on a connection $which" => sub {
+            plan skip_all => 'by design: on EV and AnyEvent\'s own loop only' if loop() !~ /\A(?:EV|Perl)\z/;
+            my ($left, $right) = socket_pair();
+            my $pid = fork_child(sub {
+                close $right;
+                my $connection = connection_on($left);
+                $connection->on(each_message => sub {
+                    my ($self, $message) = @_;
+                    return $self->send($message) if $message->body eq 'quick';
+                    return if $message->body ne 'leave';
+                    $self->send('last words');
+                    $leaves{$how}->($self);
+                });
+                AE::cv->recv;
+            });
+            close $left;
+            my $peer = WebSocketTest::Peer->new($right);
+            if ($which =~ /quick/) { $peer->write(text('quick') x 8); $peer->next_frames(8) }
+            $peer->write(text('leave') . text('behind') x 3);
+            my @payloads = map { $_->{payload} } $peer->frames_to_eof;
+            reap($pid);
+            is_deeply \@payloads, ['last words'], 'its frame arrives';
+        };
+    }
+}
+
+subtest 'bytes that are written past the handle' => sub {
+    my ($connection, $peer) = quick_connection(sub {
+        my ($self, $message) = @_;
+        return if $message->body ne 'raw';
+        $self->send('sent');
+        syswrite $self->handle->fh, text('raw');
+    });
+    $peer->write(text('raw') . text('behind') x 3);
+    is_deeply [map { $_->{payload} } $peer->next_frames(2)], ['sent', 'raw'], 'come after what was sent before';
+};
+
+subtest 'a pong before a slow callback' => sub {
+    my $seen;
+    my ($connection, $peer) = connection_and_peer();
+    $connection->on(each_message => sub { $seen ||= on_the_wire($peer); poke() });
+    $peer->stall->write(ping('p') . text('slow') . text('behind'));
+    wait_until('the callback', sub { $seen });
+    is_deeply $seen, ['p'], 'is on the wire when the callback begins';
+};
+
+# The ways to send as the last act, each of which may wait, and must arrive.
+my %last_act = (
+    'send is the last statement'   => sub { my ($self, $message) = @_; $self->send($message) },
+    'return of send'               => sub { my ($self, $message) = @_; return $self->send($message) },
+    'send in an if'                => sub { my ($self, $message) = @_; if ($message) { my $copy = $message; $self->send($copy) } },
+    'send and a counter'           => do { my $n; sub { my ($self, $message) = @_; $self->send($message); $n++; return } },
+    'send in a sub of its own'     => do { my $reply = sub { $_[0]->send($_[1]) }; sub { $reply->(@_) } },
+    'send in a loop'               => sub { my ($self, $message) = @_; $self->send($_) for $message },
+    'send in an eval'              => sub { my ($self, $message) = @_; eval { $self->send($message) } },
+    'send in a sort block'         => sub { my ($self, $message) = @_; my @x = sort { $self->send($message); 0 } 1, 2; $self->send($message) },
+    'send and next_message'        => sub { my ($self, $message) = @_; $self->on(next_message => sub { }); $self->send($message) },
+);
+for my $name (sort keys %last_act) {
+    subtest $name => sub {
+        my ($connection, $peer) = connection_and_peer();
+        my $each = $name =~ /sort/ ? 2 : 1;
+        $connection->on(each_message => $last_act{$name});
+        for my $round (1 .. 5) {
+            my @bodies = map { "$round $_" } 1 .. 16;
+            $peer->write(map { text($_) } @bodies);
+            is_deeply [map { $_->{payload} } $peer->next_frames($each * @bodies)], [map { ($_) x $each } @bodies], 'all replies arrive, in order';
+        }
+    };
+}
+
+done_testing;
