@@ -57,7 +57,7 @@ pub fn readable(shared: &Shared, after: &mut After) {
 fn read_by_handle(shared: &Shared, after: &mut After) {
     let connection = shared.borrow();
     let handle = connection.handle();
-    if handle.fd().is_some() {
+    if !handle.is_destroyed() {
         after.calling(shim::READ_BY_HANDLE, [handle.reference()]);
     }
 }

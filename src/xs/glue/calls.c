@@ -155,6 +155,26 @@ static SV *reuse_or_new(pTHX_ SV *kept)
     return SvREFCNT(kept) > 1 ? newSV(0) : SvREFCNT_inc_simple_NN(kept);
 }
 
+/* Makes the scalar of a glob local, and returns what the scalar is a part of, to be given to release(). Until then that
+ * stays, also if a callback replaces the glob (`*_ = \*other`); leaving the scope writes to it. */
+static GP *localize(pTHX_ GV *gv, SV *kept)
+{
+    GP *gp = gp_ref(GvGP(gv));
+
+    SAVEGENERICSV(GvSV(gv));
+    GvSV(gv) = reuse_or_new(aTHX_ kept);
+    return gp;
+}
+
+static void release(pTHX_ GV *gv, GP *gp)
+{
+    GP *now = GvGP(gv);
+
+    GvGP_set(gv, gp);
+    gp_free(gv);
+    GvGP_set(gv, now);
+}
+
 /* Runs the dispatch loop with local $@ and $_, and with a separate stack, so that a callback cannot leave it with
  * `last` or `next`. An exit in a callback is delayed until the trampoline has done its work. */
 static void dispatch(pTHX_ struct ws_after *after)
@@ -162,6 +182,8 @@ static void dispatch(pTHX_ struct ws_after *after)
     dSP;
     dXCPT;
     SV *object = after->dispatch;
+    GP *error_gp;
+    GP *topic_gp;
     SV *connection;
     SV *exception;
 
@@ -169,10 +191,8 @@ static void dispatch(pTHX_ struct ws_after *after)
     connection = sv_2mortal(newRV_noinc(object));
     SvREFCNT_inc_simple_void_NN(object);
     SAVETMPS;
-    SAVEGENERICSV(GvSV(PL_errgv));
-    GvSV(PL_errgv) = reuse_or_new(aTHX_ after->error);
-    SAVEGENERICSV(GvSV(PL_defgv));
-    GvSV(PL_defgv) = reuse_or_new(aTHX_ after->topic);
+    error_gp = localize(aTHX_ PL_errgv, after->error);
+    topic_gp = localize(aTHX_ PL_defgv, after->topic);
     PUSHSTACKi(PERLSI_MAGIC);
     PUTBACK;
     XCPT_TRY_START {
@@ -186,6 +206,8 @@ static void dispatch(pTHX_ struct ws_after *after)
         POPSTACK;
         FREETMPS;
         LEAVE;
+        release(aTHX_ PL_errgv, error_gp);
+        release(aTHX_ PL_defgv, topic_gp);
     }
     sv_2mortal(object);
 }

@@ -102,7 +102,7 @@ bool ws_is_tainting(PerlInterpreter *perl);
 void ws_taint(PerlInterpreter *perl, SV *sv);
 U32 ws_class_generation(PerlInterpreter *perl, HV *class);
 bool ws_is_of_class(PerlInterpreter *perl, HV *object, HV *class, U32 generation);
-bool ws_is_defined_in(PerlInterpreter *perl, HV *class, const char *name, const char *file);
+bool ws_is_defined_in(PerlInterpreter *perl, HV *class, const char *name, const char *package, const char *file);
 bool ws_has_destructor(PerlInterpreter *perl, HV *class);
 bool ws_is_destroyed(PerlInterpreter *perl, HV *handle);
 

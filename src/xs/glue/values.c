@@ -319,13 +319,14 @@ bool ws_is_of_class(PerlInterpreter *perl, HV *object, HV *class, U32 generation
         && class_generation(aTHX_ class) == generation;
 }
 
-/* Returns true if the class's method of this name is Perl code from a file whose path ends with `file`. */
-bool ws_is_defined_in(PerlInterpreter *perl, HV *class, const char *name, const char *file)
+/* Returns true if the class's method of this name is Perl code of `package`, from a file whose path ends with `file`. */
+bool ws_is_defined_in(PerlInterpreter *perl, HV *class, const char *name, const char *package, const char *file)
 {
     TAKE_THX(perl);
     GV *gv = gv_fetchmeth_pv(class, name, 0, 0);
     const CV *cv = gv ? GvCV(gv) : NULL;
-    const char *path = cv && !CvISXSUB(cv) ? CvFILE(cv) : NULL;
+    const char *stash = cv && !CvISXSUB(cv) && CvSTASH(cv) ? HvNAME_get(CvSTASH(cv)) : NULL;
+    const char *path = stash && strEQ(stash, package) ? CvFILE(cv) : NULL;
     const STRLEN path_len = path ? strlen(path) : 0;
     const STRLEN file_len = strlen(file);
 

@@ -11,6 +11,8 @@ use std::ptr::null_mut;
 /// The methods whose work is done natively.
 const METHODS: [&CStr; 7] =
     [c"on_read", c"push_write", c"start_read", c"stop_read", c"_drain_rbuf", c"_drain_wbuf", c"_error"];
+/// The package that defines them.
+const PACKAGE: &CStr = c"AnyEvent::Handle";
 /// The end of the path of the file that defines them.
 const FILE: &CStr = c"AnyEvent/Handle.pm";
 
@@ -50,7 +52,9 @@ impl HandleMethods {
                 return false;
             }
             let class = sv::class(handle.cast());
-            let is_stock = METHODS.iter().all(|name| ffi::ws_is_defined_in(perl, class, name.as_ptr(), FILE.as_ptr()));
+            let is_stock = METHODS
+                .iter()
+                .all(|name| ffi::ws_is_defined_in(perl, class, name.as_ptr(), PACKAGE.as_ptr(), FILE.as_ptr()));
             // Looking up methods may have changed the generation, so read it only now.
             self.0.set(Verdict { class, generation: ffi::ws_class_generation(perl, class), is_stock });
             is_stock

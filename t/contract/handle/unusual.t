@@ -48,6 +48,46 @@ subtest 'an object that passes everything on to a handle' => sub {
     is_deeply $seen->order, [('message') x 3, 'finish'], 'and the end';
 };
 
+{
+    package TiedHandle;     # as IO::Socket::SSL->start_SSL makes of a socket
+    sub TIEHANDLE { my ($class, $descriptor) = @_; open my $fh, '+<&', $descriptor or die "dup: $!"; return bless [$fh], $class }
+    sub READ      { return sysread $_[0][0], $_[1], $_[2], $_[3] || 0 }
+    sub WRITE     { return syswrite $_[0][0], $_[1], $_[2], $_[3] || 0 }
+    sub FILENO    { return fileno $_[0][0] }
+}
+
+subtest 'a file handle that is tied later' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my $seen = recorder($connection);
+    $peer->write(text('before'));
+    $seen->wait_messages(1);
+    my $fh = $connection->handle->fh;
+    tie *$fh, 'TiedHandle', fileno $fh;
+    $connection->send('out');
+    is $peer->next_frame->{payload}, 'out', 'is written to';
+    $peer->write(text('after'));
+    is_deeply $seen->wait_messages(2)->bodies, ['before', 'after'], 'and read from';
+};
+
+subtest 'a subclass in a file whose path ends like that of AnyEvent::Handle' => sub {
+    my $calls = 0;
+    my $code = '#line 1 "lib/MyApp/AnyEvent/Handle.pm"' . "\n" . <<'CODE';
+        package MyApp::AnyEvent::Handle;
+        our @ISA = 'AnyEvent::Handle';
+        our $on_write;
+        sub push_write { my $self = shift; $on_write->(); $self->SUPER::push_write(@_) }
+        1;
+CODE
+    eval $code or die $@;
+    no warnings 'once';
+    local $MyApp::AnyEvent::Handle::on_write = sub { $calls++ };
+    my ($ours, $theirs) = socket_pair();
+    my $connection = AnyEvent::WebSocket::Connection->new(handle => MyApp::AnyEvent::Handle->new(fh => $ours));
+    $connection->send('hello');
+    is(WebSocketTest::Peer->new($theirs)->next_frame->{payload}, 'hello', 'a frame goes out');
+    is $calls, 1, 'through its push_write';
+};
+
 subtest 'the reading end of a pipe' => sub {
     pipe my $out, my $in or die "pipe: $!";
     my $connection = connection_on($out);

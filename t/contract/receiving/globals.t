@@ -133,6 +133,25 @@ differs '$_ in what is new' => 'does not have it' => sub {
     }
 };
 
+# In a program of its own, since it is for good.
+my $replacing = <<'PROGRAM';
+    use WebSocketTest;
+    our ($other, @other) = ('other', 1, 2);
+    my $replace = eval "sub { $ARGV[0]; return }" or die $@;
+    my ($connection, $peer) = connection_and_peer();
+    my $seen = recorder($connection);
+    $connection->on(next_message => sub { $replace->() });
+    $peer->write(text('1') . text('2'));
+    $seen->wait_messages(2);
+    $peer->write(text('3'));
+    print join ',', @{ $seen->wait_messages(3)->bodies };
+PROGRAM
+for my $code ('undef *_', '*_ = *other', 'undef *@', '*@ = *other', '*_ = \$other', '*_ = \@other') {
+    my ($printed, $status) = run_perl({}, $replacing, $code);
+    is $status, 0, "a callback that replaces a glob, $code: perl is alive";
+    is $printed, '1,2,3', 'and all messages arrive';
+}
+
 # A callback of the program for the last time, for instance, may say `undef $_[0]`.
 sub overwriting_ok {
     my ($name, $event, $begin) = @_;

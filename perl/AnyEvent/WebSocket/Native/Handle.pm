@@ -36,7 +36,7 @@ sub read_by_handle
 {
   my($handle) = @_;
   delete $handle->{_rw};
-  $handle->start_read;
+  $handle->start_read if $handle->{fh};
 }
 
 sub watch
