@@ -4,16 +4,20 @@ package # hide from PAUSE: the name is another author's
 use strict;
 use warnings;
 use AnyEvent::WebSocket::Native ();
+use AnyEvent::WebSocket::Native::Loader ();
+use AnyEvent::WebSocket::Native::Util ();
 
 our $VERSION = '1.000';
 
-my $backend = AnyEvent::WebSocket::Native::load_class('Connection', __FILE__);
+AnyEvent::WebSocket::Native::Util::switched_on('ANYEVENT_WEBSOCKET_PP');
+my $backend = AnyEvent::WebSocket::Native::Loader::load_class('Connection', __FILE__);
 
 sub backend { $backend }
 
 # The original would pass over what it does not know.
 if($backend eq 'pp')
 {
+  AnyEvent::WebSocket::Native::warn_of_ignored_options();
   no strict 'refs';
   *enable_deflate = sub {
     require Carp;

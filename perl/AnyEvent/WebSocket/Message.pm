@@ -4,10 +4,11 @@ package # hide from PAUSE: the name is another author's
 use strict;
 use warnings;
 use AnyEvent::WebSocket::Native ();
+use AnyEvent::WebSocket::Native::Loader ();
 
 our $VERSION = '1.000';
 
-AnyEvent::WebSocket::Native::load_class('Message', __FILE__);
+AnyEvent::WebSocket::Native::Loader::load_class('Message', __FILE__);
 
 1;
 

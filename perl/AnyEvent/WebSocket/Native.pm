@@ -2,8 +2,8 @@ package AnyEvent::WebSocket::Native;
 
 use strict;
 use warnings;
+use AnyEvent::WebSocket::Native::Loader ();
 use Carp ();
-use File::Spec ();
 
 our $VERSION = '1.000';
 
@@ -12,19 +12,16 @@ my @CLASSES = qw( Message Connection );
 # `use AnyEvent::WebSocket::Native` loads the classes from beside this file, also where the original comes first in @INC.
 sub import
 {
-  my $directory = _directory();
+  my $directory = AnyEvent::WebSocket::Native::Loader::directory();
   local @INC = ($directory, @INC);
   for my $name (@CLASSES)
   {
     my $file = "AnyEvent/WebSocket/$name.pm";
     Carp::carp("the original's $file was loaded before AnyEvent::WebSocket::Native, and stays in use")
-      if $INC{$file} && !$ENV{ANYEVENT_WEBSOCKET_PP} && !_is_ours($INC{$file}, "$directory/$file");
+      if $INC{$file} && !$ENV{ANYEVENT_WEBSOCKET_PP} && !AnyEvent::WebSocket::Native::Loader::is_ours($INC{$file}, "$directory/$file");
     require $file;
   }
 }
-
-# Where this file and the classes are installed.
-sub _directory { return File::Spec->rel2abs(__FILE__) =~ s{/AnyEvent/WebSocket/Native\.pm\z}{}r }
 
 # Also where the original's classes are loaded, which do not have this method.
 sub backend
@@ -40,7 +37,8 @@ sub report
   my($class) = @_;
   my $backend = $class->backend;
   my $file = $INC{'AnyEvent/WebSocket/Connection.pm'};
-  my($gone) = grep { !-e } map { _directory() . "/AnyEvent/WebSocket/$_.pm" } @CLASSES;
+  my $directory = AnyEvent::WebSocket::Native::Loader::directory();
+  my($gone) = grep { !-e } map { "$directory/AnyEvent/WebSocket/$_.pm" } @CLASSES;
   my $why = $backend eq 'rust' ? 'the native engine'
     : $ENV{ANYEVENT_WEBSOCKET_PP} ? 'the original, since ANYEVENT_WEBSOCKET_PP is set'
     : $gone ? "the original, since $gone is gone; installing the original with UNINST=1 deletes it: "
@@ -50,66 +48,6 @@ sub report
   my @lines = ("runs on $why", "AnyEvent::WebSocket::Connection is $file", 'AnyEvent::WebSocket::Native ' . $VERSION
     . " is $INC{'AnyEvent/WebSocket/Native.pm'}", "perl $^V is $^X");
   return join '', map { "$_\n" } @lines;
-}
-
-# Returns the value of a variable that switches something on; what looks like a no is probably meant as one.
-sub switched_on
-{
-  my($name) = @_;
-  my $value = $ENV{$name} or return 0;
-  Carp::carp("$name is '$value', which switches it on; to switch it off, set it to 0 or unset it")
-    if $value =~ /\A(?:no|off|false|none|never|disabled?)\z/i;
-  return 1;
-}
-
-# Loads the class named by its file, for instance 'Connection': ours, or the one that ours shadows. Says which.
-sub load_class
-{
-  my($name, $own_path) = @_;
-  if($ENV{ANYEVENT_WEBSOCKET_PP})
-  {
-    switched_on('ANYEVENT_WEBSOCKET_PP') if $name eq 'Connection';
-    load_shadowed("AnyEvent/WebSocket/$name.pm", $own_path);
-    warn_of_ignored_options() if $name eq 'Connection';
-    return 'pp';
-  }
-  require "AnyEvent/WebSocket/Native/$name.pm";
-  return 'rust';
-}
-
-sub load_shadowed
-{
-  my($file, $own_path) = @_;
-  my $own = File::Spec->rel2abs($own_path);
-  for my $dir (grep { !ref } @INC)
-  {
-    my $path = "$dir/$file";
-    next if !-f $path || _is_ours($path, $own);
-    $INC{$file} = $path;
-    return do_file($path);
-  }
-  Carp::croak("ANYEVENT_WEBSOCKET_PP is set, but there is no other $file in \@INC: "
-    . 'install AnyEvent::WebSocket::Client, or unset the variable');
-}
-
-# A checkout has ours twice: as built and as written.
-sub _is_ours
-{
-  my($path, $own) = @_;
-  return 1 if File::Spec->rel2abs($path) eq $own;
-  open my $fh, '<', $path or return 0;
-  local $/;
-  return scalar(<$fh> =~ /^use AnyEvent::WebSocket::Native/m);
-}
-
-sub do_file
-{
-  my($path) = @_;
-  local $@;
-  my $result = do File::Spec->rel2abs($path);
-  return $result if $result;
-  my $why = $@ || $!;
-  Carp::croak("cannot load $path: $why");
 }
 
 my @OPTIONS = qw(
@@ -127,22 +65,6 @@ sub warn_of_ignored_options
     my @ignored = grep { defined $args->{$_} } @OPTIONS;
     Carp::carp("ignored, since ANYEVENT_WEBSOCKET_PP is set: @ignored") if @ignored;
   });
-}
-
-my $is_loaded;
-
-sub load_library
-{
-  return if $is_loaded;
-  require XSLoader;
-  eval { XSLoader::load(__PACKAGE__); 1 } or Carp::croak("the compiled half of AnyEvent::WebSocket::Native cannot be "
-    . "loaded: build it with 'perl Makefile.PL && make && make install' for this perl ($^X), "
-    . "or set ANYEVENT_WEBSOCKET_PP=1 to use the original in Perl ($@)");
-  my $library = library_version();
-  Carp::croak("the compiled half of AnyEvent::WebSocket::Native is version $library, but its Perl half is $VERSION: "
-    . "build and install both again with 'perl Makefile.PL && make && make install'")
-    if version->parse($library) != version->parse($VERSION);
-  $is_loaded = 1;
 }
 
 1;

@@ -14,6 +14,7 @@ use AnyEvent::WebSocket::Native::Formats ();
 use AnyEvent::WebSocket::Native::Handle ();
 use AnyEvent::WebSocket::Native::Inspection ();
 use AnyEvent::WebSocket::Native::Keepalive ();
+use AnyEvent::WebSocket::Native::Loader ();
 use AnyEvent::WebSocket::Native::Number ();
 use AnyEvent::WebSocket::Native::Streaming ();
 use AnyEvent::WebSocket::Native::Util ();
@@ -24,7 +25,7 @@ use Moo;
 use overload ();
 use Scalar::Util ();
 
-AnyEvent::WebSocket::Native::load_library();
+AnyEvent::WebSocket::Native::Loader::load_library('AnyEvent::WebSocket::Native', AnyEvent::WebSocket::Native->VERSION);
 
 # Programs count on the original loading this. It would reset the limits that a program has set before.
 {
@@ -57,7 +58,7 @@ sub _close_code
 # Never meant for the wire: the code of a Close frame without one.
 use constant NO_STATUS => 1005;
 
-use constant IS_TRACED => AnyEvent::WebSocket::Native::switched_on('ANYEVENT_WEBSOCKET_TRACE');
+use constant IS_TRACED => AnyEvent::WebSocket::Native::Util::switched_on('ANYEVENT_WEBSOCKET_TRACE');
 
 has handle => ( is => 'ro', required => 1 );
 has subprotocol => ( is => 'ro' );
@@ -68,7 +69,7 @@ has [qw( close_code close_reason close_error )] => ( is => 'rw' );
 sub _default_close_timeout { 30 }
 
 # Their defaults take no memory in each connection.
-AnyEvent::WebSocket::Native::switched_on('ANYEVENT_WEBSOCKET_STRICT');
+AnyEvent::WebSocket::Native::Util::switched_on('ANYEVENT_WEBSOCKET_STRICT');
 my %DEFAULT = ( masked => sub { 0 }, strict => sub { $ENV{ANYEVENT_WEBSOCKET_STRICT} ? 1 : 0 } );
 for my $name (keys %DEFAULT)
 {

@@ -11,7 +11,7 @@ use Scalar::Util ();
 # Carp looks for the caller outside of these, which name this package in turn.
 our @CARP_NOT = map { "AnyEvent::WebSocket::$_" } (
   qw( Connection Message Deflate Deflate::Client Native ),
-  map { "Native::$_" } qw( Backpressure Broadcast Compression Formats Inspection Json Keepalive Streaming ),
+  map { "Native::$_" } qw( Backpressure Broadcast Compression Formats Inspection Json Keepalive Loader Streaming ),
 );
 
 # Returns the value as a string. References are mistakes, but for objects that are meant to be used as strings.
@@ -35,6 +35,16 @@ sub _kind_of
   my($value) = @_;
   my $class = Scalar::Util::blessed $value;
   return defined $class ? "an object of $class" : 'a reference to ' . (ref $value eq 'CODE' ? 'a sub' : lc ref $value);
+}
+
+# Returns 1 if a variable of the environment switches something on, 0 if not; what looks like a no is probably meant as one.
+sub switched_on
+{
+  my($name) = @_;
+  my $value = $ENV{$name} or return 0;
+  Carp::carp("$name is '$value', which switches it on; to switch it off, set it to 0 or unset it")
+    if $value =~ /\A(?:no|off|false|none|never|disabled?)\z/i;
+  return 1;
 }
 
 # Croaks if there are options left, after `method` has taken those that it knows.
