@@ -198,8 +198,10 @@ package "AnyEvent::WebSocket::Connection" {
             }
         }
     };
-    /// `_send_frame($connection, $opcode, $octets)`: returns what is wrong, if anything is.
-    _send_frame = |call, after| {
+}
+package "AnyEvent::WebSocket::Native::Engine" {
+    /// `send_frame($connection, $opcode, $octets)`: returns what is wrong, if anything is.
+    send_frame = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let opcode = call.integer(1).and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX);
         let octets = call.arg(2).map_or(&b""[..], |sv| sv::plain_octets(sv));
@@ -207,9 +209,9 @@ package "AnyEvent::WebSocket::Connection" {
             after.returning(sv::new_string(call.perl, error.to_string().as_bytes()));
         }
     };
-    /// `_attach($connection, $handle, $masked, $strict, $max_payload_size or undef, $max_fragments, $trace)`: returns the hook, which is to be the handle's `on_read`, `on_eof` and `on_error`, and to be called from the loop
+    /// `attach($connection, $handle, $masked, $strict, $max_payload_size or undef, $max_fragments, $trace)`: returns the hook, which is to be the handle's `on_read`, `on_eof` and `on_error`, and to be called from the loop
     /// once.
-    _attach = |call, after| {
+    attach = |call, after| {
         let hash = |index| call.arg(index).and_then(sv::referent).filter(|&sv| sv::is_hash(sv)).map(|sv| sv.cast());
         let (Ok(max_payload_size), Ok(max_fragments)) = (call.number(4, after), call.number(5, after)) else { return };
         let config = Config {
@@ -225,38 +227,39 @@ package "AnyEvent::WebSocket::Connection" {
         let parts = Parts { interpreter, object, handle, hook: &HOOK, config, is_traced: call.is_true(6) };
         after.returning(Connection::attach(call.perl, parts));
     };
-    /// `_start($connection)`: delivers what has arrived so far; from now on, messages are delivered as they come.
-    _start = |call, after| {
+    /// `start($connection)`: delivers what has arrived so far; from now on, messages are delivered as they come.
+    start = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         shared.borrow_mut().is_started = true;
         let handle = shared.borrow().handle;
         receive::on_read(shared, handle, after);
     };
-    /// `_is_untouched($connection)`: whether nothing has arrived yet, and what does may be read natively from now on.
-    _is_untouched = |call, after| {
+    /// `start_if_untouched($connection)`: if nothing has arrived yet, messages are delivered as they come, and may be read
+    /// natively. Returns whether that is so.
+    start_if_untouched = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let connection = &mut *shared.borrow_mut();
         connection.is_started = connection.has_stock_handle() && connection.handle().is_untouched();
         after.returning(call.boolean(connection.is_started));
     };
-    /// `_take_read_buffer($connection)`: takes over what the handle has read, to be delivered later.
-    _take_read_buffer = |call, after| {
+    /// `take_read_buffer($connection)`: takes over what the handle has read, to be delivered later.
+    take_read_buffer = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let handle = shared.borrow().handle;
         shared.borrow_mut().take_unread(handle);
     };
-    /// `_deliver_rest($connection)`: delivers what a dispatch has left to the loop's next turn, which will not come.
-    _deliver_rest = |call, after| {
+    /// `deliver_rest($connection)`: delivers what a dispatch has left to the loop's next turn, which will not come.
+    deliver_rest = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         dispatch::deliver_rest(shared, after);
     };
-    /// `_resume($connection)`: goes on with the messages that wait behind one whose callback runs the event loop.
-    _resume = |call, after| {
+    /// `resume($connection)`: goes on with the messages that wait behind one whose callback runs the event loop.
+    resume = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         dispatch::start(shared, after);
     };
-    /// `_hold($connection, $is_held)`: whether messages that have arrived wait.
-    _hold = |call, after| {
+    /// `hold($connection, $is_held)`: whether messages that have arrived wait.
+    hold = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         shared.borrow_mut().turn.hold(call.is_true(1));
     };
@@ -267,9 +270,9 @@ package "AnyEvent::WebSocket::Connection" {
         let name = if connection.handle().is_destroyed() { "closed" } else { connection.engine.state_name() };
         after.returning(sv::new_string(call.perl, name.as_bytes()));
     };
-    /// `_traffic($connection)`: a reference to an array of what was received: messages, frames, bytes, pings, pongs; and
+    /// `traffic($connection)`: a reference to an array of what was received: messages, frames, bytes, pings, pongs; and
     /// of what was sent, the same; with compression, bytes before and after it, of both.
-    _traffic = |call, after| {
+    traffic = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let engine = &shared.borrow().engine;
         let counts = engine.traffic().map(|t| [t.messages(), t.frames, t.bytes, t.pings, t.pongs]).concat();
@@ -277,18 +280,18 @@ package "AnyEvent::WebSocket::Connection" {
         let numbers = counts.into_iter().chain(savings).map(|count| sv::new_number(call.perl, count));
         after.returning(sv::new_array(call.perl, numbers));
     };
-    /// `_addresses($connection)`: a reference to an array of the peer's address and our own, packed.
-    _addresses = |call, after| {
+    /// `addresses($connection)`: a reference to an array of the peer's address and our own, packed.
+    addresses = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let (addresses, peer_len) = &shared.borrow().addresses;
         let (peer, local) = addresses.split_at(*peer_len);
         after.returning(sv::new_array(call.perl, [peer, local].map(|address| sv::new_string(call.perl, address))));
     };
-    /// `_broadcast(\@connections, $opcode, $octets, $except or undef, $max_backlog or undef)`: returns what is wrong; nothing if
+    /// `broadcast(\@connections, $opcode, $octets, $except or undef, $max_backlog or undef)`: returns what is wrong; nothing if
     /// an element has to be fetched first; or a reference to an array: how many get it, and references to arrays of those
     /// whose `send` is to be called, of what is none of ours, of those whose handles have to write the rest, and of
     /// [connection, errno] for those that are broken.
-    _broadcast = |call, after| {
+    broadcast = |call, after| {
         let list = call.arg(0).and_then(sv::referent).filter(|&list| sv::is_plain_array(list));
         let Some(list) = list else { return after.croaking(call.located("the connections must be an array")) };
         let opcode = call.integer(1).and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX);
@@ -302,8 +305,8 @@ package "AnyEvent::WebSocket::Connection" {
             Ok(None) => {}
         }
     };
-    /// `_send_fragment($connection, $opcode, $octets, $is_final)`: returns what is wrong, if anything is.
-    _send_fragment = |call, after| {
+    /// `send_fragment($connection, $opcode, $octets, $is_final)`: returns what is wrong, if anything is.
+    send_fragment = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let opcode = if call.integer(1) == Some(2) { Opcode::Binary } else { Opcode::Text };
         let octets = call.arg(2).map_or(&b""[..], |sv| sv::plain_octets(sv));
@@ -311,14 +314,14 @@ package "AnyEvent::WebSocket::Connection" {
             after.returning(sv::new_string(call.perl, error.to_string().as_bytes()));
         }
     };
-    /// `_set_streaming($connection, $streams)`: whether messages that begin from now on are handed on in parts.
-    _set_streaming = |call, after| {
+    /// `set_streaming($connection, $streams)`: whether messages that begin from now on are handed on in parts.
+    set_streaming = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         shared.borrow_mut().engine.set_streaming(call.is_true(1));
     };
-    /// `_set_limits($connection, $strict, $max_payload_size or undef, $max_fragments, $max_message_size or undef,
+    /// `set_limits($connection, $strict, $max_payload_size or undef, $max_fragments, $max_message_size or undef,
     /// $max_control_rate or undef)`.
-    _set_limits = |call, after| {
+    set_limits = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let [Ok(max_payload_size), Ok(max_fragments), Ok(message_size), Ok(control_rate)] =
             [2, 3, 4, 5].map(|index| call.number(index, after))
@@ -334,18 +337,18 @@ package "AnyEvent::WebSocket::Connection" {
         connection.engine.set_max_message_size(message_size);
         connection.engine.set_max_control_rate(control_rate, clock::monotonic());
     };
-    /// `_flush($connection)`: writes what waits for the end of a dispatch.
-    _flush = |call, after| {
+    /// `flush($connection)`: writes what waits for the end of a dispatch.
+    flush = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         shared.borrow_mut().flush(after);
     };
-    /// `_can_close($connection)`: says whether a Close frame may still be sent.
-    _can_close = |call, after| {
+    /// `can_close($connection)`: says whether a Close frame may still be sent.
+    can_close = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         after.returning(call.boolean(shared.borrow().engine.can_send(Opcode::Close as u8)));
     };
-    /// `_close($connection, $code or undef, $octets)`: says whether a Close frame was sent.
-    _close = |call, after| {
+    /// `send_close($connection, $code or undef, $octets)`: says whether a Close frame was sent.
+    send_close = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let Ok(code) = call.number(1, after) else { return };
         let code = code.map(|code| CloseCode::new(u16::try_from(code).unwrap_or_default()));
@@ -356,15 +359,15 @@ package "AnyEvent::WebSocket::Connection" {
             Err(error) => after.croaking(call.located(&error.to_string())),
         }
     };
-    /// `_transport_closed($connection)`: says whether that is news.
-    _transport_closed = |call, after| {
+    /// `transport_closed($connection)`: says whether that is news.
+    transport_closed = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let is_news = shared.borrow_mut().engine.transport_closed();
         after.returning(call.boolean(is_news));
     };
-    /// `_take_failure($connection)`: returns why the connection goes down, once: a reference to an array of a text or an
+    /// `take_failure($connection)`: returns why the connection goes down, once: a reference to an array of a text or an
     /// exception, and whether it is an exception.
-    _take_failure = |call, after| {
+    take_failure = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let error = match shared.borrow_mut().failure.take() {
             None => return,
@@ -375,22 +378,22 @@ package "AnyEvent::WebSocket::Connection" {
         };
         after.returning(sv::new_array(call.perl, [error, call.boolean(false)]));
     };
-    /// `_answer_ping($connection)`: the peer has read something; says whether the last ping still waits for its answer.
-    _answer_ping = |call, after| {
+    /// `answer_ping($connection)`: the peer has read something; says whether the last ping still waits for its answer.
+    answer_ping = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let is_waiting = dispatch::answer_pending_ping(shared, after);
         after.returning(call.boolean(is_waiting));
     };
-    /// `_use_tls($path)`: uses the OpenSSL that the loaded library at that path is linked to.
-    _use_tls = |call, _after| {
+    /// `use_tls($path)`: uses the OpenSSL that the loaded library at that path is linked to.
+    use_tls = |call, _after| {
         let path = call.arg(0).map_or(&b""[..], |path| sv::plain_octets(path));
         if let Ok(path) = CString::new(path) {
             tls::use_library(&path);
         }
     };
-    /// `_enable_deflate($connection, $window_bits, $no_context_takeover, $peer_window_bits, $peer_no_context_takeover,
+    /// `enable_deflate($connection, $window_bits, $no_context_takeover, $peer_window_bits, $peer_no_context_takeover,
     /// $level, $mem_level, $threshold)`: says `false` if a message has gone either way already.
-    _enable_deflate = |call, after| {
+    enable_deflate = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let numbers = [1, 3, 5, 6, 7].map(|index| call.number(index, after));
         let [Ok(window_bits), Ok(peer_window_bits), Ok(level), Ok(mem_level), Ok(threshold)] = numbers else { return };
@@ -408,9 +411,9 @@ package "AnyEvent::WebSocket::Connection" {
         let is_enabled = connection.engine.enable_deflate(config, &connection.interpreter.deflate);
         after.returning(call.boolean(is_enabled));
     };
-    /// `_forget_idle_window($connection)`: drops the window of what was sent, if nothing was since the last call; says
+    /// `forget_idle_window($connection)`: drops the window of what was sent, if nothing was since the last call; says
     /// whether there still is one.
-    _forget_idle_window = |call, after| {
+    forget_idle_window = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let connection = &mut *shared.borrow_mut();
         after.returning(call.boolean(connection.engine.forget_idle_window()));

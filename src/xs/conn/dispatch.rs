@@ -173,8 +173,8 @@ impl Connection {
         self.inbox.detach(&self.interpreter.scratch);
         // This comes first, because other calls may start a dispatch.
         match left {
-            Some(Left::Messages) => after.calling_first(shim::GO_ON_LATER, [self.reference()]),
-            Some(Left::Nothing) => after.calling_first(shim::FORGET_RECURSION, [self.reference()]),
+            Some(Left::Messages) => after.calling_first(shim::YIELD_TO_LOOP, [self.reference()]),
+            Some(Left::Nothing) => after.calling_first(shim::DISARM_GUARD, [self.reference()]),
             None => {}
         }
     }

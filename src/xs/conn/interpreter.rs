@@ -43,7 +43,7 @@ impl Interpreter {
     /// Creates the shared state; `send` is the XSUB of that name.
     pub fn new(perl: Perl, send: &'static Xsub) -> Self {
         // SAFETY: perl has known this sub since the library was loaded.
-        let dispatch_loop = unsafe { ffi::ws_sub(perl, c"AnyEvent::WebSocket::Connection::_dispatch".as_ptr()) };
+        let dispatch_loop = unsafe { ffi::ws_sub(perl, c"AnyEvent::WebSocket::Native::Engine::dispatch".as_ptr()) };
         Self {
             perl,
             keys: Keys::new(perl),

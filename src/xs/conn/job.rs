@@ -19,7 +19,7 @@ impl Call {
         owned: [null_mut(); MAX_ARGS],
     };
 
-    /// Creates a call of a method; its arguments are freed after the call.
+    /// Creates a call of a method; its arguments are freed after the call. A method named by a sub's full name is that sub.
     pub fn method<const N: usize>(name: &'static CStr, args: [*mut SV; N]) -> Self {
         let mut padded = [null_mut(); MAX_ARGS];
         padded[..N].copy_from_slice(&args);

@@ -4,6 +4,7 @@ use super::callbacks::{self, Pair};
 use super::connection::{Connection, Failure};
 use super::interpreter::Slot;
 use super::job::Job;
+use super::shim;
 use crate::engine::{CloseFrame, ControlPayload, Opcode};
 use crate::xs::io::clock;
 use crate::xs::perl::ffi::{self, Call, SV};
@@ -19,7 +20,7 @@ impl Connection {
             return Some(Call::method(c"_trace", [self.trace_lines()]));
         }
         match job {
-            Job::ArmGuard => Some(Call { is_burst: true, ..Call::method(c"_expect_recursion", []) }),
+            Job::ArmGuard => Some(Call { is_burst: true, ..Call::method(shim::ARM_GUARD, []) }),
             Job::Message(message) => self.message_call(message),
             Job::Next { callback, message } => Some(Call::next_message(callback, message)),
             Job::Each { entry, message } => Some(match Pair::of(entry) {

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 /// `(connection)`: a send left bytes queued, and the program wants to know the backlog.
 pub const BACKLOGGED: &CStr = c"AnyEvent::WebSocket::Connection::_backlogged";
 /// `(connection)`: control has returned to the event loop.
-pub const BEGIN: &CStr = c"AnyEvent::WebSocket::Connection::_begin";
+pub const BEGIN: &CStr = c"AnyEvent::WebSocket::Native::Loop::begin";
 /// `(handle)`: discard the bytes that the handle has read.
 pub const DISCARD: &CStr = c"AnyEvent::WebSocket::Native::Handle::discard";
 /// `(handle)`: write what is queued, by the handle's own method.
@@ -24,12 +24,14 @@ pub const WRITE_ERROR: &CStr = c"AnyEvent::WebSocket::Native::Handle::write_erro
 pub const READ_BY_HANDLE: &CStr = c"AnyEvent::WebSocket::Native::Handle::read_by_handle";
 /// `(handle, callback)`: read natively, unless the program has destroyed the handle or stopped reading.
 pub const READ_NATIVELY: &CStr = c"AnyEvent::WebSocket::Native::Handle::read_natively";
+/// `(connection)`: arm the nested-loop guard, because a burst begins.
+pub const ARM_GUARD: &CStr = c"AnyEvent::WebSocket::Native::Loop::arm_guard";
 /// `(connection)`: disarm the nested-loop guard, because the burst is over.
-pub const FORGET_RECURSION: &CStr = c"AnyEvent::WebSocket::Connection::_forget_recursion";
+pub const DISARM_GUARD: &CStr = c"AnyEvent::WebSocket::Native::Loop::disarm_guard";
 /// `(connection)`: start the timer that frees the compression window of sent messages when it is idle.
 pub const EXPECT_IDLENESS: &CStr = c"AnyEvent::WebSocket::Connection::_expect_idleness";
 /// `(connection)`: resume the dispatch in the loop's next iteration, by the timer of the nested-loop guard.
-pub const GO_ON_LATER: &CStr = c"AnyEvent::WebSocket::Connection::_go_on_later";
+pub const YIELD_TO_LOOP: &CStr = c"AnyEvent::WebSocket::Native::Loop::yield_to_loop";
 /// `(connection, error or undef)`: the transport is closed.
 pub const FINISH: &CStr = c"AnyEvent::WebSocket::Connection::_finish";
 /// `(connection, lines)`: log the recorded frames.

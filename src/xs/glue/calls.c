@@ -334,6 +334,6 @@ void ws_boot(PerlInterpreter *perl, CV *cv)
     PERL_UNUSED_VAR(items);
     for (xsub = ws_rust_xsubs; xsub->name; xsub++)
         CvXSUBANY(newXS(xsub->name, ws_xs_call, "xsubs.rs")).any_ptr = (void *)xsub;
-    newXS("AnyEvent::WebSocket::Connection::_dispatch", ws_xs_dispatch, __FILE__);
+    newXS("AnyEvent::WebSocket::Native::Engine::dispatch", ws_xs_dispatch, __FILE__);
     Perl_xs_boot_epilog(aTHX_ ax);
 }

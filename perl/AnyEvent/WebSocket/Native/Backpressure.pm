@@ -5,6 +5,8 @@ package AnyEvent::WebSocket::Native::Backpressure;
 use strict;
 use warnings;
 use AE ();
+use AnyEvent::WebSocket::Native::Engine ();
+use AnyEvent::WebSocket::Native::Loop ();
 use AnyEvent::Util ();
 use Errno ();
 use Moo::Role;
@@ -23,7 +25,7 @@ sub buffered_amount
   $amount += length($handle->{$_} // '') for qw( wbuf _tls_wbuf );
   # Who is told that something waits is told when it does no more, also if that was for the end of this dispatch alone.
   $self->_await_drain
-    if $amount && $self->{_drain_cb} && !$self->{_drain_wait} && (AnyEvent::WebSocket::Connection::state($self) // 'closed') ne 'closed';
+    if $amount && $self->{_drain_cb} && !$self->{_drain_wait} && (AnyEvent::WebSocket::Native::Engine::state($self) // 'closed') ne 'closed';
   return $amount;
 }
 
@@ -46,7 +48,7 @@ sub _await_drain
   $self->{_drain_wait} = AE::io $fh, 1, sub {
     return if !$self || buffered_amount($self);
     # EV keeps a watcher for as long as its callback runs, and the program's may run the loop.
-    $self->{_drain_wait} = AnyEvent::WebSocket::Connection::_soon(sub { $self->_drained if $self });
+    $self->{_drain_wait} = AnyEvent::WebSocket::Native::Loop::next_tick(sub { $self->_drained if $self });
   };
 }
 
@@ -79,13 +81,13 @@ sub _handle_destroyed
   delete $self->{_drain_watcher};
   return unless delete $self->{_drain_wait};
   Scalar::Util::weaken $self;
-  $self->{_drain_wait} = AnyEvent::WebSocket::Connection::_soon(sub { $self->_drained if $self });
+  $self->{_drain_wait} = AnyEvent::WebSocket::Native::Loop::next_tick(sub { $self->_drained if $self });
 }
 
 sub pause
 {
   my($self) = @_;
-  $self->_hold(1);
+  AnyEvent::WebSocket::Native::Engine::hold($self, 1);
   $self->_hold_keepalive;
   $self->handle->stop_read;
   return $self;
@@ -94,11 +96,11 @@ sub pause
 sub resume
 {
   my($self) = @_;
-  $self->_hold(0);
+  AnyEvent::WebSocket::Native::Engine::hold($self, 0);
   $self->_resume_keepalive;
   $self->handle->start_read;
   # From the event loop, what had arrived before pause is delivered.
-  $self->_expect_recursion;
+  AnyEvent::WebSocket::Native::Loop::arm_guard($self);
   return $self;
 }
 

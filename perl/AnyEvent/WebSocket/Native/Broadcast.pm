@@ -4,6 +4,7 @@ package AnyEvent::WebSocket::Native::Broadcast;
 
 use strict;
 use warnings;
+use AnyEvent::WebSocket::Native::Engine ();
 use AnyEvent::WebSocket::Native::Number ();
 use AnyEvent::WebSocket::Native::Util ();
 use Carp ();
@@ -26,8 +27,8 @@ sub broadcast
   # Natively, nothing tied is fetched.
   my $list = tied @$connections ? [@$connections] : $connections;
   my @frame = ($opcode, $octets, $except, $bound);
-  my $outcome = AnyEvent::WebSocket::Connection::_broadcast($list, @frame)
-    || AnyEvent::WebSocket::Connection::_broadcast(_fetched($list), @frame);
+  my $outcome = AnyEvent::WebSocket::Native::Engine::broadcast($list, @frame)
+    || AnyEvent::WebSocket::Native::Engine::broadcast(_fetched($list), @frame);
   Carp::croak("broadcast: $outcome") unless ref $outcome;
   my($count, $rest, $foreign, $cut_off, $broken) = @$outcome;
   my @foreign = grep { Scalar::Util::blessed $_ } @$foreign;

@@ -5,6 +5,7 @@ package AnyEvent::WebSocket::Native::Compression;
 use strict;
 use warnings;
 use AE ();
+use AnyEvent::WebSocket::Native::Engine ();
 use Carp ();
 use Moo::Role;
 use Scalar::Util ();
@@ -29,7 +30,7 @@ sub enable_deflate
   my @numbers = @$parameters{qw(
     window_bits no_context_takeover peer_window_bits peer_no_context_takeover level mem_level threshold
   )};
-  $self->_enable_deflate(@numbers) or Carp::croak('enable_deflate: messages have been sent or received already');
+  AnyEvent::WebSocket::Native::Engine::enable_deflate($self, @numbers) or Carp::croak('enable_deflate: messages have been sent or received already');
   $self->{deflate} = $parameters;
   return $self;
 }
@@ -41,7 +42,7 @@ sub _expect_idleness
   my $seconds = $self->{deflate}{idle_timeout} or return;
   Scalar::Util::weaken $self;
   $self->{_window_timer} = AE::timer $seconds, $seconds, sub {
-    delete $self->{_window_timer} if $self && !$self->_forget_idle_window;
+    delete $self->{_window_timer} if $self && !AnyEvent::WebSocket::Native::Engine::forget_idle_window($self);
   };
 }
 

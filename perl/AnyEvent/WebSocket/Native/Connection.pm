@@ -6,15 +6,15 @@ use warnings;
 use AE ();
 use AnyEvent::Handle ();
 use AnyEvent::WebSocket::Message ();
-use AnyEvent::WebSocket::Native ();
 use AnyEvent::WebSocket::Native::Backpressure ();
 use AnyEvent::WebSocket::Native::Broadcast ();
 use AnyEvent::WebSocket::Native::Compression ();
+use AnyEvent::WebSocket::Native::Engine ();
 use AnyEvent::WebSocket::Native::Formats ();
 use AnyEvent::WebSocket::Native::Handle ();
 use AnyEvent::WebSocket::Native::Inspection ();
 use AnyEvent::WebSocket::Native::Keepalive ();
-use AnyEvent::WebSocket::Native::Loader ();
+use AnyEvent::WebSocket::Native::Loop ();
 use AnyEvent::WebSocket::Native::Number ();
 use AnyEvent::WebSocket::Native::Streaming ();
 use AnyEvent::WebSocket::Native::Util ();
@@ -25,7 +25,7 @@ use Moo;
 use overload ();
 use Scalar::Util ();
 
-AnyEvent::WebSocket::Native::Loader::load_library('AnyEvent::WebSocket::Native', AnyEvent::WebSocket::Native->VERSION);
+*state = \&AnyEvent::WebSocket::Native::Engine::state;
 
 # Programs count on the original loading this. It would reset the limits that a program has set before.
 {
@@ -155,7 +155,7 @@ sub _limits_changed
 {
   my($self) = @_;
   my @limits = map { _option($self, $_) || undef } qw( max_message_size max_control_rate );
-  _set_limits($self, _is_strict($self), $self->_payload_limit, $self->_fragment_limit, @limits);
+  AnyEvent::WebSocket::Native::Engine::set_limits($self, _is_strict($self), $self->_payload_limit, $self->_fragment_limit, @limits);
 }
 
 # What the original does not have may be a name that a program's subclass gives to something of its own.
@@ -181,7 +181,7 @@ sub BUILD
   $self->_check_attributes($arguments);
   my $handle = $self->handle;
   _look_for_tls() if !$has_looked_for_tls && $handle->{tls};
-  my $hook = _attach(
+  my $hook = AnyEvent::WebSocket::Native::Engine::attach(
     $self, $handle, $self->masked ? 1 : 0, _is_strict($self),
     $self->_payload_limit, $self->_fragment_limit, IS_TRACED,
   );
@@ -193,14 +193,14 @@ sub BUILD
   AnyEvent::WebSocket::Native::Compression::enable_deflate($self, $deflate, 'deflate') if $deflate;
   $handle->on_error($hook);
   $handle->on_eof($hook);
-  if(_is_untouched($self))
+  if(AnyEvent::WebSocket::Native::Engine::start_if_untouched($self))
   {
     AnyEvent::WebSocket::Native::Handle::watch($handle, $hook);
     $handle->on_read($hook);
     return;
   }
   $handle->on_read($hook);
-  $self->{_starter} = _soon($hook);
+  AnyEvent::WebSocket::Native::Loop::begin_later($self, $hook);
   $self->_finish('the handle had been destroyed already') if ref $handle eq 'AnyEvent::Handle::destroyed';
 }
 
@@ -210,26 +210,13 @@ sub _is_strict
   return (_is_ours($self, 'strict') ? $self->strict : $DEFAULT{strict}->()) ? 1 : 0;
 }
 
-# The program registers its callbacks before control is back in the event loop, or when a `recv` in it has returned. On
-# some loops a timer without delay that is made in a callback is called before that, and on some a timer that is due; what
-# such a timer makes comes later. EV needs neither.
-sub _soon
-{
-  my($cb) = @_;
-  return AE::timer 0, 0, $cb if $AnyEvent::MODEL eq 'AnyEvent::Impl::EV';
-  my $timers = [];
-  Scalar::Util::weaken(my $weak = $timers);
-  $timers->[0] = AE::timer 1e-6, 0, sub { $weak->[1] = AE::timer 1e-6, 0, $cb if $weak };
-  return $timers;
-}
-
 # The engine uses the OpenSSL that Net::SSLeay uses. Without it, TLS works, but is slower.
 sub _look_for_tls
 {
   no warnings 'once';
   $has_looked_for_tls = 1;
   my($index) = grep { $DynaLoader::dl_modules[$_] eq 'Net::SSLeay' } 0 .. $#DynaLoader::dl_modules;
-  _use_tls($DynaLoader::dl_shared_objects[$index]) if defined $index;
+  AnyEvent::WebSocket::Native::Engine::use_tls($DynaLoader::dl_shared_objects[$index]) if defined $index;
 }
 
 # Apps set these package variables without loading anything else of that distribution.
@@ -259,17 +246,8 @@ sub _limit
   return $limit;
 }
 
-sub _begin
-{
-  my($self) = @_;
-  delete $self->{_starter};
-  _start($self);
-  my $finish = delete $self->{_early_finish};
-  $self->_finish_now(@$finish) if $finish;
-}
-
 # What the engine has to be told.
-my %ON_FIRST = ( drain => sub { $_[0]->_backlogged }, message_chunk => sub { _set_streaming($_[0], 1) } );
+my %ON_FIRST = ( drain => sub { $_[0]->_backlogged }, message_chunk => sub { AnyEvent::WebSocket::Native::Engine::set_streaming($_[0], 1) } );
 
 sub on
 {
@@ -324,7 +302,7 @@ sub _off
   my $id = ref $cb ? Scalar::Util::refaddr $cb : $cb;
   my $list = _list_of($self, $event);
   @$list = grep { $id != Scalar::Util::refaddr(ref eq 'ARRAY' ? $_->[0] : $_) } @$list;
-  _set_streaming($self, 0) if $event eq 'message_chunk' && !@$list;
+  AnyEvent::WebSocket::Native::Engine::set_streaming($self, 0) if $event eq 'message_chunk' && !@$list;
   return;
 }
 
@@ -332,7 +310,7 @@ sub _off
 sub _send_anything
 {
   my($self, $message) = @_;
-  my $error = _send_frame($self, _frame_of($message, 'send'));
+  my $error = AnyEvent::WebSocket::Native::Engine::send_frame($self, _frame_of($message, 'send'));
   Carp::croak("send: $error") if defined $error;
 }
 
@@ -375,7 +353,7 @@ sub close
   $code ||= $DEFAULT_CLOSE_CODE;
   my $number = _close_code($code);
   Carp::croak("close: $code is not a close code, which is a whole number from 1000 to 4999") unless defined $number;
-  return $self unless _can_close($self);
+  return $self unless AnyEvent::WebSocket::Native::Engine::can_close($self);
   Carp::carp("close: $number is a code that must not be sent (RFC 6455, 7.4)") if _is_forbidden($number);
   Carp::carp('close: the reason is a reference, not a string') if AnyEvent::WebSocket::Native::Util::is_bare_reference($reason);
   $reason = defined $reason ? _encoded("$reason") : '';
@@ -395,7 +373,7 @@ my $SEND = \&send;
 sub _send_close
 {
   my($self, $code, $reason) = @_;
-  return _close($self, $code, $reason) if $self->can('send') == $SEND;
+  return AnyEvent::WebSocket::Native::Engine::send_close($self, $code, $reason) if $self->can('send') == $SEND;
   my $body = defined $code ? pack('n a*', $code, $reason) : '';
   $self->send(AnyEvent::WebSocket::Message->new(opcode => 8, body => $body));
 }
@@ -454,7 +432,7 @@ sub _failed
 sub _tell_failure
 {
   my($self) = @_;
-  my($error, $is_exception) = @{ _take_failure($self) || return };
+  my($error, $is_exception) = @{ AnyEvent::WebSocket::Native::Engine::take_failure($self) || return };
   $self->_trace(($is_exception ? 'a message callback died: ' : 'failed: ') . _shown($error)) if IS_TRACED;
   $self->_log_exception($error) if $is_exception && !_callbacks($self, 'parse_error');
   $self->_call_back(parse_error => $error);
@@ -481,19 +459,17 @@ sub _shown
 sub _finish
 {
   my($self, $message) = @_;
-  return $self->_finish_now($message) if $self->{_finish_cb} && !$self->{_starter};
+  return $self->_finish_now($message) if $self->{_finish_cb} && AnyEvent::WebSocket::Native::Loop::has_begun($self);
   # After an error the handle is about to forget what it has read.
-  _take_read_buffer($self);
-  $self->{_early_finish} ||= [$message];
-  Scalar::Util::weaken $self;
-  $self->{_starter} ||= _soon(sub { $self->_begin if $self });
+  AnyEvent::WebSocket::Native::Engine::take_read_buffer($self);
+  AnyEvent::WebSocket::Native::Loop::after_begin($self, sub { $_[0]->_finish_now($message) });
 }
 
 sub _finish_now
 {
   my($self, $message) = @_;
-  _deliver_rest($self);
-  _transport_closed($self) or return;
+  AnyEvent::WebSocket::Native::Engine::deliver_rest($self);
+  AnyEvent::WebSocket::Native::Engine::transport_closed($self) or return;
   $self->_tell_failure;
   delete @$self{qw( _close_timer _drain_watcher _drain_wait _window_timer )};
   $self->_stop_keepalive;
@@ -510,7 +486,7 @@ sub _finish_later
   my($self, $cb) = @_;
   push @{ $self->{_late} }, $cb;
   Scalar::Util::weaken $self;
-  $self->{_late_timer} ||= _soon(sub { $self->_finish_late if $self });
+  $self->{_late_timer} ||= AnyEvent::WebSocket::Native::Loop::next_tick(sub { $self->_finish_late if $self });
 }
 
 sub _finish_late
@@ -526,40 +502,6 @@ sub _finish_late
   }
 }
 
-# A callback that runs the event loop gets the messages behind its own, and has its frames written, from here.
-sub _expect_recursion
-{
-  my($self, $delay) = @_;
-  Scalar::Util::weaken $self;
-  $self->{_recursion} = AE::timer $delay || 0, 0, sub {
-    $self or return;
-    _flush($self);
-    _resume($self);
-  };
-}
-
-# What a dispatch has left comes after what other connections have.
-sub _go_on_later
-{
-  my($self) = @_;
-  $self->_expect_recursion(_turn());
-}
-
-# For a timer that is not called before the loop has looked for what can be read. AnyEvent's own does so only when no timer
-# is due, by a clock that has stood still meanwhile.
-sub _turn
-{
-  return 0 if $AnyEvent::MODEL eq 'AnyEvent::Impl::EV';
-  AE::now_update();
-  return 1e-4;
-}
-
-sub _forget_recursion
-{
-  my($self) = @_;
-  delete $self->{_recursion};
-}
-
 # The peer sends pings without reading their answers.
 sub _expect_drain
 {
@@ -568,7 +510,7 @@ sub _expect_drain
   $self->_end_with_handle;
   Scalar::Util::weaken $self;
   $self->{_drain_watcher} = AE::io $fh, 1, sub {
-    delete $self->{_drain_watcher} if $self && !_answer_ping($self);
+    delete $self->{_drain_watcher} if $self && !AnyEvent::WebSocket::Native::Engine::answer_ping($self);
   };
 }
 

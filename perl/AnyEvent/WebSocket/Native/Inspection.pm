@@ -5,6 +5,7 @@ package AnyEvent::WebSocket::Native::Inspection;
 use strict;
 use warnings;
 use AE ();
+use AnyEvent::WebSocket::Native::Engine ();
 use AnyEvent::Log ();
 use AnyEvent::Socket ();
 use Moo::Role;
@@ -14,7 +15,7 @@ my @COUNTS = qw( messages frames bytes pings pongs );
 sub stats
 {
   my($self) = @_;
-  my @numbers = @{ $self->_traffic || return };
+  my @numbers = @{ AnyEvent::WebSocket::Native::Engine::traffic($self) || return };
   my %stats;
   for my $direction (qw( received sent )) { $stats{"${_}_$direction"} = shift @numbers for @COUNTS }
   for my $direction (qw( received sent ))
@@ -41,7 +42,7 @@ sub local { _address(1, @_) }
 sub _address
 {
   my($which, $self) = @_;
-  my $packed = ($self->_addresses || return)->[$which];
+  my $packed = (AnyEvent::WebSocket::Native::Engine::addresses($self) || return)->[$which];
   my $fh = $self->handle->fh;
   $packed = $which ? getsockname $fh : getpeername $fh if !length $packed && $fh;
   return unless defined $packed && length $packed;

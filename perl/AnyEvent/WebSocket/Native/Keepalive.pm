@@ -6,6 +6,8 @@ use strict;
 use warnings;
 use AE ();
 use AnyEvent::WebSocket::Native::Backpressure ();
+use AnyEvent::WebSocket::Native::Engine ();
+use AnyEvent::WebSocket::Native::Loop ();
 use AnyEvent::WebSocket::Native::Util ();
 use Carp ();
 use Errno ();
@@ -38,7 +40,7 @@ sub _start_keepalive
   my($self) = @_;
   delete @$self{qw( _keepalive _pong_timer )};
   my $interval = _seconds($self, 'ping_interval');
-  return unless $interval && AnyEvent::WebSocket::Connection::state($self) eq 'open';
+  return unless $interval && AnyEvent::WebSocket::Native::Engine::is_open($self);
   Scalar::Util::weaken $self;
   $self->{_keepalive} = AE::timer $interval, $interval, sub { $self->_keep_alive if $self };
 }
@@ -79,7 +81,7 @@ sub _after_silence
   Scalar::Util::weaken $self;
   $self->{$timer} = AE::timer $seconds, 0, sub {
     $self or return;
-    $self->{$timer} = AE::timer AnyEvent::WebSocket::Connection::_turn(), 0, sub {
+    $self->{$timer} = AE::timer AnyEvent::WebSocket::Native::Loop::poll_delay(), 0, sub {
       my($connection, $then) = ($self || return, $cb);
       delete $connection->{$timer};
       $then->($connection);
@@ -114,7 +116,7 @@ sub _start_idle_timer
   delete $self->{_silence_timer};
   my $timeout = _seconds($self, 'idle_timeout');
   $self->_await_silence($timeout, $timeout)
-    if $timeout && !$self->{_ignores_silence} && AnyEvent::WebSocket::Connection::state($self) eq 'open';
+    if $timeout && !$self->{_ignores_silence} && AnyEvent::WebSocket::Native::Engine::is_open($self);
 }
 
 sub _await_silence

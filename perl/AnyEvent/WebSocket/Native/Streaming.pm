@@ -5,6 +5,8 @@ package AnyEvent::WebSocket::Native::Streaming;
 use strict;
 use warnings;
 use AnyEvent::WebSocket::Native::Backpressure ();
+use AnyEvent::WebSocket::Native::Engine ();
+use AnyEvent::WebSocket::Native::Loop ();
 use AnyEvent::WebSocket::Native::Util ();
 use Carp ();
 use Scalar::Util ();
@@ -41,7 +43,7 @@ sub _send_part
   my $before = $self->{_in_message};
   # Sending may call the handle's on_drain, which may want to send as well.
   $self->{_in_message} = !$final;
-  my $error = $self->_send_fragment($binary ? BINARY : TEXT, $octets, $final ? 1 : 0);
+  my $error = AnyEvent::WebSocket::Native::Engine::send_fragment($self, $binary ? BINARY : TEXT, $octets, $final ? 1 : 0);
   return unless defined $error;
   $self->{_in_message} = $before;
   Carp::croak("$method: $error");
@@ -62,8 +64,6 @@ sub send_stream
   return $self;
 }
 
-sub _is_open { AnyEvent::WebSocket::Connection::state($_[0]) eq 'open' }
-
 sub _send_chunks
 {
   my($self) = @_;
@@ -72,14 +72,14 @@ sub _send_chunks
   return if $stream->{is_asked};
   for (1 .. CHUNKS_A_TURN)
   {
-    return $self->_end_stream if !_is_open($self);
+    return $self->_end_stream if !AnyEvent::WebSocket::Native::Engine::is_open($self);
     return if AnyEvent::WebSocket::Native::Backpressure::buffered_amount($self);
     my $chunk = $self->_next_chunk($stream);
     _send_part($self, 'send_stream', $chunk, $stream->{binary}, !defined $chunk);
     return $self->_end_stream if !defined $chunk;
   }
   Scalar::Util::weaken $self;
-  $stream->{turn} = AnyEvent::WebSocket::Connection::_soon(sub { $self->_send_chunks if $self });
+  $stream->{turn} = AnyEvent::WebSocket::Native::Loop::next_tick(sub { $self->_send_chunks if $self });
 }
 
 # A message that cannot be ended leaves nothing to do but to close.
@@ -102,7 +102,7 @@ sub _end_stream
 {
   my($self) = @_;
   my $stream = delete $self->{_stream};
-  my $is_sent = _is_open($self);
+  my $is_sent = AnyEvent::WebSocket::Native::Engine::is_open($self);
   $self->_off($_ => \&_send_chunks) for @WAITS_FOR;
   $stream->{done}->($self, $is_sent ? () : _why_closed($self)) if $stream->{done};
 }

@@ -1,0 +1,20 @@
+package AnyEvent::WebSocket::Native::Engine;
+
+# The XSUBs that the other modules call, of which src/xs/xsubs.rs is the table. They take the connection first; on one that
+# belongs to another thread they do nothing.
+
+use strict;
+use warnings;
+use AnyEvent::WebSocket::Native ();
+use AnyEvent::WebSocket::Native::Loader ();
+
+AnyEvent::WebSocket::Native::Loader::load_library('AnyEvent::WebSocket::Native', AnyEvent::WebSocket::Native->VERSION);
+
+sub is_open
+{
+  my($self) = @_;
+  my $state = AnyEvent::WebSocket::Native::Engine::state($self);
+  return defined $state && $state eq 'open';
+}
+
+1;
