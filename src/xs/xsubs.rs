@@ -4,6 +4,7 @@ use super::conn::broadcast::Broadcast;
 use super::conn::connection::{self, Connection, Failure, Lookup, Parts, Shared};
 use super::conn::dispatch::{self, Outcome};
 use super::conn::receive;
+use super::conn::send::Engine;
 use super::conn::shim;
 use super::io::{clock, tls};
 use super::perl::ffi::{self, After, CV, Perl, SV, State, Xsub};
@@ -112,6 +113,11 @@ impl Call<'_> {
         }
     }
 
+    /// The argument at `index` as a setting's value: a whole number.
+    fn setting(&self, index: usize, after: &mut After) -> Result<u64, ()> {
+        self.number(index, after)?.ok_or_else(|| after.croaking(self.located("a setting must have a value")))
+    }
+
     fn located(&self, text: &str) -> *mut SV {
         // SAFETY: a pointer and its length.
         unsafe { ffi::ws_located(self.perl, text.as_ptr().cast(), text.len()) }
@@ -119,6 +125,47 @@ impl Call<'_> {
 
     fn boolean(&self, value: bool) -> *mut SV {
         sv::new_number(self.perl, value.into())
+    }
+}
+
+/// What a connection is told by name.
+struct Settings {
+    config: Config,
+    is_traced: bool,
+    max_message_size: Option<u64>,
+    max_control_rate: Option<u64>,
+}
+
+impl Settings {
+    /// Reads pairs of a name and a value, which begin with the argument at `index`. In limits, 0 is no bound. If there is a
+    /// mistake, the XSUB croaks.
+    fn of(call: &Call<'_>, index: usize, after: &mut After) -> Result<Self, ()> {
+        let config = Config { masked: false, strict: false, max_payload_size: None, max_fragments: 0 };
+        let mut settings = Self { config, is_traced: false, max_message_size: None, max_control_rate: None };
+        for index in (index..call.args.len()).step_by(2) {
+            let value = call.setting(index + 1, after)?;
+            let limit = Some(value).filter(|&value| value != 0);
+            match sv::plain_octets(call.args[index]) {
+                b"masked" => settings.config.masked = value != 0,
+                b"strict" => settings.config.strict = value != 0,
+                b"is_traced" => settings.is_traced = value != 0,
+                b"max_payload_size" => settings.config.max_payload_size = limit,
+                b"max_fragments" => settings.config.max_fragments = value,
+                b"max_message_size" => settings.max_message_size = limit,
+                b"max_control_rate" => settings.max_control_rate = limit,
+                _ => {
+                    after.croaking(call.located("there is no such setting"));
+                    return Err(());
+                }
+            }
+        }
+        Ok(settings)
+    }
+
+    /// Gives an engine the limits that are not in its [`Config`].
+    fn limit(&self, engine: &mut Engine) {
+        engine.set_max_message_size(self.max_message_size);
+        engine.set_max_control_rate(self.max_control_rate, clock::monotonic());
     }
 }
 
@@ -209,23 +256,22 @@ package "AnyEvent::WebSocket::Native::Engine" {
             after.returning(sv::new_string(call.perl, error.to_string().as_bytes()));
         }
     };
-    /// `attach($connection, $handle, $masked, $strict, $max_payload_size or undef, $max_fragments, $trace)`: returns the hook, which is to be the handle's `on_read`, `on_eof` and `on_error`, and to be called from the loop
-    /// once.
+    /// `attach($connection, $handle, $name => $value, ...)`, with settings: returns the hook, which is to be the handle's
+    /// `on_read`, `on_eof` and `on_error`, and to be called from the loop once.
     attach = |call, after| {
         let hash = |index| call.arg(index).and_then(sv::referent).filter(|&sv| sv::is_hash(sv)).map(|sv| sv.cast());
-        let (Ok(max_payload_size), Ok(max_fragments)) = (call.number(4, after), call.number(5, after)) else { return };
-        let config = Config {
-            masked: call.is_true(2),
-            strict: call.is_true(3),
-            max_payload_size,
-            max_fragments: max_fragments.unwrap_or_default(),
-        };
+        let Ok(settings) = Settings::of(call, 2, after) else { return };
         let (Some(object), Some(handle)) = (hash(0), hash(1)) else {
             return after.croaking(call.located("the connection and its handle must be hashes"));
         };
         let interpreter = connection::interpreter(call.perl, call.sub.cast(), &ws_rust_xsubs[Row::send as usize]);
-        let parts = Parts { interpreter, object, handle, hook: &HOOK, config, is_traced: call.is_true(6) };
+        let (config, is_traced) = (settings.config, settings.is_traced);
+        let parts = Parts { interpreter, object, handle, hook: &HOOK, config, is_traced };
         after.returning(Connection::attach(call.perl, parts));
+        // SAFETY: the object is live, and no Perl code runs.
+        if let Lookup::Connection(shared) = unsafe { connection::find(call.perl, object.cast()) } {
+            settings.limit(&mut shared.borrow_mut().engine);
+        }
     };
     /// `start($connection)`: delivers what has arrived so far; from now on, messages are delivered as they come.
     start = |call, after| {
@@ -319,23 +365,13 @@ package "AnyEvent::WebSocket::Native::Engine" {
         let Some(shared) = call.connection(after) else { return };
         shared.borrow_mut().engine.set_streaming(call.is_true(1));
     };
-    /// `set_limits($connection, $strict, $max_payload_size or undef, $max_fragments, $max_message_size or undef,
-    /// $max_control_rate or undef)`.
-    set_limits = |call, after| {
+    /// `configure($connection, $name => $value, ...)`, with all settings but `masked` and `is_traced`, which stay as they are.
+    configure = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        let [Ok(max_payload_size), Ok(max_fragments), Ok(message_size), Ok(control_rate)] =
-            [2, 3, 4, 5].map(|index| call.number(index, after))
-        else {
-            return;
-        };
-        let connection = &mut *shared.borrow_mut();
-        connection.engine.configure(|config| {
-            config.strict = call.is_true(1);
-            config.max_payload_size = max_payload_size;
-            config.max_fragments = max_fragments.unwrap_or_default();
-        });
-        connection.engine.set_max_message_size(message_size);
-        connection.engine.set_max_control_rate(control_rate, clock::monotonic());
+        let Ok(settings) = Settings::of(call, 1, after) else { return };
+        let engine = &mut shared.borrow_mut().engine;
+        engine.configure(|config| *config = Config { masked: config.masked, ..settings.config });
+        settings.limit(engine);
     };
     /// `flush($connection)`: writes what waits for the end of a dispatch.
     flush = |call, after| {

@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use AnyEvent::WebSocket::Native ();
 use AnyEvent::WebSocket::Native::Loader ();
+use AnyEvent::WebSocket::Native::Options ();
 use AnyEvent::WebSocket::Native::Util ();
 
 our $VERSION = '1.000';
@@ -17,7 +18,11 @@ sub backend { $backend }
 # The original would pass over what it does not know.
 if($backend eq 'pp')
 {
-  AnyEvent::WebSocket::Native::warn_of_ignored_options();
+  require Class::Method::Modifiers;
+  Class::Method::Modifiers::install_modifier(__PACKAGE__, after => BUILD => sub {
+    my(undef, $arguments) = @_;
+    AnyEvent::WebSocket::Native::Options::warn_of_additions($arguments);
+  });
   no strict 'refs';
   *enable_deflate = sub {
     require Carp;

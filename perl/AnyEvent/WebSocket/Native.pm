@@ -50,23 +50,6 @@ sub report
   return join '', map { "$_\n" } @lines;
 }
 
-my @OPTIONS = qw(
-  close_timeout deflate idle_timeout max_buffered_amount max_control_rate max_message_size ping_interval ping_timeout strict
-);
-
-our @CARP_NOT = qw( AnyEvent::WebSocket::Connection Class::Method::Modifiers Moo::Object );
-
-# The original takes no notice of options that it does not know.
-sub warn_of_ignored_options
-{
-  require Class::Method::Modifiers;
-  Class::Method::Modifiers::install_modifier('AnyEvent::WebSocket::Connection', after => BUILD => sub {
-    my(undef, $args) = @_;
-    my @ignored = grep { defined $args->{$_} } @OPTIONS;
-    Carp::carp("ignored, since ANYEVENT_WEBSOCKET_PP is set: @ignored") if @ignored;
-  });
-}
-
 1;
 
 __END__

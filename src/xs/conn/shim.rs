@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 
 /// `(connection)`: a send left bytes queued, and the program wants to know the backlog.
-pub const BACKLOGGED: &CStr = c"AnyEvent::WebSocket::Connection::_backlogged";
+pub const BACKLOGGED: &CStr = c"AnyEvent::WebSocket::Native::Backpressure::backlogged";
 /// `(connection)`: control has returned to the event loop.
 pub const BEGIN: &CStr = c"AnyEvent::WebSocket::Native::Loop::begin";
 /// `(handle)`: discard the bytes that the handle has read.

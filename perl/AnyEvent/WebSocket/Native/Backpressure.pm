@@ -7,12 +7,11 @@ use warnings;
 use AE ();
 use AnyEvent::WebSocket::Native::Engine ();
 use AnyEvent::WebSocket::Native::Loop ();
+use AnyEvent::WebSocket::Native::Options ();
 use AnyEvent::Util ();
 use Errno ();
 use Moo::Role;
 use Scalar::Util ();
-
-has max_buffered_amount => ( is => 'rw' );
 
 # Here and beside, public methods that are new are called as functions: a program's subclass may have its own of that name.
 
@@ -30,11 +29,11 @@ sub buffered_amount
 }
 
 # Called after a send that has left something to be written, if the program may want to know.
-sub _backlogged
+sub backlogged
 {
   my($self) = @_;
   my $amount = buffered_amount($self) or return;
-  my $max = AnyEvent::WebSocket::Connection::_option($self, 'max_buffered_amount');
+  my $max = AnyEvent::WebSocket::Native::Options::value($self, 'max_buffered_amount');
   $self->_give_up(Errno::ENOBUFS, "more than $max bytes wait for the peer to read") if $max && $amount > $max;
 }
 

@@ -4,6 +4,7 @@ package AnyEvent::WebSocket::Native::Broadcast;
 
 use strict;
 use warnings;
+use AnyEvent::WebSocket::Native::Backpressure ();
 use AnyEvent::WebSocket::Native::Engine ();
 use AnyEvent::WebSocket::Native::Number ();
 use AnyEvent::WebSocket::Native::Util ();
@@ -54,7 +55,7 @@ sub _finish_broadcast
 {
   my($self) = @_;
   $self->handle->_drain_wbuf;
-  $self->_backlogged;
+  AnyEvent::WebSocket::Native::Backpressure::backlogged($self);
 }
 
 # A callback or a send that dies must not keep the other connections from getting theirs.

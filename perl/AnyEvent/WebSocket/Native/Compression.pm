@@ -13,14 +13,6 @@ use Scalar::Util ();
 # Its constructor calls this for `deflate`.
 our @CARP_NOT = qw( AnyEvent::WebSocket::Native::Util Moo::Object );
 
-has deflate => ( is => 'ro' );
-
-around deflate => sub {
-  my($get, $self, @new) = @_;
-  return $self->$get unless @new;
-  Carp::croak('deflate is read-only: it can be given to new, or to enable_deflate');
-};
-
 sub enable_deflate
 {
   my($self, $parameters, $name) = @_;

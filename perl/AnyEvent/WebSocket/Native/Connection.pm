@@ -16,6 +16,7 @@ use AnyEvent::WebSocket::Native::Inspection ();
 use AnyEvent::WebSocket::Native::Keepalive ();
 use AnyEvent::WebSocket::Native::Loop ();
 use AnyEvent::WebSocket::Native::Number ();
+use AnyEvent::WebSocket::Native::Options ();
 use AnyEvent::WebSocket::Native::Streaming ();
 use AnyEvent::WebSocket::Native::Util ();
 use Carp ();
@@ -60,36 +61,7 @@ use constant NO_STATUS => 1005;
 
 use constant IS_TRACED => AnyEvent::WebSocket::Native::Util::switched_on('ANYEVENT_WEBSOCKET_TRACE');
 
-has handle => ( is => 'ro', required => 1 );
-has subprotocol => ( is => 'ro' );
-has [qw( max_payload_size max_fragments max_message_size max_control_rate )] => ( is => 'rw' );
-has close_timeout => ( is => 'rw', lazy => 1, default => \&_default_close_timeout );
-has [qw( close_code close_reason close_error )] => ( is => 'rw' );
-
-sub _default_close_timeout { 30 }
-
-# Their defaults take no memory in each connection.
-AnyEvent::WebSocket::Native::Util::switched_on('ANYEVENT_WEBSOCKET_STRICT');
-my %DEFAULT = ( masked => sub { 0 }, strict => sub { $ENV{ANYEVENT_WEBSOCKET_STRICT} ? 1 : 0 } );
-for my $name (keys %DEFAULT)
-{
-  has $name => ( is => 'rw' );
-  around $name => sub {
-    my($accessor, $self, @new) = @_;
-    _read_only($name) if @new && $name eq 'masked';
-    return @new || exists $self->{$name} ? $self->$accessor(@new) : $DEFAULT{$name}->();
-  };
-}
-
-# In the place of Moo's own, which do not say what to do instead.
-for my $name (qw( handle subprotocol ))
-{
-  no strict 'refs';
-  no warnings 'redefine';
-  *$name = sub { @_ == 1 ? $_[0]{$name} : _read_only($name) };
-}
-
-sub _read_only { Carp::croak("$_[0] is read-only: it can only be given to new") }
+AnyEvent::WebSocket::Native::Options::install(\&has, __PACKAGE__);
 
 with map { "AnyEvent::WebSocket::Native::$_" } qw( Backpressure Broadcast Compression Formats Inspection Keepalive Streaming );
 
@@ -100,96 +72,18 @@ my %SLOT = map { $_ => "_${_}_cb" } qw( each_message next_message finish parse_e
 
 my $has_looked_for_tls;
 
-my %ATTRIBUTE = map { $_ => 1 } qw(
-  handle masked subprotocol max_payload_size max_fragments max_message_size max_control_rate max_buffered_amount strict
-  deflate close_timeout idle_timeout ping_interval ping_timeout close_code close_reason close_error
-);
-
-# What an attribute must be, if it is there.
-my @COUNT = ('a whole number, or undef', \&AnyEvent::WebSocket::Native::Number::whole);
-my @SECONDS = ('a number of seconds', \&AnyEvent::WebSocket::Native::Number::seconds);
-my %VALID = (
-  (map { $_ => \@COUNT } qw( max_payload_size max_fragments max_message_size max_control_rate max_buffered_amount )),
-  (map { $_ => \@SECONDS } qw( close_timeout idle_timeout ping_interval ping_timeout )),
-);
-
-sub _check_attributes
-{
-  my($self, $arguments) = @_;
-  AnyEvent::WebSocket::Native::Util::warn_of_slips(ref $self, $arguments, keys %ATTRIBUTE)
-    if grep { !$ATTRIBUTE{$_} } keys %$arguments;
-  my $handle = $self->handle;
-  Carp::croak('handle must be an AnyEvent::Handle' . (Scalar::Util::openhandle($handle)
-    ? ': make one of this file handle with AnyEvent::Handle->new(fh => ...)' : '')) unless Scalar::Util::blessed $handle && ($handle->can('on_read') || $handle->can('AUTOLOAD'));
-  _check_attribute($_, $self->$_) for grep { $VALID{$_} && _is_ours($self, $_) } keys %$self;
-}
-
-sub _check_attribute
-{
-  my($name, $value) = @_;
-  my($kind, $number) = @{ $VALID{$name} || return };
-  Carp::croak("$name must be $kind") if AnyEvent::WebSocket::Native::Number::is_given($value) && !defined $number->($value);
-}
-
-# A connection that Client or Server makes gets these only later.
-my %TAKES_EFFECT = (
-  close_timeout => sub { },
-  idle_timeout => sub { $_[0]->_start_idle_timer },
-  max_buffered_amount => sub { $_[0]->_backlogged },
-  (map { $_ => \&_limits_changed } qw( max_payload_size max_fragments max_message_size max_control_rate strict )),
-  (map { $_ => sub { $_[0]->_start_keepalive } } qw( ping_interval ping_timeout )),
-);
-for my $name (keys %TAKES_EFFECT)
-{
-  around $name => sub {
-    my($accessor, $self, @new) = @_;
-    return $self->$accessor unless @new;
-    _check_attribute($name, @new);
-    $self->$accessor(@new);
-    $TAKES_EFFECT{$name}->($self);
-    return $new[0];
-  };
-}
-
-sub _limits_changed
-{
-  my($self) = @_;
-  my @limits = map { _option($self, $_) || undef } qw( max_message_size max_control_rate );
-  AnyEvent::WebSocket::Native::Engine::set_limits($self, _is_strict($self), $self->_payload_limit, $self->_fragment_limit, @limits);
-}
-
-# What the original does not have may be a name that a program's subclass gives to something of its own.
-my %ACCESSOR = map { $_ => __PACKAGE__->can($_) } 'deflate', grep { !/\Amax_(?:payload_size|fragments)\z/ } keys %TAKES_EFFECT;
-
-sub _is_ours
-{
-  my($self, $name) = @_;
-  return ref $self eq __PACKAGE__ || !$ACCESSOR{$name} || $self->can($name) == $ACCESSOR{$name};
-}
-
-# The number that an attribute has been given, as a plain one; undef if none.
-sub _option
-{
-  my($self, $name) = @_;
-  return undef unless _is_ours($self, $name) && AnyEvent::WebSocket::Native::Number::is_given($self->{$name});
-  return $VALID{$name}[1]->($self->{$name});
-}
-
 sub BUILD
 {
   my($self, $arguments) = @_;
-  $self->_check_attributes($arguments);
+  AnyEvent::WebSocket::Native::Options::check($self, $arguments);
   my $handle = $self->handle;
   _look_for_tls() if !$has_looked_for_tls && $handle->{tls};
   my $hook = AnyEvent::WebSocket::Native::Engine::attach(
-    $self, $handle, $self->masked ? 1 : 0, _is_strict($self),
-    $self->_payload_limit, $self->_fragment_limit, IS_TRACED,
+    $self, $handle, is_traced => IS_TRACED, masked => AnyEvent::WebSocket::Native::Options::value($self, 'masked'),
+    AnyEvent::WebSocket::Native::Options::native($self),
   );
-  for my $name (qw( idle_timeout max_buffered_amount max_control_rate max_message_size ping_interval ))
-  {
-    $TAKES_EFFECT{$name}->($self) if _option($self, $name);
-  }
-  my $deflate = _is_ours($self, 'deflate') ? $self->{deflate} : undef;
+  AnyEvent::WebSocket::Native::Options::take_effect($self);
+  my $deflate = AnyEvent::WebSocket::Native::Options::value($self, 'deflate');
   AnyEvent::WebSocket::Native::Compression::enable_deflate($self, $deflate, 'deflate') if $deflate;
   $handle->on_error($hook);
   $handle->on_eof($hook);
@@ -204,12 +98,6 @@ sub BUILD
   $self->_finish('the handle had been destroyed already') if ref $handle eq 'AnyEvent::Handle::destroyed';
 }
 
-sub _is_strict
-{
-  my($self) = @_;
-  return (_is_ours($self, 'strict') ? $self->strict : $DEFAULT{strict}->()) ? 1 : 0;
-}
-
 # The engine uses the OpenSSL that Net::SSLeay uses. Without it, TLS works, but is slower.
 sub _look_for_tls
 {
@@ -219,35 +107,8 @@ sub _look_for_tls
   AnyEvent::WebSocket::Native::Engine::use_tls($DynaLoader::dl_shared_objects[$index]) if defined $index;
 }
 
-# Apps set these package variables without loading anything else of that distribution.
-sub _payload_limit
-{
-  my($self) = @_;
-  no warnings 'once';
-  return _limit($self->max_payload_size, MAX_PAYLOAD_SIZE => $Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE, 65536) || undef;
-}
-
-sub _fragment_limit
-{
-  my($self) = @_;
-  no warnings 'once';
-  return _limit($self->max_fragments, MAX_FRAGMENTS_AMOUNT => $Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT, 128);
-}
-
-# An attribute that was given has been checked.
-sub _limit
-{
-  my($attribute, $variable, $value, $default) = @_;
-  return AnyEvent::WebSocket::Native::Number::whole($attribute)
-    if AnyEvent::WebSocket::Native::Number::is_given($attribute);
-  return $default unless AnyEvent::WebSocket::Native::Number::is_given($value);
-  my $limit = AnyEvent::WebSocket::Native::Number::whole($value);
-  Carp::croak("\$Protocol::WebSocket::Frame::$variable must be a whole number, or undef") unless defined $limit;
-  return $limit;
-}
-
 # What the engine has to be told.
-my %ON_FIRST = ( drain => sub { $_[0]->_backlogged }, message_chunk => sub { AnyEvent::WebSocket::Native::Engine::set_streaming($_[0], 1) } );
+my %ON_FIRST = ( drain => sub { AnyEvent::WebSocket::Native::Backpressure::backlogged($_[0]) }, message_chunk => sub { AnyEvent::WebSocket::Native::Engine::set_streaming($_[0], 1) } );
 
 sub on
 {
@@ -386,9 +247,7 @@ sub _half_close
   $self->handle->push_shutdown;
   # POE's timers would keep the descriptor of a handle that is destroyed, and at perl's end EV's loop may be gone.
   return if !$self->handle->{fh} || ${^GLOBAL_PHASE} eq 'DESTRUCT';
-  my $timeout = _option($self, 'close_timeout');
-  $timeout = _default_close_timeout() unless defined $timeout;
-  return unless $timeout;
+  my $timeout = AnyEvent::WebSocket::Native::Options::value($self, 'close_timeout') or return;
   Scalar::Util::weaken $self;
   $self->{_close_timer} = AE::timer $timeout, 0, sub {
     # It may still read what was sent before, for as long as the handle lingers.

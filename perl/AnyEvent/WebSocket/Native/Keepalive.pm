@@ -8,16 +8,15 @@ use AE ();
 use AnyEvent::WebSocket::Native::Backpressure ();
 use AnyEvent::WebSocket::Native::Engine ();
 use AnyEvent::WebSocket::Native::Loop ();
+use AnyEvent::WebSocket::Native::Options ();
 use AnyEvent::WebSocket::Native::Util ();
 use Carp ();
 use Errno ();
-use constant { MAX_PAYLOAD => 125, DEFAULT_TIMEOUT => 20 };
+use constant MAX_PAYLOAD => 125;
 use Moo::Role;
 use Scalar::Util ();
 
 our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
-
-has [qw( idle_timeout ping_interval ping_timeout )] => ( is => 'rw' );
 
 sub ping
 {
@@ -31,15 +30,14 @@ sub ping
 }
 
 sub _octets_of { AnyEvent::WebSocket::Connection::_octets(@_) }
-sub _seconds { AnyEvent::WebSocket::Connection::_option(@_) }
 
 sub latency { $_[0]{_latency} }
 
-sub _start_keepalive
+sub start_keepalive
 {
   my($self) = @_;
   delete @$self{qw( _keepalive _pong_timer )};
-  my $interval = _seconds($self, 'ping_interval');
+  my $interval = AnyEvent::WebSocket::Native::Options::value($self, 'ping_interval');
   return unless $interval && AnyEvent::WebSocket::Native::Engine::is_open($self);
   Scalar::Util::weaken $self;
   $self->{_keepalive} = AE::timer $interval, $interval, sub { $self->_keep_alive if $self };
@@ -50,8 +48,7 @@ sub _keep_alive
 {
   my($self) = @_;
   ping($self, pack 'N', ++$self->{_pings});
-  my $timeout = _seconds($self, 'ping_timeout');
-  $timeout = DEFAULT_TIMEOUT unless defined $timeout;
+  my $timeout = AnyEvent::WebSocket::Native::Options::value($self, 'ping_timeout');
   $self->_await_pong($timeout) if $timeout && !$self->{_pong_timer} && !$self->{_ignores_silence};
 }
 
@@ -100,7 +97,7 @@ sub _hold_keepalive
 sub _resume_keepalive
 {
   my($self) = @_;
-  delete $self->{_ignores_silence} and $self->_start_idle_timer;
+  delete $self->{_ignores_silence} and start_idle_timer($self);
 }
 
 sub _stop_keepalive
@@ -110,11 +107,11 @@ sub _stop_keepalive
 }
 
 # One timer, which looks when something was read last; the handle's own rtimeout is the program's.
-sub _start_idle_timer
+sub start_idle_timer
 {
   my($self) = @_;
   delete $self->{_silence_timer};
-  my $timeout = _seconds($self, 'idle_timeout');
+  my $timeout = AnyEvent::WebSocket::Native::Options::value($self, 'idle_timeout');
   $self->_await_silence($timeout, $timeout)
     if $timeout && !$self->{_ignores_silence} && AnyEvent::WebSocket::Native::Engine::is_open($self);
 }

@@ -1,0 +1,208 @@
+package AnyEvent::WebSocket::Native::Options;
+
+# The attributes of a connection, in one table. To add one, add it here, to the documentation in Connection.pm, and to a test;
+# the library has to know it too, if it is native.
+
+use strict;
+use warnings;
+use AnyEvent::WebSocket::Native::Number ();
+use AnyEvent::WebSocket::Native::Util ();
+use Carp ();
+use Scalar::Util ();
+
+our @CARP_NOT = qw( AnyEvent::WebSocket::Native::Util Class::Method::Modifiers Moo::Object );
+
+# What kinds of numbers there are: what to say of others, and a sub that returns a plain one.
+my %NUMBER = (
+  count => ['a whole number, or undef', \&AnyEvent::WebSocket::Native::Number::whole],
+  seconds => ['a number of seconds', \&AnyEvent::WebSocket::Native::Number::seconds],
+);
+
+my $ONLY_FOR_NEW = 'it can only be given to new';
+
+# name => {
+#   kind        count or seconds, of which undef and '' are the default; or flag; otherwise anything
+#   default     the value that holds if none is given, or a sub that returns it
+#   is_shown    true if the accessor returns the default as well, and not undef
+#   read_only   what to say to who wants to set it
+#   native      true if it is a setting of the library, which has it by the same name
+#   on_change   the sub in AnyEvent::WebSocket::Native that has a new value take effect, called with the connection
+#   since       the version of ours that has added it; it is the original's if there is none
+#   required    true if new must be given it
+# }
+# Without a kind and read_only, it is just kept.
+my %OPTION = (
+  handle => { required => 1, read_only => $ONLY_FOR_NEW },
+  masked => { kind => 'flag', default => 0, is_shown => 1, read_only => $ONLY_FOR_NEW },
+  subprotocol => { read_only => $ONLY_FOR_NEW },
+  max_payload_size => { kind => 'count', default => \&_max_payload_size, native => 1 },
+  max_fragments => { kind => 'count', default => \&_max_fragments, native => 1 },
+  close_code => {},
+  close_reason => {},
+  close_error => {},
+  close_timeout => { since => '1.000', kind => 'seconds', default => 30, is_shown => 1 },
+  deflate => { since => '1.000', read_only => 'it can be given to new, or to enable_deflate' },
+  idle_timeout => { since => '1.000', kind => 'seconds', on_change => 'Keepalive::start_idle_timer' },
+  max_buffered_amount => { since => '1.000', kind => 'count', on_change => 'Backpressure::backlogged' },
+  max_control_rate => { since => '1.000', kind => 'count', default => 0, native => 1 },
+  max_message_size => { since => '1.000', kind => 'count', default => 0, native => 1 },
+  ping_interval => { since => '1.000', kind => 'seconds', on_change => 'Keepalive::start_keepalive' },
+  ping_timeout => { since => '1.000', kind => 'seconds', default => 20, on_change => 'Keepalive::start_keepalive' },
+  strict => { since => '1.000', kind => 'flag', default => \&_is_strict, is_shown => 1, native => 1 },
+);
+
+my @NATIVE = grep { $OPTION{$_}{native} } names();
+my %IS_NUMBER = map { $_ => 1 } grep { $NUMBER{ $OPTION{$_}{kind} || '' } } names();
+
+sub names { return sort keys %OPTION }
+
+# Warns of arguments of `new` that the original does not know.
+sub warn_of_additions
+{
+  my($arguments) = @_;
+  my @ignored = grep { $OPTION{$_}{since} && defined $arguments->{$_} } names();
+  Carp::carp("ignored, since ANYEVENT_WEBSOCKET_PP is set: @ignored") if @ignored;
+}
+
+# --- defaults
+
+sub _default
+{
+  my($name) = @_;
+  my $default = $OPTION{$name}{default};
+  return ref $default ? $default->() : $default;
+}
+
+AnyEvent::WebSocket::Native::Util::switched_on('ANYEVENT_WEBSOCKET_STRICT');
+sub _is_strict { $ENV{ANYEVENT_WEBSOCKET_STRICT} ? 1 : 0 }
+
+# Programs set these package variables without loading anything else of that distribution.
+sub _max_payload_size
+{
+  no warnings 'once';
+  return _limit_of_variable(MAX_PAYLOAD_SIZE => $Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE, 65536);
+}
+
+sub _max_fragments
+{
+  no warnings 'once';
+  return _limit_of_variable(MAX_FRAGMENTS_AMOUNT => $Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT, 128);
+}
+
+sub _limit_of_variable
+{
+  my($variable, $value, $default) = @_;
+  return $default unless AnyEvent::WebSocket::Native::Number::is_given($value);
+  my $limit = AnyEvent::WebSocket::Native::Number::whole($value);
+  Carp::croak("\$Protocol::WebSocket::Frame::$variable must be a whole number, or undef") unless defined $limit;
+  return $limit;
+}
+
+# --- the class
+
+my($class, %accessor, %on_change);
+
+# Takes the class that has these attributes, and a sub that makes one: Moo's `has`. The modules whose subs are named above have
+# been loaded.
+sub install
+{
+  (my $has, $class) = @_;
+  for my $name (names())
+  {
+    my $option = $OPTION{$name};
+    $has->($name => (is => $option->{read_only} ? 'ro' : 'rw', $option->{required} ? (required => 1) : ()));
+    next if !$option->{kind} && !$option->{read_only};
+    $on_change{$name} = _sub_named($option->{on_change}) if $option->{on_change};
+    $on_change{$name} = \&_configure if $option->{native};
+    $accessor{$name} = $option->{is_shown} ? _showing_accessor($name) : _accessor($name);
+    no strict 'refs';
+    no warnings 'redefine';
+    *{"${class}::$name"} = $accessor{$name};
+  }
+}
+
+sub _sub_named
+{
+  my($name) = @_;
+  no strict 'refs';
+  return \&{"AnyEvent::WebSocket::Native::$name"};
+}
+
+sub _configure { _sub_named('Engine::configure')->($_[0], native($_[0])) }
+
+sub _accessor
+{
+  my($name) = @_;
+  return sub { @_ == 1 ? $_[0]{$name} : _set($name, @_) };
+}
+
+# The default takes no memory in each connection.
+sub _showing_accessor
+{
+  my($name) = @_;
+  return sub { @_ != 1 ? _set($name, @_) : exists $_[0]{$name} ? $_[0]{$name} : _default($name) };
+}
+
+sub _set
+{
+  my($name, $self, $value) = @_;
+  my $why_not = $OPTION{$name}{read_only};
+  Carp::croak("$name is read-only: $why_not") if defined $why_not;
+  _check($name, $value);
+  $self->{$name} = $value;
+  $on_change{$name}->($self) if $on_change{$name};
+  return $value;
+}
+
+sub _check
+{
+  my($name, $value) = @_;
+  my($what, $number) = @{ $NUMBER{ $OPTION{$name}{kind} || '' } || return };
+  Carp::croak("$name must be $what") if AnyEvent::WebSocket::Native::Number::is_given($value) && !defined $number->($value);
+}
+
+# --- a connection
+
+# Croaks if `new` was given what makes no sense, and warns of what is likely to be a slip.
+sub check
+{
+  my($self, $arguments) = @_;
+  AnyEvent::WebSocket::Native::Util::warn_of_slips(ref $self, $arguments, names()) if grep { !$OPTION{$_} } keys %$arguments;
+  my $handle = $self->handle;
+  Carp::croak('handle must be an AnyEvent::Handle' . (Scalar::Util::openhandle($handle)
+    ? ': make one of this file handle with AnyEvent::Handle->new(fh => ...)' : ''))
+    unless Scalar::Util::blessed $handle && ($handle->can('on_read') || $handle->can('AUTOLOAD'));
+  _check($_, $self->$_) for grep { $IS_NUMBER{$_} && _is_ours($self, $_) } keys %$self;
+}
+
+# Returns true if an attribute is this one. What the original does not have may be a name that a program's subclass gives to
+# something of its own.
+sub _is_ours
+{
+  my($self, $name) = @_;
+  return 1 if !$OPTION{$name}{since} || ref $self eq $class;
+  return $self->can($name) == $accessor{$name};
+}
+
+# Returns the value that holds, as a plain number if it is one.
+sub value
+{
+  my($self, $name) = @_;
+  return _default($name) unless _is_ours($self, $name);
+  my $value = $self->$name;
+  my $kind = $OPTION{$name}{kind} or return $value;
+  return $value ? 1 : 0 if $kind eq 'flag';
+  return AnyEvent::WebSocket::Native::Number::is_given($value) ? $NUMBER{$kind}[1]->($value) : _default($name);
+}
+
+# Returns the names and values of the library's settings.
+sub native { my($self) = @_; return map { $_ => value($self, $_) } @NATIVE }
+
+# Has those take effect that `new` was given and that are not the library's.
+sub take_effect
+{
+  my($self) = @_;
+  $on_change{$_}->($self) for grep { $on_change{$_} && !$OPTION{$_}{native} && value($self, $_) } keys %$self;
+}
+
+1;
