@@ -383,6 +383,13 @@ package "AnyEvent::WebSocket::Native::Engine" {
         let Some(shared) = call.connection(after) else { return };
         after.returning(call.boolean(shared.borrow().engine.can_send(Opcode::Close as u8)));
     };
+    /// `owes_close($connection)`: returns whether the peer's Close frame is still to be answered.
+    owes_close = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        let engine = &shared.borrow().engine;
+        let owes = engine.can_send(Opcode::Close as u8) && !engine.can_send(Opcode::Text as u8);
+        after.returning(call.boolean(owes));
+    };
     /// `send_close($connection, $code or undef, $octets)`: says whether a Close frame was sent.
     send_close = |call, after| {
         let Some(shared) = call.connection(after) else { return };

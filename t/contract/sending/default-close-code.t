@@ -75,6 +75,22 @@ PROGRAM
 # WebSocketTest clears the variable, so that the environment of a test run does no harm; so load the class first.
 $program = "use AnyEvent::WebSocket::Connection; $program";
 
+differs 'another connection that is closed while one answers an empty Close frame' => 'has no such variable' => sub {
+    {
+        package ClosesAnother;
+        our @ISA = 'AnyEvent::WebSocket::Connection';
+        our $other;
+        sub close { my ($self, @rest) = @_; $other->close; $self->SUPER::close(@rest) }
+    }
+    no warnings 'once';
+    local $AnyEvent::WebSocket::Connection::DEFAULT_CLOSE_CODE = 1001;
+    ($ClosesAnother::other, my $other_peer) = connection_and_peer();
+    my ($connection, $peer) = connection_and_peer(class => 'ClosesAnother');
+    $peer->write(close_frame());
+    is_deeply [map { $_->{payload} } $peer->frames_to_eof], [''], 'the answer is empty';
+    is_deeply [map { (close_of($_))[0] } $other_peer->frames_to_eof], [1001], 'the other gets the default';
+};
+
 differs 'ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE' => 'does not look at it' => sub {
     my $run = sub { my $value = shift; (run_perl({ ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE => $value }, $program, @_))[0] };
     is $run->('1000'), '03e8', 'set to 1000';

@@ -211,7 +211,8 @@ sub _encoded
 sub close
 {
   my($self, $code, $reason) = @_;
-  $code ||= $DEFAULT_CLOSE_CODE;
+  # An empty Close is answered with an empty one, against the default.
+  $code ||= AnyEvent::WebSocket::Native::Engine::owes_close($self) ? NO_STATUS : $DEFAULT_CLOSE_CODE;
   my $number = _close_code($code);
   Carp::croak("close: $code is not a close code, which is a whole number from 1000 to 4999") unless defined $number;
   return $self unless AnyEvent::WebSocket::Native::Engine::can_close($self);
@@ -273,8 +274,6 @@ sub _close_received
     $self->close_reason(Encode::decode('UTF-8', $reason));
   }
   return unless $is_valid;
-  # Against the default, an empty Close is answered with an empty one.
-  local $DEFAULT_CLOSE_CODE = NO_STATUS;
   $self->close($code == NO_STATUS ? () : $code);
   # Our own Close may have been out already.
   $self->handle->push_shutdown;
