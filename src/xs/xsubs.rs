@@ -365,7 +365,8 @@ package "AnyEvent::WebSocket::Native::Engine" {
         let Some(shared) = call.connection(after) else { return };
         shared.borrow_mut().engine.set_streaming(call.is_true(1));
     };
-    /// `configure($connection, $name => $value, ...)`, with all settings but `masked` and `is_traced`, which stay as they are.
+    /// `configure($connection, $name => $value, ...)`, with all settings but `masked` and `is_traced`, which stay as they
+    /// are.
     configure = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let Ok(settings) = Settings::of(call, 1, after) else { return };
@@ -401,6 +402,13 @@ package "AnyEvent::WebSocket::Native::Engine" {
             Ok(is_sent) => after.returning(call.boolean(is_sent)),
             Err(error) => after.croaking(call.located(&error.to_string())),
         }
+    };
+    /// `sends_natively($connection)`: returns whether its `send` is ours, and not one that a subclass or a program has put
+    /// there.
+    sends_natively = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        let connection = shared.borrow();
+        after.returning(call.boolean(connection.interpreter.sends_natively(connection.object)));
     };
     /// `transport_closed($connection)`: says whether that is news.
     transport_closed = |call, after| {

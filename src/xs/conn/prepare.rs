@@ -17,7 +17,7 @@ impl Connection {
     pub fn prepare(&mut self, job: Job) -> Option<Call> {
         if self.engine.has_trace() {
             self.jobs.push_front(job);
-            return Some(Call::method(c"_trace", [self.trace_lines()]));
+            return Some(Call::method(shim::TRACE, [self.trace_lines()]));
         }
         match job {
             Job::ArmGuard => Some(Call { is_burst: true, ..Call::method(shim::ARM_GUARD, []) }),
@@ -29,7 +29,7 @@ impl Connection {
             }),
             Job::EachList { message } => Some(self.queue_each(message)),
             Job::Chunk { message, is_final } => {
-                Some(Call::method(c"_chunk_received", [message, sv::new_number(self.perl(), is_final.into())]))
+                Some(Call::method(shim::CHUNK_RECEIVED, [message, sv::new_number(self.perl(), is_final.into())]))
             }
             Job::Ping(_) | Job::NotifyPong(_) if !self.admit_control() => None,
             Job::Ping(payload) => {
@@ -39,8 +39,8 @@ impl Connection {
                 self.answer_or_defer(payload)
             }
             Job::AnswerPing(payload) => self.answer_or_defer(payload),
-            Job::NotifyPing(payload) => Some(self.notify(c"_ping_received", &payload)),
-            Job::NotifyPong(payload) => self.callbacks(Slot::Pong).map(|_| self.notify(c"_pong_received", &payload)),
+            Job::NotifyPing(payload) => Some(self.notify(shim::PING_RECEIVED, &payload)),
+            Job::NotifyPong(payload) => self.callbacks(Slot::Pong).map(|_| self.notify(shim::PONG_RECEIVED, &payload)),
             Job::Close(frame) => Some(self.answer_close(&frame)),
             Job::Fail(error) => {
                 self.failure = Some(Failure::Violation(error));
@@ -74,7 +74,7 @@ impl Connection {
         let each = self.callbacks(Slot::EachMessage);
         if each.is_some_and(callbacks::has_unpaired) {
             self.jobs.push_front(Job::EachList { message });
-            return Call::method(c"_pair_up", []);
+            return Call::method(shim::PAIR_UP, []);
         }
         let entries = each.map(callbacks::elements).unwrap_or_default();
         self.jobs.extend(entries.into_iter().map(|entry| Job::Each { entry, message: sv::retain(message) }));
@@ -97,7 +97,7 @@ impl Connection {
             self.flush_natively();
         }
         if self.engine.defers_pong(self.handle().backlog()) {
-            return self.engine.owe_pong(payload).then(|| Call::method(c"_expect_drain", []));
+            return self.engine.owe_pong(payload).then(|| Call::method(shim::EXPECT_DRAIN, []));
         }
         self.answer_ping(&payload)
     }
@@ -129,6 +129,6 @@ impl Connection {
             None => sv::new_undef(self.perl()),
         };
         let is_valid = sv::new_number(self.perl(), frame.error.is_none().into());
-        Call::method(c"_close_received", [code, reason, is_valid])
+        Call::method(shim::CLOSE_RECEIVED, [code, reason, is_valid])
     }
 }

@@ -1,4 +1,5 @@
-//! The Perl subs that an XSUB may call after Rust has returned, with their arguments.
+//! The Perl subs that an XSUB may call after Rust has returned, or the dispatch loop, with their arguments. None is in the
+//! class of connections, where a program's subclass may have a sub of the same name.
 
 use std::ffi::CStr;
 
@@ -29,14 +30,26 @@ pub const ARM_GUARD: &CStr = c"AnyEvent::WebSocket::Native::Loop::arm_guard";
 /// `(connection)`: disarm the nested-loop guard, because the burst is over.
 pub const DISARM_GUARD: &CStr = c"AnyEvent::WebSocket::Native::Loop::disarm_guard";
 /// `(connection)`: start the timer that frees the compression window of sent messages when it is idle.
-pub const EXPECT_IDLENESS: &CStr = c"AnyEvent::WebSocket::Connection::_expect_idleness";
+pub const EXPECT_IDLENESS: &CStr = c"AnyEvent::WebSocket::Native::Compression::expect_idleness";
 /// `(connection)`: resume the dispatch in the loop's next iteration, by the timer of the nested-loop guard.
 pub const YIELD_TO_LOOP: &CStr = c"AnyEvent::WebSocket::Native::Loop::yield_to_loop";
 /// `(connection, error or undef)`: the transport is closed.
-pub const FINISH: &CStr = c"AnyEvent::WebSocket::Connection::_finish";
+pub const FINISH: &CStr = c"AnyEvent::WebSocket::Native::Closing::finish";
 /// `(connection, lines)`: log the recorded frames.
-pub const TRACE: &CStr = c"AnyEvent::WebSocket::Connection::_trace";
+pub const TRACE: &CStr = c"AnyEvent::WebSocket::Native::Inspection::trace";
 /// `(connection)`: the connection has failed; call the program's callbacks.
-pub const FAILED: &CStr = c"AnyEvent::WebSocket::Connection::_failed";
+pub const FAILED: &CStr = c"AnyEvent::WebSocket::Native::Closing::failed";
 /// `(connection, message or string)`: send something that only Perl code can read.
-pub const SEND_ANYTHING: &CStr = c"AnyEvent::WebSocket::Connection::_send_anything";
+pub const SEND_ANYTHING: &CStr = c"AnyEvent::WebSocket::Native::Formats::send_anything";
+/// `(connection)`: pair each each_message callback with the sub that unregisters it.
+pub const PAIR_UP: &CStr = c"AnyEvent::WebSocket::Native::Events::pair_up";
+/// `(connection, message, is_final)`: call the callbacks for a part of a message.
+pub const CHUNK_RECEIVED: &CStr = c"AnyEvent::WebSocket::Native::Streaming::chunk_received";
+/// `(connection, payload)`: call the callbacks for a ping.
+pub const PING_RECEIVED: &CStr = c"AnyEvent::WebSocket::Native::Keepalive::ping_received";
+/// `(connection, payload)`: note a pong, and call the callbacks for it.
+pub const PONG_RECEIVED: &CStr = c"AnyEvent::WebSocket::Native::Keepalive::pong_received";
+/// `(connection)`: answer the last ping once the peer reads.
+pub const EXPECT_DRAIN: &CStr = c"AnyEvent::WebSocket::Native::Backpressure::expect_drain";
+/// `(connection, code or undef, reason, is_valid)`: set the attributes and, if the Close frame is valid, answer it.
+pub const CLOSE_RECEIVED: &CStr = c"AnyEvent::WebSocket::Native::Closing::close_received";

@@ -1,53 +1,54 @@
 package AnyEvent::WebSocket::Native::Backpressure;
 
-# Peers that read more slowly than they are sent to, and programs that read more slowly than they are.
+# Back-pressure in both directions: a peer that reads too slowly, and a program that consumes too slowly.
 
 use strict;
 use warnings;
 use AE ();
+use AnyEvent::Util ();
 use AnyEvent::WebSocket::Native::Engine ();
+use AnyEvent::WebSocket::Native::Events ();
+use AnyEvent::WebSocket::Native::Handle ();
+use AnyEvent::WebSocket::Native::Keepalive ();
 use AnyEvent::WebSocket::Native::Loop ();
 use AnyEvent::WebSocket::Native::Options ();
-use AnyEvent::Util ();
 use Errno ();
-use Moo::Role;
 use Scalar::Util ();
 
-# Here and beside, public methods that are new are called as functions: a program's subclass may have its own of that name.
-
+# Having reported that something waits, we owe a `drain` event, even if that was only for the end of this dispatch.
 sub buffered_amount
 {
   my($self) = @_;
-  my $handle = $self->handle;
-  my $amount = 0;
-  # Without a copy, for which perl would share the buffer's memory.
-  $amount += length($handle->{$_} // '') for qw( wbuf _tls_wbuf );
-  # Who is told that something waits is told when it does no more, also if that was for the end of this dispatch alone.
-  $self->_await_drain
-    if $amount && $self->{_drain_cb} && !$self->{_drain_wait} && (AnyEvent::WebSocket::Native::Engine::state($self) // 'closed') ne 'closed';
+  my $amount = AnyEvent::WebSocket::Native::Handle::backlog($self->handle);
+  _owe_drain($self) if $amount;
   return $amount;
 }
 
-# Called after a send that has left something to be written, if the program may want to know.
+# Called by the library after a send that has left something to be written, if the program may want to know; and when it
+# begins to.
 sub backlogged
 {
   my($self) = @_;
   my $amount = buffered_amount($self) or return;
-  my $max = AnyEvent::WebSocket::Native::Options::value($self, 'max_buffered_amount');
-  $self->_give_up(Errno::ENOBUFS, "more than $max bytes wait for the peer to read") if $max && $amount > $max;
+  my $max = AnyEvent::WebSocket::Native::Options::value($self, 'max_buffered_amount') or return;
+  return unless $amount > $max;
+  my $message = "more than $max bytes wait for the peer to read";
+  AnyEvent::WebSocket::Native::Handle::give_up($self->handle, Errno::ENOBUFS, $message);
 }
 
 # A watcher of our own, since the handle's on_drain is the program's.
-sub _await_drain
+sub _owe_drain
 {
   my($self) = @_;
+  my $state = AnyEvent::WebSocket::Native::Engine::state($self);
+  return if !$self->{_drain_cb} || $self->{_drain_wait} || !defined $state || $state eq 'closed';
   my $fh = $self->handle->fh or return;
-  $self->_end_with_handle;
+  _end_with_handle($self);
   Scalar::Util::weaken $self;
   $self->{_drain_wait} = AE::io $fh, 1, sub {
-    return if !$self || buffered_amount($self);
+    return if !$self || AnyEvent::WebSocket::Native::Handle::backlog($self->handle);
     # EV keeps a watcher for as long as its callback runs, and the program's may run the loop.
-    $self->{_drain_wait} = AnyEvent::WebSocket::Native::Loop::next_tick(sub { $self->_drained if $self });
+    $self->{_drain_wait} = AnyEvent::WebSocket::Native::Loop::next_tick(sub { _drained($self) if $self });
   };
 }
 
@@ -56,9 +57,22 @@ sub _drained
   my($self) = @_;
   delete $self->{_drain_wait};
   return if buffered_amount($self);
+  return AnyEvent::WebSocket::Native::Events::call_back($self, 'drain') if $self->handle->fh;
   # A program has nothing to send without a transport, but a stream has its end to tell.
-  return $self->_send_chunks if !$self->handle->fh;
-  $self->_call_back('drain');
+  my $stream = $self->{_stream};
+  $stream->{go_on}->($self) if $stream;
+}
+
+# Called by the library while the peer sends pings without reading their answers.
+sub expect_drain
+{
+  my($self) = @_;
+  my $fh = $self->handle->fh or return;
+  _end_with_handle($self);
+  Scalar::Util::weaken $self;
+  $self->{_drain_watcher} = AE::io $fh, 1, sub {
+    delete $self->{_drain_watcher} if $self && !AnyEvent::WebSocket::Native::Engine::answer_ping($self);
+  };
 }
 
 # No watcher may outlive the descriptor, which is closed when the program destroys the handle. That empties its hash.
@@ -67,7 +81,7 @@ sub _end_with_handle
   my($self) = @_;
   return if $self->{_ends_with_handle}++;
   Scalar::Util::weaken(my $weak = $self);
-  my $guard = AnyEvent::Util::guard(sub { $weak->_handle_destroyed if $weak && ${^GLOBAL_PHASE} ne 'DESTRUCT' });
+  my $guard = AnyEvent::Util::guard(sub { _handle_destroyed($weak) if $weak && ${^GLOBAL_PHASE} ne 'DESTRUCT' });
   # The program may have locked the hash.
   local $@;
   eval { $self->handle->{'_websocket_' . Scalar::Util::refaddr $self} = $guard };
@@ -80,14 +94,14 @@ sub _handle_destroyed
   delete $self->{_drain_watcher};
   return unless delete $self->{_drain_wait};
   Scalar::Util::weaken $self;
-  $self->{_drain_wait} = AnyEvent::WebSocket::Native::Loop::next_tick(sub { $self->_drained if $self });
+  $self->{_drain_wait} = AnyEvent::WebSocket::Native::Loop::next_tick(sub { _drained($self) if $self });
 }
 
 sub pause
 {
   my($self) = @_;
   AnyEvent::WebSocket::Native::Engine::hold($self, 1);
-  $self->_hold_keepalive;
+  AnyEvent::WebSocket::Native::Keepalive::hold($self);
   $self->handle->stop_read;
   return $self;
 }
@@ -96,7 +110,7 @@ sub resume
 {
   my($self) = @_;
   AnyEvent::WebSocket::Native::Engine::hold($self, 0);
-  $self->_resume_keepalive;
+  AnyEvent::WebSocket::Native::Keepalive::unhold($self);
   $self->handle->start_read;
   # From the event loop, what had arrived before pause is delivered.
   AnyEvent::WebSocket::Native::Loop::arm_guard($self);

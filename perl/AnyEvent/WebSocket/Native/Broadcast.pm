@@ -7,9 +7,9 @@ use warnings;
 use AnyEvent::WebSocket::Native::Backpressure ();
 use AnyEvent::WebSocket::Native::Engine ();
 use AnyEvent::WebSocket::Native::Number ();
+use AnyEvent::WebSocket::Native::Payload ();
 use AnyEvent::WebSocket::Native::Util ();
 use Carp ();
-use Moo::Role;
 use Scalar::Util ();
 
 our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
@@ -24,7 +24,7 @@ sub broadcast
   my $is_bounded = AnyEvent::WebSocket::Native::Number::is_given($max);
   my $bound = $is_bounded ? AnyEvent::WebSocket::Native::Number::whole($max) : undef;
   Carp::croak('broadcast: max_buffered_amount must be a whole number') if $is_bounded && !defined $bound;
-  my($opcode, $octets) = AnyEvent::WebSocket::Connection::_frame_of($message, 'broadcast');
+  my($opcode, $octets) = AnyEvent::WebSocket::Native::Payload::frame_of($message, 'broadcast');
   # Natively, nothing tied is fetched.
   my $list = tied @$connections ? [@$connections] : $connections;
   my @frame = ($opcode, $octets, $except, $bound);
@@ -34,7 +34,7 @@ sub broadcast
   my($count, $rest, $foreign, $cut_off, $broken) = @$outcome;
   my @foreign = grep { Scalar::Util::blessed $_ } @$foreign;
   _for_each(
-    sub { $_[0]->_finish_broadcast }, $cut_off,
+    \&_write_rest, $cut_off,
     sub { $_[0][0]->handle->_error($_[0][1], 1) }, $broken,
     sub { $_[0]->send($message) }, [@$rest, @foreign],
   );
@@ -51,7 +51,7 @@ sub _fetched
 }
 
 # The handle's own machinery writes what the kernel did not take.
-sub _finish_broadcast
+sub _write_rest
 {
   my($self) = @_;
   $self->handle->_drain_wbuf;

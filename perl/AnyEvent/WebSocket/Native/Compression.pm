@@ -7,7 +7,6 @@ use warnings;
 use AE ();
 use AnyEvent::WebSocket::Native::Engine ();
 use Carp ();
-use Moo::Role;
 use Scalar::Util ();
 
 # Its constructor calls this for `deflate`.
@@ -22,13 +21,15 @@ sub enable_deflate
   my @numbers = @$parameters{qw(
     window_bits no_context_takeover peer_window_bits peer_no_context_takeover level mem_level threshold
   )};
-  AnyEvent::WebSocket::Native::Engine::enable_deflate($self, @numbers) or Carp::croak('enable_deflate: messages have been sent or received already');
+  AnyEvent::WebSocket::Native::Engine::enable_deflate($self, @numbers)
+    or Carp::croak('enable_deflate: messages have been sent or received already');
   $self->{deflate} = $parameters;
   return $self;
 }
 
-# Memory for what was sent, which later messages may refer to, is freed when there are none for a while.
-sub _expect_idleness
+# Called by the library once it keeps memory for what was sent, which later messages may refer to. It is freed when there
+# are none for a while.
+sub expect_idleness
 {
   my($self) = @_;
   my $seconds = $self->{deflate}{idle_timeout} or return;

@@ -1,21 +1,34 @@
 package AnyEvent::WebSocket::Native::Formats;
 
-# Sending what is known to be characters, octets or data.
+# Sending: what the native `send` leaves to Perl, and what is known to be characters, octets or data.
 
 use strict;
 use warnings;
+use AnyEvent::WebSocket::Message ();
+use AnyEvent::WebSocket::Native::Engine ();
 use AnyEvent::WebSocket::Native::Json ();
+use AnyEvent::WebSocket::Native::Payload ();
 use AnyEvent::WebSocket::Native::Util ();
 use Carp ();
-use Moo::Role;
+
+use constant BINARY => 2;
 
 our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
+
+# Called by `send` with arguments that take Perl code to read, and when there is something to complain of.
+sub send_anything
+{
+  my($self, $message) = @_;
+  my @frame = AnyEvent::WebSocket::Native::Payload::frame_of($message, 'send');
+  my $error = AnyEvent::WebSocket::Native::Engine::send_frame($self, @frame);
+  Carp::croak("send: $error") if defined $error;
+}
 
 sub send_text
 {
   my($self, $characters) = @_;
   my $text = AnyEvent::WebSocket::Native::Util::text_of($characters, 'send_text: the text');
-  return $self->send(AnyEvent::WebSocket::Connection::_encoded($text));
+  return $self->send(AnyEvent::WebSocket::Native::Payload::encoded($text));
 }
 
 sub send_binary
@@ -23,7 +36,7 @@ sub send_binary
   my($self, $octets) = @_;
   my $copy = AnyEvent::WebSocket::Native::Util::text_of($octets, 'send_binary: the octets');
   utf8::downgrade($copy, 1) or Carp::croak('send_binary: there are characters that are no octets');
-  return $self->send(AnyEvent::WebSocket::Message->new(opcode => 2, body => $copy));
+  return $self->send(AnyEvent::WebSocket::Message->new(opcode => BINARY, body => $copy));
 }
 
 sub send_json

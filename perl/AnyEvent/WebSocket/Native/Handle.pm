@@ -55,4 +55,23 @@ sub read_natively
   $on_read->($handle) if length $handle->{rbuf};
 }
 
+# --- what the other modules want of it
+
+# Returns how many bytes wait for the peer to read. Without a copy, for which perl would share the buffer's memory.
+sub backlog
+{
+  my($handle) = @_;
+  my $amount = 0;
+  $amount += length($handle->{$_} // '') for qw( wbuf _tls_wbuf );
+  return $amount;
+}
+
+# Destroys the handle, which would keep what the peer has not read for an hour; `finish` gets the message.
+sub give_up
+{
+  my($handle, $errno, $message) = @_;
+  $handle->{linger} = 0 if $handle->{fh};
+  $handle->_error($errno, 1, $message);
+}
+
 1;

@@ -5,10 +5,13 @@ package AnyEvent::WebSocket::Native::Inspection;
 use strict;
 use warnings;
 use AE ();
-use AnyEvent::WebSocket::Native::Engine ();
 use AnyEvent::Log ();
 use AnyEvent::Socket ();
-use Moo::Role;
+use AnyEvent::WebSocket::Native::Engine ();
+use AnyEvent::WebSocket::Native::Util ();
+use Scalar::Util ();
+
+use constant IS_TRACED => AnyEvent::WebSocket::Native::Util::switched_on('ANYEVENT_WEBSOCKET_TRACE');
 
 my @COUNTS = qw( messages frames bytes pings pongs );
 
@@ -53,7 +56,8 @@ sub _address
 # The program's log levels are for its own messages; who sets the variable wants to see these.
 my $log;
 
-sub _trace
+# Called by the library with what frames have come and gone, and beside.
+sub trace
 {
   my($self, $lines) = @_;
   $log ||= do

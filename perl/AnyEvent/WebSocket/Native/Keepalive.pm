@@ -5,15 +5,17 @@ package AnyEvent::WebSocket::Native::Keepalive;
 use strict;
 use warnings;
 use AE ();
-use AnyEvent::WebSocket::Native::Backpressure ();
+use AnyEvent::WebSocket::Message ();
 use AnyEvent::WebSocket::Native::Engine ();
+use AnyEvent::WebSocket::Native::Events ();
+use AnyEvent::WebSocket::Native::Handle ();
 use AnyEvent::WebSocket::Native::Loop ();
 use AnyEvent::WebSocket::Native::Options ();
+use AnyEvent::WebSocket::Native::Payload ();
 use AnyEvent::WebSocket::Native::Util ();
 use Carp ();
 use Errno ();
-use constant MAX_PAYLOAD => 125;
-use Moo::Role;
+use constant { PING => 9, MAX_PAYLOAD => 125 };
 use Scalar::Util ();
 
 our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
@@ -21,15 +23,14 @@ our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
 sub ping
 {
   my($self, $payload) = @_;
-  my $octets = _octets_of(AnyEvent::WebSocket::Native::Util::text_of($payload, 'ping: the payload'));
+  my $text = AnyEvent::WebSocket::Native::Util::text_of($payload, 'ping: the payload');
+  my $octets = AnyEvent::WebSocket::Native::Payload::octets($text);
   Carp::croak('ping: the payload must not be longer than ' . MAX_PAYLOAD . ' bytes') if length $octets > MAX_PAYLOAD;
   # Without a list of callbacks, the dispatcher discards pongs.
   $self->{_pong_cb} ||= [];
   $self->{_last_ping} = [$octets, AE::time];
-  return $self->send(AnyEvent::WebSocket::Message->new(opcode => 9, body => $octets));
+  return $self->send(AnyEvent::WebSocket::Message->new(opcode => PING, body => $octets));
 }
-
-sub _octets_of { AnyEvent::WebSocket::Connection::_octets(@_) }
 
 sub latency { $_[0]{_latency} }
 
@@ -40,7 +41,7 @@ sub start_keepalive
   my $interval = AnyEvent::WebSocket::Native::Options::value($self, 'ping_interval');
   return unless $interval && AnyEvent::WebSocket::Native::Engine::is_open($self);
   Scalar::Util::weaken $self;
-  $self->{_keepalive} = AE::timer $interval, $interval, sub { $self->_keep_alive if $self };
+  $self->{_keepalive} = AE::timer $interval, $interval, sub { _keep_alive($self) if $self };
 }
 
 # Each ping has a payload of its own, by which its pong is known.
@@ -49,18 +50,24 @@ sub _keep_alive
   my($self) = @_;
   ping($self, pack 'N', ++$self->{_pings});
   my $timeout = AnyEvent::WebSocket::Native::Options::value($self, 'ping_timeout');
-  $self->_await_pong($timeout) if $timeout && !$self->{_pong_timer} && !$self->{_ignores_silence};
+  _await_pong($self, $timeout) if $timeout && !$self->{_pong_timer} && !$self->{_ignores_silence};
 }
 
 sub _await_pong
 {
   my($self, $timeout) = @_;
   my $since = AE::time;
-  $self->_after_silence(_pong_timer => $timeout, sub {
+  _after_silence($self, _pong_timer => $timeout, sub {
     my($self) = @_;
-    return $self->_await_pong($timeout) if $self->_was_alive($since);
-    $self->_give_up(Errno::ETIMEDOUT, "the peer did not answer a ping within $timeout seconds");
+    return _await_pong($self, $timeout) if _was_alive($self, $since);
+    _give_up($self, "the peer did not answer a ping within $timeout seconds");
   });
+}
+
+sub _give_up
+{
+  my($self, $message) = @_;
+  AnyEvent::WebSocket::Native::Handle::give_up($self->handle, Errno::ETIMEDOUT, $message);
 }
 
 # A pong comes behind what the peer is sending, and a ping goes behind what it is reading.
@@ -68,7 +75,7 @@ sub _was_alive
 {
   my($self, $since) = @_;
   my($read, $written) = map { $self->handle->{$_} || 0 } qw( _ractivity _wactivity );
-  return $read > $since || $written > $since && AnyEvent::WebSocket::Native::Backpressure::buffered_amount($self);
+  return $read > $since || $written > $since && AnyEvent::WebSocket::Native::Handle::backlog($self->handle);
 }
 
 # Calls back when the time is over and what has come has been read: a callback that took long may have kept the loop from it.
@@ -86,21 +93,21 @@ sub _after_silence
   };
 }
 
-# A program that does not read cannot tell who is silent.
-sub _hold_keepalive
+# During pause: a program that does not read cannot tell who is silent.
+sub hold
 {
   my($self) = @_;
   $self->{_ignores_silence} = 1;
   delete @$self{qw( _pong_timer _silence_timer )};
 }
 
-sub _resume_keepalive
+sub unhold
 {
   my($self) = @_;
   delete $self->{_ignores_silence} and start_idle_timer($self);
 }
 
-sub _stop_keepalive
+sub stop
 {
   my($self) = @_;
   delete @$self{qw( _keepalive _pong_timer _silence_timer )};
@@ -112,36 +119,38 @@ sub start_idle_timer
   my($self) = @_;
   delete $self->{_silence_timer};
   my $timeout = AnyEvent::WebSocket::Native::Options::value($self, 'idle_timeout');
-  $self->_await_silence($timeout, $timeout)
+  _await_silence($self, $timeout, $timeout)
     if $timeout && !$self->{_ignores_silence} && AnyEvent::WebSocket::Native::Engine::is_open($self);
 }
 
 sub _await_silence
 {
   my($self, $timeout, $after) = @_;
-  $self->_after_silence(_silence_timer => $after, sub {
+  _after_silence($self, _silence_timer => $after, sub {
     my($self) = @_;
     # A handle that passes calls on to another does not say.
     my $left = ($self->handle->{_ractivity} || AE::time) + $timeout - AE::time;
-    return $self->_await_silence($timeout, $left) if $left > 0;
-    $self->_give_up(Errno::ETIMEDOUT, "the peer sent nothing within $timeout seconds");
+    return _await_silence($self, $timeout, $left) if $left > 0;
+    _give_up($self, "the peer sent nothing within $timeout seconds");
   });
 }
 
-sub _ping_received
+# Called by the library for a Ping, if the program listens.
+sub ping_received
 {
   my($self, $payload) = @_;
-  $self->_call_back(ping => $payload);
+  AnyEvent::WebSocket::Native::Events::call_back($self, ping => $payload);
 }
 
-# Whatever the peer answers, it is there; but only the last ping's own pong tells how long one takes.
-sub _pong_received
+# Called by the library for a Pong. Whatever the peer answers, it is there; but only the last ping's own pong tells how long
+# one takes.
+sub pong_received
 {
   my($self, $payload) = @_;
   delete $self->{_pong_timer};
   my $last = $self->{_last_ping};
   $self->{_latency} = AE::time - delete($self->{_last_ping})->[1] if $last && $last->[0] eq $payload;
-  $self->_call_back(pong => $payload);
+  AnyEvent::WebSocket::Native::Events::call_back($self, pong => $payload);
 }
 
 1;

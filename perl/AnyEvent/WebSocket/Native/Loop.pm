@@ -8,9 +8,9 @@ use AE ();
 use AnyEvent::WebSocket::Native::Engine ();
 use Scalar::Util ();
 
-# Returns a watcher that calls back once control is back in the event loop. Callers register their callbacks before they
-# return to the event loop, or right after a `recv`. Some loops fire a zero-delay timer that was created in a callback before
-# that point, and some any timer that is due, so two short timers are chained. EV does not need this.
+# Returns a watcher that calls back once control is back in the event loop. Programs register their callbacks before they
+# return to the event loop, or right after a `recv`. Some loops fire a zero-delay timer that was created in a callback
+# before that point, and some any timer that is due, so two short timers are chained. EV does not need this.
 sub next_tick
 {
   my($cb) = @_;
@@ -21,8 +21,8 @@ sub next_tick
   return $timers;
 }
 
-# Returns the delay of a timer that is not called before the loop has looked for what can be read. AnyEvent's own does so only
-# when no timer is due, by a clock that has stood still meanwhile.
+# Returns the delay of a timer that is not called before the loop has looked for what can be read. AnyEvent's own loop looks
+# only when no timer is due, by a clock that has stood still meanwhile.
 sub poll_delay
 {
   return 0 if $AnyEvent::MODEL eq 'AnyEvent::Impl::EV';

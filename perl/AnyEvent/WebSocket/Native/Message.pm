@@ -4,6 +4,7 @@ package # the class of AnyEvent/WebSocket/Message.pm, where its documentation st
 use strict;
 use warnings;
 use AnyEvent::WebSocket::Native::Json ();
+use AnyEvent::WebSocket::Native::Payload ();
 use Carp ();
 use Encode ();
 use Moo;
@@ -17,8 +18,7 @@ has opcode => ( is => 'ro', default => sub { 1 } );
 sub prepare
 {
   my($class, $message) = @_;
-  require AnyEvent::WebSocket::Connection;
-  my($opcode, $octets) = AnyEvent::WebSocket::Connection::_frame_of($message, 'prepare');
+  my($opcode, $octets) = AnyEvent::WebSocket::Native::Payload::frame_of($message, 'prepare');
   Carp::croak('prepare: the opcode must be a whole number from 0 to 15') if $opcode < 0 || $opcode > 15;
   return $class->new(opcode => $opcode, body => $octets);
 }

@@ -1,7 +1,7 @@
 package AnyEvent::WebSocket::Native::Options;
 
-# The attributes of a connection, in one table. To add one, add it here, to the documentation in Connection.pm, and to a test;
-# the library has to know it too, if it is native.
+# The attributes of a connection, in one table. To add one, add it here, to the documentation in Connection.pm, and to a
+# test; the library has to know it too, if it is native.
 
 use strict;
 use warnings;
@@ -102,8 +102,7 @@ sub _limit_of_variable
 
 my($class, %accessor, %on_change);
 
-# Takes the class that has these attributes, and a sub that makes one: Moo's `has`. The modules whose subs are named above have
-# been loaded.
+# Gives a class these attributes, by its `has`. The modules whose subs are named above have been loaded.
 sub install
 {
   (my $has, $class) = @_;
@@ -167,7 +166,8 @@ sub _check
 sub check
 {
   my($self, $arguments) = @_;
-  AnyEvent::WebSocket::Native::Util::warn_of_slips(ref $self, $arguments, names()) if grep { !$OPTION{$_} } keys %$arguments;
+  AnyEvent::WebSocket::Native::Util::warn_of_slips(ref $self, $arguments, names())
+    if grep { !$OPTION{$_} } keys %$arguments;
   my $handle = $self->handle;
   Carp::croak('handle must be an AnyEvent::Handle' . (Scalar::Util::openhandle($handle)
     ? ': make one of this file handle with AnyEvent::Handle->new(fh => ...)' : ''))
@@ -188,6 +188,8 @@ sub _is_ours
 sub value
 {
   my($self, $name) = @_;
+  # Most connections are of this class, and are given few of them. The original calls its own accessors.
+  return _default($name) if $OPTION{$name}{since} && ref $self eq $class && !exists $self->{$name};
   return _default($name) unless _is_ours($self, $name);
   my $value = $self->$name;
   my $kind = $OPTION{$name}{kind} or return $value;

@@ -6,7 +6,9 @@ use strict;
 use warnings;
 use AnyEvent::WebSocket::Native::Backpressure ();
 use AnyEvent::WebSocket::Native::Engine ();
+use AnyEvent::WebSocket::Native::Events ();
 use AnyEvent::WebSocket::Native::Loop ();
+use AnyEvent::WebSocket::Native::Payload ();
 use AnyEvent::WebSocket::Native::Util ();
 use Carp ();
 use Scalar::Util ();
@@ -18,8 +20,6 @@ use constant {
   # How many chunks are sent at a time, if the kernel takes them all, before the event loop gets its turn.
   CHUNKS_A_TURN => 16,
 };
-
-use Moo::Role;
 
 our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
 
@@ -39,7 +39,7 @@ sub _send_part
 {
   my($self, $method, $data, $binary, $final) = @_;
   my $text = AnyEvent::WebSocket::Native::Util::text_of($data, "$method: the data");
-  my $octets = AnyEvent::WebSocket::Connection::_octets($text);
+  my $octets = AnyEvent::WebSocket::Native::Payload::octets($text);
   my $before = $self->{_in_message};
   # Sending may call the handle's on_drain, which may want to send as well.
   $self->{_in_message} = !$final;
@@ -52,15 +52,15 @@ sub _send_part
 sub send_stream
 {
   my($self, $next, %options) = @_;
-  my %stream = (next => $next, map { $_ => delete $options{$_} } qw( binary done ));
+  my %stream = (next => $next, go_on => \&_send_chunks, map { $_ => delete $options{$_} } qw( binary done ));
   AnyEvent::WebSocket::Native::Util::no_more_options('send_stream', \%options, qw( binary done ));
   Carp::croak('send_stream: the chunks must come from a code reference') unless ref $next eq 'CODE';
   Carp::croak('send_stream: done must be a code reference') if defined $stream{done} && ref $stream{done} ne 'CODE';
   Carp::croak('send_stream: another stream is being sent') if $self->{_stream};
   Carp::croak('send_stream: a message is being sent in fragments, and has to be ended first') if $self->{_in_message};
   $self->{_stream} = \%stream;
-  $self->on($_ => \&_send_chunks) for @WAITS_FOR;
-  $self->_send_chunks;
+  AnyEvent::WebSocket::Native::Events::add($self, $_ => \&_send_chunks) for @WAITS_FOR;
+  _send_chunks($self);
   return $self;
 }
 
@@ -72,14 +72,14 @@ sub _send_chunks
   return if $stream->{is_asked};
   for (1 .. CHUNKS_A_TURN)
   {
-    return $self->_end_stream if !AnyEvent::WebSocket::Native::Engine::is_open($self);
+    return _end_stream($self) if !AnyEvent::WebSocket::Native::Engine::is_open($self);
     return if AnyEvent::WebSocket::Native::Backpressure::buffered_amount($self);
-    my $chunk = $self->_next_chunk($stream);
+    my $chunk = _next_chunk($self, $stream);
     _send_part($self, 'send_stream', $chunk, $stream->{binary}, !defined $chunk);
-    return $self->_end_stream if !defined $chunk;
+    return _end_stream($self) if !defined $chunk;
   }
   Scalar::Util::weaken $self;
-  $stream->{turn} = AnyEvent::WebSocket::Native::Loop::next_tick(sub { $self->_send_chunks if $self });
+  $stream->{turn} = AnyEvent::WebSocket::Native::Loop::next_tick(sub { _send_chunks($self) if $self });
 }
 
 # A message that cannot be ended leaves nothing to do but to close.
@@ -94,7 +94,7 @@ sub _next_chunk
     $error = $@;
   }
   $self->close(INTERNAL_ERROR);
-  $self->_end_stream;
+  _end_stream($self);
   die $error;
 }
 
@@ -103,7 +103,7 @@ sub _end_stream
   my($self) = @_;
   my $stream = delete $self->{_stream};
   my $is_sent = AnyEvent::WebSocket::Native::Engine::is_open($self);
-  $self->_off($_ => \&_send_chunks) for @WAITS_FOR;
+  AnyEvent::WebSocket::Native::Events::remove($self, $_ => \&_send_chunks) for @WAITS_FOR;
   $stream->{done}->($self, $is_sent ? () : _why_closed($self)) if $stream->{done};
 }
 
@@ -114,10 +114,11 @@ sub _why_closed
   return defined $reason ? $reason : 'the connection was closed';
 }
 
-sub _chunk_received
+# Called by the library for a part of a message, while there are callbacks for those.
+sub chunk_received
 {
   my($self, $message, $is_final) = @_;
-  $self->_call_back(message_chunk => $message, $is_final);
+  AnyEvent::WebSocket::Native::Events::call_back($self, message_chunk => $message, $is_final);
 }
 
 1;

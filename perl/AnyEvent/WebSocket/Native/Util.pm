@@ -11,7 +11,10 @@ use Scalar::Util ();
 # Carp looks for the caller outside of these, which name this package in turn.
 our @CARP_NOT = map { "AnyEvent::WebSocket::$_" } (
   qw( Connection Message Deflate Deflate::Client Native ),
-  map { "Native::$_" } qw( Backpressure Broadcast Compression Formats Inspection Json Keepalive Loader Options Streaming ),
+  map { "Native::$_" } qw(
+    Attach Backpressure Broadcast Closing Compression Events Formats Inspection Json Keepalive Loader Options Payload
+    Streaming
+  ),
 );
 
 # Returns the value as a string. References are mistakes, but for objects that are meant to be used as strings.

@@ -1,0 +1,76 @@
+package AnyEvent::WebSocket::Native::Events;
+
+# A connection's callbacks, by event.
+
+use strict;
+use warnings;
+use AnyEvent::WebSocket::Native::Engine ();
+use AnyEvent::WebSocket::Native::Util ();
+use Carp ();
+use Scalar::Util ();
+
+our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
+
+# The slots of the lists of callbacks, which are made when they are needed: the dispatcher looks into those of
+# next_message and each_message, and for those of ping and pong. That of each_message has [callback, unregister] pairs
+# once there was a message.
+my %SLOT = map { $_ => "_${_}_cb" } qw( each_message next_message finish parse_error ping pong drain message_chunk );
+
+sub add
+{
+  my($self, $event, $cb) = @_;
+  push @{ _list_of($self, $event) }, $cb;
+}
+
+# Takes out a callback, or the one at that address.
+sub remove
+{
+  my($self, $event, $cb) = @_;
+  my $id = ref $cb ? Scalar::Util::refaddr $cb : $cb;
+  my $list = _list_of($self, $event);
+  @$list = grep { $id != Scalar::Util::refaddr(ref eq 'ARRAY' ? $_->[0] : $_) } @$list;
+  AnyEvent::WebSocket::Native::Engine::set_streaming($self, 0) if $event eq 'message_chunk' && !@$list;
+  return;
+}
+
+sub _list_of
+{
+  my($self, $event) = @_;
+  my $slot = defined $event && $SLOT{$event}
+    or Carp::croak('unrecognized event: ' . (defined $event ? $event : 'undef')
+      . '; the events are ' . AnyEvent::WebSocket::Native::Util::list_of(keys %SLOT));
+  return $self->{$slot} ||= [];
+}
+
+# Returns a copy, as callbacks may take themselves out.
+sub callbacks
+{
+  my($self, $event) = @_;
+  return @{ $self->{$SLOT{$event}} || [] };
+}
+
+# Each gets arguments that are its own to overwrite, as is $_.
+sub call_back
+{
+  my($self, $event, @arguments) = @_;
+  for(my @callbacks = callbacks($self, $event))
+  {
+    my @own = ($self, @arguments);
+    $_->(@own);
+  }
+}
+
+# Called by the library before it calls each_message callbacks. The unregister subs live in the list, so they must not keep
+# the connection alive.
+sub pair_up
+{
+  my($self) = @_;
+  Scalar::Util::weaken(my $weak = $self);
+  for my $entry (grep { ref ne 'ARRAY' } @{ $self->{_each_message_cb} })
+  {
+    my $id = Scalar::Util::refaddr $entry;
+    $entry = [$entry, sub { remove($weak, each_message => $id) if $weak }];
+  }
+}
+
+1;
