@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use syn::visit::{self, Visit};
 use syn::{ItemMod, UseTree};
 
@@ -41,6 +41,8 @@ fn files_below(folder: &Path, ending: &str, found: &mut Vec<File>) {
 
 /// The imports of some files, as pairs `(importer, imported)`.
 type Imports = Vec<(File, File)>;
+
+// --- Rust
 
 /// Collects the full paths of what a file names: `engine::frame::FrameHeader`.
 struct Paths {
@@ -100,7 +102,7 @@ impl<'ast> Visit<'ast> for Paths {
     }
 }
 
-fn imports(files: &[File]) -> Imports {
+fn rust_imports(files: &[File]) -> Imports {
     let mut imports = Vec::new();
     for file in files {
         let source = fs::read_to_string(format!("{file}.rs")).expect("a source file");
@@ -116,10 +118,63 @@ fn imports(files: &[File]) -> Imports {
     imports
 }
 
+// --- Perl
+
+/// A file's name, of the package that it holds.
+fn perl_file(package: &str) -> File {
+    format!("perl/{}", package.replace("::", "/"))
+}
+
+/// A line of Perl without what stands in quotes: a name there is data, such as a log's.
+fn unquoted(line: &str) -> String {
+    let (mut code, mut quote, mut escaped) = (String::new(), None, false);
+    for c in line.chars() {
+        match quote {
+            Some(end) => {
+                if c == end && !escaped {
+                    quote = None;
+                }
+                escaped = c == '\\' && !escaped;
+            }
+            None if c == '\'' || c == '"' => quote = Some(c),
+            None => code.push(c),
+        }
+    }
+    code
+}
+
+/// The packages that a line of Perl names in full.
+fn packages(line: &str) -> impl Iterator<Item = &str> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    line.split(move |c| !is_name(c)).filter(|word| word.starts_with("AnyEvent::WebSocket::"))
+}
+
+fn perl_imports(files: &[File]) -> Imports {
+    let mut imports = Vec::new();
+    for file in files {
+        let source = fs::read_to_string(format!("{file}.pm")).expect("a source file");
+        let code = source.split("\n__END__\n").next().unwrap_or_default();
+        // Before that stands the package's own name, which need not be the file's.
+        let (_, code) = code.split_once("use strict;").expect("Perl that is strict");
+        for line in code.lines().filter(|line| !line.trim_start().starts_with('#')) {
+            for name in packages(&unquoted(line)) {
+                // A sub's name stands behind its package's.
+                let names = [name, name.rsplit_once("::").map_or(name, |(package, _)| package)];
+                let found = names.iter().map(|name| perl_file(name)).find(|name| files.contains(name));
+                imports.extend(found.map(|name| (file.clone(), name)));
+            }
+        }
+    }
+    imports
+}
+
+// --- what holds
+
 #[test]
 fn every_file_is_in_the_listing_once() {
     let mut found = Vec::new();
     files_below(Path::new("src"), ".rs", &mut found);
+    files_below(Path::new("perl"), ".pm", &mut found);
     found.retain(|file| !file.ends_with("_tests"));
     found.sort();
     let mut listed = listing();
@@ -130,7 +185,11 @@ fn every_file_is_in_the_listing_once() {
 #[test]
 fn imports_go_to_files_before() {
     let listed = listing();
-    let imports = imports(&listed);
+    let is_rust = |file: &&File| PathBuf::from(format!("{file}.rs")).exists();
+    let (rust, perl): (Vec<&File>, Vec<&File>) = listed.iter().partition(is_rust);
+    let owned = |files: Vec<&File>| files.into_iter().cloned().collect::<Vec<File>>();
+    let mut imports = rust_imports(&owned(rust));
+    imports.extend(perl_imports(&owned(perl)));
     assert!(imports.len() > 100, "imports are found: {}", imports.len());
     let place: BTreeMap<&File, usize> = listed.iter().zip(0..).collect();
     let mut upward: Vec<String> = imports

@@ -26,9 +26,10 @@ sub import
 # Also where the original's classes are loaded, which do not have this method.
 sub backend
 {
-  require AnyEvent::WebSocket::Connection;
-  my $backend = AnyEvent::WebSocket::Connection->can('backend');
-  return $backend ? AnyEvent::WebSocket::Connection->$backend : 'pp';
+  require "AnyEvent/WebSocket/Connection.pm";
+  my $class = 'AnyEvent::WebSocket::Connection';
+  my $backend = $class->can('backend');
+  return $backend ? $class->$backend : 'pp';
 }
 
 # What a program runs on, and why, for people to read.

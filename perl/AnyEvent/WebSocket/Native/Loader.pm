@@ -43,6 +43,9 @@ sub load_shadowed
     . 'install AnyEvent::WebSocket::Client, or unset the variable');
 }
 
+# What a file of ours has in its code, and one of the original has not.
+my $MARK = 'use AnyEvent::WebSocket::Native';
+
 # Returns true if the file is ours, whose path is `own`. A checkout has ours twice: as built and as written.
 sub is_ours
 {
@@ -50,7 +53,7 @@ sub is_ours
   return 1 if File::Spec->rel2abs($path) eq $own;
   open my $fh, '<', $path or return 0;
   local $/;
-  return scalar(<$fh> =~ /^use AnyEvent::WebSocket::Native/m);
+  return scalar(<$fh> =~ /^$MARK/m);
 }
 
 # Runs a file, and returns its value. Croaks if that is false, or the file cannot be run.
