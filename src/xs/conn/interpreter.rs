@@ -1,12 +1,14 @@
 //! The state shared by all connections of one interpreter.
 
 use super::message::MessagePool;
+use super::shim;
 use crate::engine::DeflatePool;
 use crate::xs::io::handle;
 use crate::xs::io::methods::HandleMethods;
 use crate::xs::perl::after::DispatchLoop;
-use crate::xs::perl::ffi::{self, HV, Perl, Xsub};
+use crate::xs::perl::ffi::{self, HV, Perl, SV, Xsub};
 use crate::xs::perl::keys::slots;
+use crate::xs::perl::sv;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -30,6 +32,8 @@ pub struct Interpreter {
     pub handle_keys: handle::Keys,
     pub handle_methods: HandleMethods,
     pub dispatch_loop: DispatchLoop,
+    /// The shim's sub that each burst calls first, so it is not looked up by name each time.
+    pub arm_guard: *mut SV,
     /// The XSUB `send`.
     send: &'static Xsub,
     pub messages: MessagePool,
@@ -44,12 +48,16 @@ impl Interpreter {
     pub fn new(perl: Perl, send: &'static Xsub) -> Self {
         // SAFETY: perl has known this sub since the library was loaded.
         let dispatch_loop = unsafe { ffi::ws_sub(perl, c"AnyEvent::WebSocket::Native::Engine::dispatch".as_ptr()) };
+        // SAFETY: the shim has defined this sub before it makes a connection.
+        let arm_guard: *mut SV = unsafe { ffi::ws_sub(perl, shim::ARM_GUARD.as_ptr()).cast() };
         Self {
             perl,
             keys: Keys::new(perl),
             handle_keys: handle::Keys::new(perl),
             handle_methods: HandleMethods::default(),
             dispatch_loop: DispatchLoop::new(perl, dispatch_loop),
+            // Kept, as a program might redefine it.
+            arm_guard: if arm_guard.is_null() { arm_guard } else { sv::retain(arm_guard) },
             send,
             messages: MessagePool::new(perl),
             scratch: Cell::new(None),

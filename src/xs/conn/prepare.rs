@@ -20,7 +20,7 @@ impl Connection {
             return Some(Call::method(shim::TRACE, [self.trace_lines()]));
         }
         match job {
-            Job::ArmGuard => Some(Call { is_burst: true, ..Call::method(shim::ARM_GUARD, []) }),
+            Job::ArmGuard => Some(Call { is_burst: true, sub: self.interpreter.arm_guard, ..Call::EMPTY }),
             Job::Message(message) => self.message_call(message),
             Job::Next { callback, message } => Some(Call::next_message(callback, message)),
             Job::Each { entry, message } => Some(match Pair::of(entry) {
