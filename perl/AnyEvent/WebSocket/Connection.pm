@@ -42,6 +42,8 @@ AnyEvent::WebSocket::Connection - one WebSocket connection on AnyEvent's loop, o
 
 =head1 SYNOPSIS
 
+A client:
+
   use AnyEvent::WebSocket::Client;
 
   my $connection = AnyEvent::WebSocket::Client->new->connect('ws://localhost:5000/feed')->recv;
@@ -53,184 +55,331 @@ AnyEvent::WebSocket::Connection - one WebSocket connection on AnyEvent's loop, o
 
   $connection->on(finish => sub {
     my($connection, $error) = @_;
-    print 'closed: ', $error || $connection->close_code, "\n";
+    print 'finished: ', $error // $connection->close_code // 'no Close frame', "\n";
   });
 
-  $connection->send('hello');
+  $connection->send_text('hello');
+
+A server:
+
+  use AnyEvent::Socket;
+  use AnyEvent::WebSocket::Server;
+
+  my $server = AnyEvent::WebSocket::Server->new;
+  my %connections;
+
+  my $guard = tcp_server '127.0.0.1', 0, sub {
+    my($fh) = @_;
+    $server->establish($fh)->cb(sub {
+      my($connection) = eval { $_[0]->recv } or return warn "no handshake: $@";
+      $connections{0 + $connection} = $connection;
+      $connection->on(each_message => sub { $_[0]->send($_[1]) });
+      $connection->on(finish => sub { delete $connections{0 + $_[0]} });
+    });
+  };
 
 =head1 DESCRIPTION
 
-An object of this class speaks RFC 6455 over an L<AnyEvent::Handle> whose opening handshake is done. It usually comes
-from L<AnyEvent::WebSocket::Client> or L<AnyEvent::WebSocket::Server>; both work with this class as they do with the one
-of the same name that it stands in for. L<AnyEvent::WebSocket::Native> tells how the two relate.
+An object of this class speaks RFC 6455 over an L<AnyEvent::Handle> whose opening handshake is done. It usually comes from
+L<AnyEvent::WebSocket::Client> or L<AnyEvent::WebSocket::Server>. This class stands in for one of the same name in the
+distribution AnyEvent-WebSocket-Client, which is called the original here. L<AnyEvent::WebSocket::Native> explains how the two
+relate.
 
-Bytes are a character string's octets here: L</send> encodes what has Perl's UTF8 flag, and received bodies are octets
-(L<AnyEvent::WebSocket::Message/decoded_body> decodes).
+This page is the reference. L<AnyEvent::WebSocket::Native::Manual> is the guide: it has a complete program for each task. The
+folder F<examples> of the distribution has larger ones.
 
-Under C<perl -T>, everything that the peer has sent is tainted: bodies, chunks, the payloads of pings and pongs, and the
-reason for closing.
+Entries say I<Not in the original> where a program that uses them needs this class. Such a program cannot run with
+C<ANYEVENT_WEBSOCKET_PP=1>.
 
-A connection lives as long as the program holds a reference to it, or one of its callbacks is running. When the last
-reference goes, what was sent still goes out, and the socket is closed. A callback that holds its own connection keeps
-it alive; weaken one of the two.
+A connection lives as long as the program holds a reference to it, or one of its callbacks is running. When the last reference
+goes, queued data still goes out, and then the socket is closed. A callback that closes over its own connection keeps it alive;
+use the connection that the callback gets as its first argument, or weaken the reference.
+
+=head1 CHARACTERS AND OCTETS
+
+The wire carries octets. Perl strings hold either octets or characters, so each direction needs one decision.
+
+Sending: L</send_text> takes characters, L</send_binary> takes octets, and L</send_json> takes data. Use these three and nothing
+can go wrong. L</send> is the original's method, and does what that does: a string with Perl's UTF8 flag goes out encoded as UTF-8,
+a string without the flag goes out as it is. The flag depends on a string's history, not on what it contains. So C<send> suits text
+that is already encoded, and text that is ASCII; it sends C<"\xe9"> as one octet, which is not UTF-8.
+
+Receiving: L<AnyEvent::WebSocket::Message/body> is octets, always.
+L<decoded_body|AnyEvent::WebSocket::Message/decoded_body> is characters, and
+L<decoded_json|AnyEvent::WebSocket::Message/decoded_json> is data.
+
+  $connection->send_text("gr\x{fc}n");         # characters: U+00FC goes out as two octets
+  $connection->send_binary("\x{fc}");          # octets: goes out as it is
+  $connection->send_json({ text => "gr\x{fc}n" });
+
+  $connection->on(each_message => sub {
+    my($connection, $message) = @_;
+    my $octets = $message->body;
+    my $characters = $message->decoded_body;
+  });
+
+Where an entry says that a value is I<encoded as by send>, the rule of L</send> applies.
+
+Under C<perl -T>, everything that the peer has sent is tainted: bodies, chunks, the payloads of pings and pongs, and
+L</close_reason>.
 
 =head1 CONSTRUCTOR
 
 =head2 new
 
+  my $connection = AnyEvent::WebSocket::Connection->new(handle => $handle, %options);
+
+Takes L</ATTRIBUTES> by name and returns a connection. Only L</handle> is required.
+
   my $connection = AnyEvent::WebSocket::Connection->new(
-    handle => $handle,
-    masked => 1,
+    handle           => $handle,
+    max_message_size => 1_000_000,
+    ping_interval    => 25,
   );
 
-Takes the attributes below by name. Only L</handle> is required. A value that makes no sense is an exception at the caller's
-line. A name that is not an attribute is ignored, as it always was, but one that looks like a slip is warned of, with the name
-that was probably meant.
+A value that makes no sense is an exception at the caller's line. A name that is not an attribute is ignored, as in the original;
+if it looks like a misspelt attribute, a warning names the attribute that was probably meant.
 
-What the handle has read already is taken over. Messages are delivered only once control is back in the event loop, so
+The connection takes over what the handle has already read. Messages are delivered only once control is back in the event loop, so
 callbacks that are registered before that miss none.
 
 =head1 ATTRIBUTES
 
-L</handle>, L</masked>, L</subprotocol> and L</deflate> are read-only. The others can also be set later, as for a connection
-that L<AnyEvent::WebSocket::Client> or L<AnyEvent::WebSocket::Server> has made. That takes effect at once: for limits, from
-the next frame on; for what L</strict> says of text, from the next message on; for L</close_timeout>, unless the connection is
-being closed already. A number may be anything that perl takes for one; the empty string and undef are the default.
+L</handle>, L</masked>, L</subprotocol> and L</deflate> are read-only. The others can be set at any time, which is how to configure
+a connection that Client or Server has made; in the original, L</max_payload_size> and L</max_fragments> are read-only too. A new
+value takes effect at once: limits from the next frame on, the UTF-8 rule of L</strict> from the next message on, and
+L</close_timeout> if the connection is not closing yet.
 
-  my $connection = AnyEvent::WebSocket::Client->new->connect($url)->recv;
-  $connection->ping_interval(20);
-
-=head2 handle
-
-The L<AnyEvent::Handle>, with or without TLS; required. It stays usable, and its C<timeout>s, C<wbuf_max>, C<linger>,
-C<on_drain> and C<destroy> keep their meaning, but its C<on_read>, C<on_eof> and C<on_error> belong to the connection.
-
-=head2 idle_timeout
-
-After how many seconds without a byte from the peer L</finish> is called with a message, and the handle destroyed with what
-the peer has not read. 0 or undef, the default, is never. With L</ping_interval>, pongs count. During L</pause> no time goes.
-
-=head2 masked
-
-True in the client's role: outgoing frames are masked, with keys from the operating system's generator. Default 0.
-
-=head2 subprotocol
-
-What the handshake agreed on; not looked at. Default undef.
-
-=head2 max_buffered_amount
-
-How many bytes may wait for the peer to read, beyond what the kernel takes. If a L</send> leaves more than that, L</finish>
-is called with a message, and the handle is destroyed with what waits. It should be more than the largest message. 0 or
-undef, the default, is no bound.
-
-=head2 max_control_rate
-
-How many pings and pongs the peer may send a second. They are counted by the second, or, if none came or nothing was read
-for longer than that, over that time. One too many is answered with Close 1008, and then L</parse_error>. 0 or undef, the
-default, is no bound.
-
-=head2 max_payload_size
-
-The largest payload of one received frame, in bytes. 0 is no bound. undef, the default, is
-C<$Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE> if that variable is set, and 65536 if not. A frame over the limit is
-answered with Close 1009, and then L</parse_error>. What a compressed message may inflate to follows from it, see
-L<AnyEvent::WebSocket::Deflate/LIMITS>.
-
-=head2 max_fragments
-
-How many non-final frames a message may not have: the one with this number is refused with Close 1009. undef, the
-default, is C<$Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT> if that variable is set, and 128 if not.
-
-=head2 close_timeout
-
-How long to wait, in seconds, for the peer to close its side after we have closed ours. When the time is up, L</finish>
-is called with a message, and the handle is destroyed; as long as its C<linger> says, the peer can still read what was sent.
-0 waits forever. Default 30.
-
-=head2 max_message_size
-
-The largest payload of all frames of one received message together, in bytes. A frame that announces more is answered with
-Close 1009, and then L</parse_error>. 0 or undef, the default, is no bound beside L</max_payload_size> and
-L</max_fragments>.
-
-=head2 ping_interval
-
-How often to send a ping, in seconds. 0 or undef, the default, sends none. Each has a payload of its own, and sets
-L</latency> when it is answered. Pings end with L</close>, the peer's Close frame, or the connection.
-
-=head2 ping_timeout
-
-How long to wait, in seconds, for a pong after such a ping. Any pong will do, and so will anything else that the peer has
-sent meanwhile, or read of what had to wait: the wait begins again. When the time is up, L</finish> is called with a message,
-and the handle is destroyed with what the peer has not read. 0 waits forever. Default 20. During L</pause> no time goes.
-
-=head2 strict
-
-If true, enforces three rules that peers are known to break: text is UTF-8 (else Close 1007), a server (L</masked> is
-false) refuses frames that are not masked, and a client those that are (Close 1002). Default 0, or 1 if the environment
-variable C<ANYEVENT_WEBSOCKET_STRICT> is true. All other rules of RFC 6455 are always enforced.
-
-=head2 deflate
-
-What C<accept> or C<confirm> of L<AnyEvent::WebSocket::Deflate> returned: messages are compressed as the handshake has
-agreed on. Default undef: they are not. See also L</enable_deflate>.
+A number may be anything that Perl takes for one. The empty string and undef stand for the default. Sizes are in bytes, times in
+seconds, and times may have a fraction.
 
 =head2 close_code
 
-The code of the peer's Close frame; 1005 if it held none (RFC 6455, 7.1.5); undef as long as there was no such frame.
+  my $code = $connection->close_code;
 
-=head2 close_reason
+The code of the peer's Close frame: a number, 1005 if the frame had none (RFC 6455, 7.1.5), or undef as long as there was no Close
+frame.
 
-The reason in the peer's Close frame, decoded; undef as long as there was no such frame.
+  $connection->on(finish => sub {
+    my($connection) = @_;
+    print "the peer goes away\n" if ($connection->close_code // 0) == 1001;
+  });
 
 =head2 close_error
 
-What L</finish> was called with, if the connection ended with an error.
+  my $error = $connection->close_error;
+
+The text that L</finish> got as its error, or undef. See L</HOW A CONNECTION ENDS>.
+
+  warn 'lost: ', $connection->close_error, "\n" if defined $connection->close_error;
+
+=head2 close_reason
+
+  my $reason = $connection->close_reason;
+
+The reason in the peer's Close frame: characters, the empty string if there was no reason, or undef as long as there was no Close
+frame.
+
+  print 'closed: ', $connection->close_reason // '', "\n";
+
+=head2 close_timeout
+
+  $connection->close_timeout($seconds);
+
+Seconds that the peer has to close its side after we have closed ours. When the time is up, the handle is destroyed and
+L</finish> gets an error; the peer can still read what was sent, as long as the handle's C<linger> says. 0 waits forever. Default 30.
+I<Not in the original>, which waits forever.
+
+  my $connection = AnyEvent::WebSocket::Connection->new(handle => $handle, close_timeout => 5);
+
+=head2 deflate
+
+  my $parameters = $connection->deflate;
+
+The parameters of compression, as returned by C<accept> or C<confirm> of L<AnyEvent::WebSocket::Deflate>, or undef if messages are not
+compressed. Can be given to L</new>, or later to L</enable_deflate>. I<Not in the original.>
+
+  print $connection->deflate ? "compressed\n" : "not compressed\n";
+
+=head2 handle
+
+  my $handle = $connection->handle;
+
+The L<AnyEvent::Handle> that was given to L</new>, with or without TLS. It stays usable: its timeouts, C<wbuf_max>, C<linger>,
+C<on_drain>, C<no_delay>, C<keepalive>, C<push_write> and C<destroy> keep their meaning. Its C<on_read>, C<on_eof> and C<on_error> belong to
+the connection: a program that replaces them cuts the connection off from its handle. After C<destroy>, no callback of the connection is
+called, not even L</finish>.
+
+  $connection->handle->no_delay(1);
+
+=head2 idle_timeout
+
+  $connection->idle_timeout($seconds);
+
+Seconds without an octet from the peer after which the connection is given up: the handle is destroyed, unread output is dropped, and
+L</finish> gets an error. With L</ping_interval>, pongs count as a sign of life. Time spent in L</pause> does not count. 0 and undef, the
+default, mean never. I<Not in the original.>
+
+  $connection->ping_interval(25);
+  $connection->idle_timeout(60);
+
+=head2 masked
+
+  my $is_client = $connection->masked;
+
+True if this end is the client, whose frames are masked. The keys come from the operating system's generator. Default 0.
+
+  my $connection = AnyEvent::WebSocket::Connection->new(handle => $handle, masked => 1);
+
+=head2 max_buffered_amount
+
+  $connection->max_buffered_amount($bytes);
+
+The largest L</buffered_amount> that a send may leave. A send that leaves more gives the connection up: the handle is destroyed, unread
+output is dropped, and L</finish> gets an error. It should be larger than the largest message. 0 and undef, the default, mean no limit.
+I<Not in the original.>
+
+  $connection->max_buffered_amount(4_000_000);
+
+=head2 max_control_rate
+
+  $connection->max_control_rate($count);
+
+The largest number of pings and pongs that the peer may send per second. Seconds that pass without one, or in which nothing is read,
+are saved up: with a rate of 10, a peer that was silent for nine seconds may send 100 at once. One too many is answered with Close
+1008, and then L</parse_error> is called. 0 and undef, the default, mean no limit. I<Not in the original.>
+
+  $connection->max_control_rate(10);
+
+=head2 max_fragments
+
+  $connection->max_fragments($count);
+
+The largest number of frames in one received message. A message with more is answered with Close 1009, and then L</parse_error> is called.
+undef, the default, means C<$Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT> if that variable is set, else 128. It does not apply to
+messages that are received as a L</message_chunk>.
+
+  $connection->max_fragments(16);
+
+=head2 max_message_size
+
+  $connection->max_message_size($bytes);
+
+The largest payload of one received message, all its frames together, compressed or inflated. A frame that announces more is answered with
+Close 1009, and then L</parse_error> is called. 0 and undef, the default, mean no limit other than L</max_payload_size> times
+L</max_fragments>. I<Not in the original.>
+
+  $connection->max_payload_size(0);
+  $connection->max_message_size(1_000_000);
+
+=head2 max_payload_size
+
+  $connection->max_payload_size($bytes);
+
+The largest payload of one received frame. A larger frame is answered with Close 1009 as soon as its header has arrived, and then
+L</parse_error> is called. 0 means no limit. undef, the default, means C<$Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE> if that variable is
+set, else 65536. Browsers and most clients send each message as one frame, so this limits their messages. It also limits what a
+compressed message may inflate to, see L<AnyEvent::WebSocket::Deflate/LIMITS>. It does not limit what is sent.
+
+  $connection->max_payload_size(1_000_000);
+
+=head2 ping_interval
+
+  $connection->ping_interval($seconds);
+
+Seconds between the pings that are sent automatically. Each has a payload of its own, and its pong sets L</latency>. They end with
+L</close>, the peer's Close frame, or the connection. 0 and undef, the default, mean none. I<Not in the original.>
+
+  $connection->ping_interval(25);
+
+=head2 ping_timeout
+
+  $connection->ping_timeout($seconds);
+
+Seconds to wait for an answer to an automatic ping. Any pong is an answer. The wait starts anew if the peer has meanwhile sent anything
+else, or has read some of what was waiting for it. When the time is up, the connection is given up: the handle is destroyed, unread output
+is dropped, and L</finish> gets an error. Time spent in L</pause> does not count. 0 waits forever. Default 20. I<Not in the original.>
+
+  $connection->ping_interval(25);
+  $connection->ping_timeout(10);
+
+=head2 strict
+
+  $connection->strict(1);
+
+If true, three rules are enforced that peers are known to break: text is UTF-8 (Close 1007), a server refuses frames that are not
+masked, and a client refuses frames that are (Close 1002). All other rules of RFC 6455 are always enforced. Default 0, or 1 if the
+environment variable C<ANYEVENT_WEBSOCKET_STRICT> is true when the attribute is looked at. I<Not in the original.>
+
+  my $connection = AnyEvent::WebSocket::Connection->new(handle => $handle, strict => 1);
+
+=head2 subprotocol
+
+  my $name = $connection->subprotocol;
+
+The subprotocol that the handshake agreed on, or undef. The connection makes no use of it.
+
+  print $connection->subprotocol // 'no subprotocol', "\n";
 
 =head1 METHODS
+
+A method that sends does nothing, and raises no exception, after L</close>, after the peer has gone, and after a broken rule.
 
 =head2 backend
 
   my $name = AnyEvent::WebSocket::Connection->backend;
 
-C<rust> for this class, C<pp> where C<ANYEVENT_WEBSOCKET_PP> has the original take its place.
+Returns C<rust> for this class, or C<pp> where C<ANYEVENT_WEBSOCKET_PP> has loaded the original through it. I<Not in the original>: a program
+that may have loaded the original by itself calls L<AnyEvent::WebSocket::Native/backend>.
+
+  print "runs on the native engine\n" if AnyEvent::WebSocket::Connection->backend eq 'rust';
 
 =head2 broadcast
 
-  my $count = AnyEvent::WebSocket::Connection->broadcast(\@connections, $message);
   my $count = AnyEvent::WebSocket::Connection->broadcast(\@connections, $message, %options);
 
-Sends a message, whatever L</send> takes, to many connections, and encodes it once. Connections that are closed are passed
-over. Returns how many get it. The options are
+Sends one message to many connections and encodes it once. Takes what L</send> takes, and encodes as that does. Returns the number of
+connections that get it; connections that are closed are skipped. It can be called on the class or on any connection.
+I<Not in the original.> The options are
 
 =over
 
-=item except
+=item except => $connection
 
-A connection that gets nothing, though it is in the list.
+A connection to skip, although it is in the list.
 
-=item max_buffered_amount
+=item max_buffered_amount => $bytes
 
-A connection with more bytes than that waiting for its peer gets nothing. Default: each gets it, as by L</send>.
+Skip connections for which more than this number of bytes is waiting. Default: skip none.
 
 =back
-
-Objects of other classes, and of subclasses that have their own C<send>, have that called. If it dies, or a L</finish>
-callback does, so does C<broadcast>, when all others have theirs. An unknown option, and an element that is no object, such
-as undef, is an exception at the caller's line; what is not there at all is passed over.
 
   $connection->on(each_message => sub {
     my($connection, $message) = @_;
     $connection->broadcast([values %clients], $message, except => $connection, max_buffered_amount => 1_000_000);
   });
 
+An unknown option, and an element that is not an object, such as undef, are exceptions at the caller's line. Array elements that do
+not exist are skipped. If a subclass has its own C<send>, or an object is of another class, its C<send> is called. If that dies, or a
+L</finish> callback does, everybody else is still served, and then C<broadcast> dies with the first exception.
+
 =head2 buffered_amount
 
   my $bytes = $connection->buffered_amount;
 
-How much of what was sent the kernel has not taken yet, with headers, masked and encrypted. What is sent by a message
-callback may wait for the next message's, up to a millisecond, so as to leave together. If this is not 0, L</drain> comes.
+Returns the number of bytes that were sent but that the kernel has not accepted yet, as they go over the wire: with headers, masked
+and encrypted. If it is not 0, a L</drain> event follows. I<Not in the original.>
+
+  $connection->on(each_message => sub {
+    my($connection, $message) = @_;
+    $connection->send($message) if $connection->buffered_amount < 1_000_000;
+  });
+
+A frame is usually written at once. It waits only if all of this holds: it is sent in a message callback of its own connection, the
+next frame from the peer has already arrived whole, callbacks of this connection have been quick lately (each under 1 ms, which is
+remembered for 20 ms), the connection is not paused, and sending was the last thing the callback did. Then it leaves together with the
+replies to the frames behind it, within about a millisecond. One case takes longer: if the next callback is unexpectedly slow, the frame
+waits until that callback ends, or runs the event loop.
 
 =head2 close
 
@@ -238,71 +387,93 @@ callback may wait for the next message's, up to a millisecond, so as to leave to
   $connection->close($code);
   $connection->close($code, $reason);
 
-Sends a Close frame, and shuts the socket for writing when all that was sent before is out. Messages that the peer had
-under way still arrive, unless a proxy in between, such as nginx, takes the shut socket for the end of both directions.
-Returns the connection. Only the first call does anything.
+Sends a Close frame, and shuts the socket for writing when everything sent before is out. Returns the connection. Only the first call
+does anything.
 
-The code is a number from 1000 to 4999; one that must not be sent (RFC 6455, 7.4) is sent, with a warning. Without one the Close frame is empty, which the peer sees as 1005; see
-L</$DEFAULT_CLOSE_CODE>. The reason is a character string; what does not fit into 123 bytes of UTF-8 is cut off.
+The code is a number from 1000 to 4999. Codes that must not be sent (RFC 6455, 7.4) are sent, with a warning. Without a code, the Close
+frame is empty, which the peer sees as 1005; see L</$DEFAULT_CLOSE_CODE>. The reason is a string of characters; what does not fit into 123
+octets of UTF-8 is cut off at the end of a character. A code out of range is an exception at the caller's line.
+
+  $connection->close(1001, 'the server restarts');
+
+Messages that the peer has already sent still arrive. A proxy in between, such as nginx, may take the shut socket for the end of both
+directions, and then they do not, nor does the peer's Close frame.
 
 =head2 enable_deflate
 
   $connection->enable_deflate($parameters);
 
-As the attribute L</deflate>, for a connection that somebody else has constructed. It has to be called before control is
-back in the event loop, which may bring compressed messages; once a message was sent or received, it is an exception at
-the caller's line. Returns the connection.
+Enables compression on a connection that was made without L</deflate>. Takes what C<accept> or C<confirm> of
+L<AnyEvent::WebSocket::Deflate> returned. Returns the connection. I<Not in the original.>
+
+  my($header, $parameters) = AnyEvent::WebSocket::Deflate::accept('permessage-deflate');
+  $connection->enable_deflate($parameters) if $parameters;
+
+Call it before control is back in the event loop, which may bring compressed messages. After a message was sent or received, it is an
+exception at the caller's line; so is undef.
 
 =head2 latency
 
   my $seconds = $connection->latency;
 
-How long the last ping that was answered took to come back, in seconds; undef as long as there is none. A ping counts
-until the next one is sent.
+Returns the round-trip time of the last ping that was answered, or undef if none was. A pong that arrives after the next ping was sent
+does not count. I<Not in the original.>
+
+  printf "%.1f ms\n", 1000 * $connection->latency if defined $connection->latency;
 
 =head2 local
 
   my $address = $connection->local;
 
-Our end of the connection, such as C<127.0.0.1:8080> or C<[::1]:8080>, as it was when the connection was made.
+Returns our address, as it was when the connection was made: C<127.0.0.1:8080> or C<[::1]:8080>, or undef if the handle has no socket.
+I<Not in the original.>
+
+  print 'accepted on ', $connection->local // 'no socket', "\n";
 
 =head2 on
 
   my $cancel = $connection->on($event => $callback);
 
-Has C<$callback> called for an event, one of those under L</EVENTS>; any number of callbacks can be registered for each.
-Returns a code reference that takes the callback back out.
+Registers a callback for one of the L</EVENTS>. Any number of callbacks can be registered for an event. Returns a code reference that
+removes the callback. An unknown event, and a callback that is not a code reference, are exceptions at the caller's line.
+
+  my $cancel = $connection->on(each_message => sub { print $_[1]->body, "\n" });
+  $cancel->();
 
 =head2 pause
 
   $connection->pause;
 
-Holds back messages, and stops reading, so that a peer which goes on to send has to wait. Callbacks that the message at
-hand still has are called. Pings and the peer's Close frame wait too. Returns the connection.
+Stops delivery and reading, so that a peer that keeps sending has to wait. Remaining callbacks for the current message still run. Pings and
+the peer's Close frame wait too, and so do L</idle_timeout> and L</ping_timeout>. Sending goes on. Returns the connection.
+I<Not in the original.> For an example see L</resume>.
 
 =head2 peer
 
   my $address = $connection->peer;
 
-The peer's end of the connection, as L</local>. It is noted when the connection is made, so it can still be asked for in
-L</finish>, and later.
+Returns the peer's address, as it was when the connection was made: C<127.0.0.1:40004> or C<[::1]:40004>, or undef if the handle has no
+socket. It is still known in L</finish> and later. Behind a proxy it is the proxy's. I<Not in the original.>
+
+  $connection->on(finish => sub { print $_[0]->peer // 'somebody', " has gone\n" });
 
 =head2 ping
 
   $connection->ping;
   $connection->ping($payload);
 
-Sends a ping, with a payload of at most 125 bytes, encoded as by L</send>; default empty. A longer one is an exception at
-the caller's line. Returns the connection. After L</close>, or when the peer has gone, it does nothing.
+Sends a ping. The payload is encoded as by L</send>, default empty. More than 125 octets is an exception at the caller's line. Returns
+the connection. I<Not in the original.>
 
-  $connection->on(pong => sub { my($connection) = @_; print $connection->latency, "\n" });
-  $connection->ping(++$count);
+  $connection->on(pong => sub { my($connection) = @_; print $connection->latency // 'unasked', "\n" });
+  $connection->ping('are you there?');
 
 =head2 resume
 
   $connection->resume;
 
-Ends L</pause>. What was held back is delivered from the event loop. Returns the connection.
+Ends L</pause>. What was held back is delivered from the event loop, not before this method returns. Returns the connection.
+I<Not in the original.>
 
   $connection->on(each_message => sub {
     my($connection, $message) = @_;
@@ -315,107 +486,164 @@ Ends L</pause>. What was held back is delivered from the event loop. Returns the
   $connection->send($string);
   $connection->send($message);
 
-Sends a string as text, or an object with C<opcode> and C<body>, such as an L<AnyEvent::WebSocket::Message>. A payload
-with Perl's UTF8 flag goes out encoded as UTF-8, one without as its bytes; undef is the empty string. Returns the
-connection. After L</close>, or when the peer has gone, it does nothing.
+Sends a string as text, or an object with C<opcode> and C<body>, such as an L<AnyEvent::WebSocket::Message>. A payload with Perl's UTF8
+flag goes out encoded as UTF-8, one without goes out as its octets; see L</CHARACTERS AND OCTETS>. undef is the empty string. Returns the
+connection.
 
-Opcodes over 15, control frames of more than 125 bytes, and references that are no such objects are exceptions at the
-caller's line.
+  $connection->send('hello');
+  $connection->send(AnyEvent::WebSocket::Message->new(opcode => 2, body => $octets));
+
+An opcode over 15, a control frame with more than 125 octets, and a reference that is not such an object are exceptions at the
+caller's line. So is any message while another is being sent by L</send_fragment> or L</send_stream>.
 
 =head2 send_binary
 
   $connection->send_binary($octets);
 
-Sends octets as a binary message; characters that are no octets are an exception at the caller's line. Returns the
-connection.
+Sends octets as a binary message. A string with characters over 255, and a reference, are exceptions at the caller's line. Returns the
+connection. I<Not in the original.>
+
+  $connection->send_binary(pack 'N*', 1 .. 100);
 
 =head2 send_fragment
 
-  $connection->send_fragment($data, binary => 1);
-  $connection->send_fragment($data, binary => 1, final => 1);
+  $connection->send_fragment($data, %options);
 
-Sends a part of a message, in a frame of its own. The data is encoded as by L</send>. C<binary> says that the message is
-binary, not text, and has to be the same for all parts; with C<final> it is the last. Returns the connection. An unknown
-option is an exception at the caller's line, as is another message before this one is ended. Fragments are not compressed.
+Sends one part of a message, as a frame of its own. The data is encoded as by L</send>. Returns the connection. I<Not in the original.>
+Options are C<binary>, true if the message is binary, and the same for all parts; and C<final>, true for the last part.
+
+  $connection->send_fragment('first,', binary => 1);
+  $connection->send_fragment('second', binary => 1, final => 1);
+
+An unknown option is an exception at the caller's line, and so is another message before the last part. Pings may come in between. Fragments
+are not compressed.
 
 =head2 send_json
 
   $connection->send_json($data);
 
-Sends data as JSON text, made by L<Cpanel::JSON::XS> if that is installed, and by L<JSON::PP> if not. What JSON has no form
-for, such as a code reference, is an exception at the caller's line; but infinity and NaN become what the module makes of
-them, C<null> or words that are no JSON. Returns the connection. See L<AnyEvent::WebSocket::Message/decoded_json>.
+Sends one value as JSON text, encoded by L<Cpanel::JSON::XS> if that is installed, else by L<JSON::PP>. Returns the connection.
+I<Not in the original.> See also L<AnyEvent::WebSocket::Message/decoded_json>.
+
+  $connection->send_json({ op => 'subscribe', channels => ['trades'] });
+
+More or less than one value, and data that JSON cannot express, such as a code reference, are exceptions at the caller's line. Infinity and
+NaN become whatever the module makes of them: C<null>, or words that are not JSON.
 
 =head2 send_stream
 
-  $connection->send_stream(sub { my($connection) = @_; ...; return $data }, %options);
+  $connection->send_stream($next, %options);
 
-Sends one message, of what the code reference returns each time it is called, up to undef. It is called when all that was
-sent before is on its way, so that little of the message is in memory. Returns the connection. The options are
+Sends one message whose parts C<$next> returns, call by call. C<$next> gets the connection; undef ends the message. It is called only when
+everything sent before has been accepted by the kernel, so little of the message is ever in memory. Parts are encoded as by L</send>. Returns
+the connection. I<Not in the original.> The options are
 
 =over
 
-=item binary
+=item binary => 1
 
-The message is binary, not text.
+The message is binary; default text.
 
-=item done
+=item done => sub { ... }
 
-Is called when the message is sent, as C<($connection)>, or when it cannot be, as C<($connection, $error)>: that is
-L</close_error>, or the reason that the peer has closed the connection with, if there is one.
+Called with C<($connection)> when the message is sent, or with C<($connection, $error)> if it cannot be: the error is
+L</close_error>, or the peer's L</close_reason>, or C<the connection was closed>.
 
 =back
 
-If the code reference dies, the connection is closed with 1011, and the exception goes to the event loop, or, if that was
-at once, to the caller. Until the stream is ended, any other message is an exception at the caller's line.
+  open my $file, '<:raw', $path or die "$path: $!";
+  $connection->send_stream(
+    sub {
+      my $count = read $file, my $octets, 65_536;
+      die "$path: $!" if !defined $count;
+      return $count ? $octets : undef;
+    },
+    binary => 1,
+    done   => sub { my($connection, $error) = @_; warn "not sent: $error" if $error },
+  );
 
-  open my $fh, '<:raw', $path or die $!;
-  $connection->send_stream(sub {
-    my $bytes = read($fh, my $data, 65536);
-    return $bytes ? $data : undef;
-  }, binary => 1);
+If C<$next> dies, the connection is closed with 1011; the exception goes to the event loop, or to the caller if it comes at once. Until the
+message is ended, any other message is an exception at the caller's line. Pings may come in between. A stream is not compressed.
 
 =head2 send_text
 
   $connection->send_text($characters);
 
-Sends characters as text. Unlike L</send> it encodes them whether or not the string has Perl's UTF8 flag. Returns the
-connection.
+Sends characters as a text message, encoded as UTF-8, whether or not the string has Perl's UTF8 flag. A reference is an exception at the
+caller's line. Returns the connection. I<Not in the original.>
+
+  $connection->send_text("\x{20ac} 5");
 
 =head2 state
 
   my $state = $connection->state;
 
-C<open>; C<closing> from the first Close frame, or a broken rule, in either direction; C<closed> when the transport is
-gone, or the program has destroyed the handle.
+Returns C<open>; C<closing> from the first Close frame or broken rule on, in either direction; or C<closed> when the transport is gone, or
+the program has destroyed the handle. I<Not in the original.>
+
+  $connection->send('news') if $connection->state eq 'open';
 
 =head2 stats
 
   my $stats = $connection->stats;
-  printf "%d messages of %d bytes\n", @$stats{qw( messages_received bytes_received )};
 
-A hash with the counts C<messages>, C<frames>, C<bytes> (of payload), C<pings> and C<pongs>, each with C<_received> and
-C<_sent> behind it, and with C<seconds_since_read> and C<seconds_since_write>. A frame counts from its header on, a
-message from its first frame, and bytes as they are on the wire. If messages were compressed, C<compression_ratio_received>
-and C<compression_ratio_sent> say how many times longer they are.
+Returns a reference to a hash with what has gone over the connection so far. I<Not in the original.> The keys are
+
+=over
+
+=item messages_received, messages_sent
+
+Messages, text and binary. A message counts from its first frame on.
+
+=item frames_received, frames_sent
+
+Frames of all kinds. A frame counts from its header on.
+
+=item bytes_received, bytes_sent
+
+Bytes of payload of all frames, as they are on the wire: compressed, if they are.
+
+=item pings_received, pings_sent, pongs_received, pongs_sent
+
+Control frames.
+
+=item compression_ratio_received, compression_ratio_sent
+
+Size of the messages that were compressed, divided by their size on the wire. Missing as long as there were none.
+
+=item seconds_since_read, seconds_since_write
+
+Seconds since something was read or written last.
+
+=back
+
+  my $stats = $connection->stats;
+  printf "%d messages, %d bytes\n", @$stats{qw( messages_received bytes_received )};
 
 =head1 EVENTS
+
+Callbacks are called in the order in which they were registered. Each gets the connection first, so that it need not close over it.
+
+If a callback for a message, a L</message_chunk>, a ping or a pong dies, the connection is shut down without a Close frame, and
+L</parse_error> gets the exception. If nothing listens to that, the exception is logged as an error by L<AnyEvent::Log>. An exception in any
+other callback goes to the event loop.
 
 =head2 drain
 
   $connection->on(drain => sub { my($connection) = @_; ... });
 
-What had to wait has been written: L</buffered_amount> is 0 again. Not called when the transport is gone. An exception goes
-to the event loop.
+Called when everything that had to wait has been written: L</buffered_amount> is 0 again. Not called once the transport is gone.
+I<Not in the original.>
 
   sub copy_from {
-    my($connection, $fh) = @_;
+    my($connection, $file) = @_;
     while($connection->state eq 'open' && !$connection->buffered_amount)
     {
-      read($fh, my $data, 65536) or return;
-      $connection->send($data);
+      read $file, my $octets, 65_536 or return;
+      $connection->send_binary($octets);
     }
   }
+
   $connection->on(drain => sub { copy_from($_[0], $fh) });
   copy_from($connection, $fh);
 
@@ -423,101 +651,247 @@ to the event loop.
 
   $connection->on(each_message => sub { my($connection, $message, $unregister) = @_; ... });
 
-A text or binary message has arrived, as an L<AnyEvent::WebSocket::Message>. Calling C<$unregister> takes this callback
-out. If the callback dies, the connection is shut down, and L</parse_error> gets the exception.
+Called for each text or binary message, with an L<AnyEvent::WebSocket::Message>. Calling C<$unregister> removes this callback.
+
+  $connection->on(each_message => sub {
+    my($connection, $message, $unregister) = @_;
+    return $unregister->() if $message->body eq 'enough';
+    print $message->decoded_body, "\n";
+  });
 
 =head2 finish
 
   $connection->on(finish => sub { my($connection, $error) = @_; ... });
 
-The connection is over; called once. A callback that is registered afterwards is called from the event loop. C<$error> is
-undef if the peer's end of file was read, whether or not a Close frame came before it: L</close_code> tells. It is a text if
-there was an error, or a timeout of ours. An exception goes to the event loop.
+Called once, when the connection is over. C<$error> is undef if the peer's end of file was read, whether or not a Close frame came before;
+it is a text if there was an error of the network, or a timeout or limit of ours. See L</HOW A CONNECTION ENDS>. A callback that is
+registered after the end is called from the event loop; the original never calls it.
+
+  $connection->on(finish => sub {
+    my($connection, $error) = @_;
+    delete $clients{0 + $connection};
+    warn "connection lost: $error\n" if defined $error;
+  });
 
 =head2 message_chunk
 
   $connection->on(message_chunk => sub { my($connection, $message, $is_final) = @_; ... });
 
-A part of a message has arrived. C<$message> has the opcode of the message, and the part as its body, of which the last may
-be empty. As long as a callback is registered for this, messages that begin are handed on in this way, and those for
-L</each_message> and L</next_message> are not called. Memory is taken for no more than what was read at a time; of a
-compressed message, for what that inflates to. L</max_fragments> does not hold, but L</max_payload_size>, for each frame and
-what that inflates to, and L</max_message_size> do. With L</strict>, text is checked across parts, which may end within a
-character. If the callback dies, that is as in L</each_message>.
+Called for each part of a message as it arrives. C<$message> has the opcode of the whole message, and the part as its body; the last part may
+be empty. I<Not in the original.>
 
   $connection->on(message_chunk => sub {
     my($connection, $message, $is_final) = @_;
-    print $fh $message->body;
-    $connection->send_json({ stored => tell $fh }) if $is_final;
+    print {$fh} $message->body;
+    $connection->send_text('stored') if $is_final;
   });
+
+As long as a callback is registered for this event, messages that begin are delivered in this way, and L</each_message> and L</next_message>
+are not called for them. Memory is used only for what was read at a time, or for what that inflates to.
+
+Of the limits, L</max_message_size> applies, and so does L</max_payload_size>: a browser sends a file as a single frame, so uploads need a
+C<max_payload_size> of 0, and a C<max_message_size> in its place. L</max_fragments> does not apply. With L</strict>, text is checked across
+parts, which may end within a character.
 
 =head2 next_message
 
   $connection->on(next_message => sub { my($connection, $message) = @_; ... });
 
-As L</each_message>, but for the next message only, and before those.
+Called for the next message only, before the callbacks for L</each_message>.
+
+  $connection->on(next_message => sub {
+    my($connection, $message) = @_;
+    print 'the first reply: ', $message->decoded_body, "\n";
+  });
 
 =head2 parse_error
 
   $connection->on(parse_error => sub { my($connection, $error) = @_; ... });
 
-The peer broke a rule or a limit, and was told so by a Close frame; or a message callback died with C<$error>. The
-connection neither sends nor receives any more; L</finish> follows.
+Called when the peer broke a rule or a limit, with a text, after a Close frame has told the peer so; or when a message callback died, with the
+exception. The connection neither sends nor receives any more, and L</finish> follows.
 
-The original looks for fewer violations, so a program that calls C<die> or C<exit> here may do so more often than it did. If
-nothing is registered here, a message callback that dies is logged as an error, by L<AnyEvent::Log>.
+  $connection->on(parse_error => sub {
+    my($connection, $error) = @_;
+    warn $connection->peer // 'a peer', ": $error\n";
+  });
 
-=head2 ping
+The original looks for fewer violations, so a program that calls C<die> or C<exit> here may do so more often than it did.
+
+=head2 ping (event)
 
   $connection->on(ping => sub { my($connection, $payload) = @_; ... });
 
-The peer has sent a ping, which is answered without the program's doing. If the callback dies, that is as in
-L</each_message>.
+Called when the peer has sent a ping, with its payload in octets. The ping is answered automatically. I<Not in the original.>
+
+  $connection->on(ping => sub { my($connection, $payload) = @_; print "ping: $payload\n" });
 
 =head2 pong
 
   $connection->on(pong => sub { my($connection, $payload) = @_; ... });
 
-The peer has answered a ping, or sent a pong unasked. If the callback dies, that is as in L</each_message>.
+Called when the peer has sent a pong, asked for or not, with its payload in octets. I<Not in the original.>
+
+  $connection->on(pong => sub { my($connection, $payload) = @_; print "pong: $payload\n" });
+
+=head1 HOW A CONNECTION ENDS
+
+L</finish> alone does not tell why: its error is undef whenever the peer's end of file was read. Two other things complete the
+picture, L</parse_error> and L</close_code>. This is what they are:
+
+=for code output
+
+  what happened                           parse_error  finish and close_error  close_code
+  --------------------------------------  -----------  ----------------------  -----------------
+  the peer sent a Close frame             -            undef                   its code, or 1005
+  we called close, the peer answered      -            undef                   its code, or 1005
+  we called close, the peer just hung up  -            undef                   undef
+  the peer hung up without a Close frame  -            undef                   undef
+  the peer broke a rule or a limit        text         undef                   undef
+  the peer's Close frame broke a rule     text         undef                   as received
+  a message callback died                 exception    undef                   undef
+  a network error, such as a reset        -            text                    undef
+  idle_timeout or ping_timeout            -            text                    undef
+  more than max_buffered_amount           -            text                    undef
+  the peer did not close in time          -            text                    undef
+  a timeout of the handle                 -            text                    undef
+  the program destroyed the handle        -            no finish               undef
+
+After a broken rule, the peer has C<close_timeout> seconds to hang up. If it does not, C<finish> and C<close_error> have the text of that
+timeout. If a Close frame has come, C<close_code> stays what it was, whatever comes after.
+
+The code that we have sent is: the code that L</close> was given; the peer's own, as the answer to its Close frame; 1002 for a broken rule, 1007
+for invalid UTF-8 or compressed data, 1008 for L</max_control_rate>, 1009 for the other limits; and none where a message callback died. To see it,
+use the L<trace|/ANYEVENT_WEBSOCKET_TRACE>.
+
+This function logs why a connection ended, in one line. Call it for each new connection:
+
+  use AnyEvent::Log;
+
+  sub log_end {
+    my($connection) = @_;
+    my $why;
+    $connection->on(parse_error => sub { $why = "broken off: $_[1]" });
+    $connection->on(finish => sub {
+      my($connection, $error) = @_;
+      my($code, $reason) = ($connection->close_code, $connection->close_reason);
+      $why //= defined $error ? "lost: $error" : defined $code ? "closed: $code $reason" : 'the peer hung up';
+      AE::log info => ($connection->peer // 'a peer') . " $why";
+    });
+  }
+
+  log_end($connection);
+
+=head1 SUBCLASSES
+
+The class is made with L<Moo>, and can be extended with Moo, with plain C<@ISA>, or with a class that Moo can extend. Everything in this
+section but the names of our additions is as in the original.
+
+=head2 Making Client or Server return a subclass
+
+Client and Server construct this class by name. Rebless what they return, before control is back in the event loop:
+
+  {
+    package My::Connection;
+    use Moo;
+    extends 'AnyEvent::WebSocket::Connection';
+
+    before send => sub {
+      my($self, $message) = @_;
+      print 'sends ', ref $message ? 'opcode ' . $message->opcode : 'text', "\n";
+    };
+  }
+
+  use AnyEvent::WebSocket::Client;
+
+  my $connection = AnyEvent::WebSocket::Client->new->connect($url)->recv;
+  bless $connection, 'My::Connection';
+
+With C<bless>, neither the defaults of the subclass's attributes nor its C<BUILD> take effect. If you need defaults, write a role and apply
+it to the object:
+
+  {
+    package My::Counting;
+    use Moo::Role;
+    has sent => ( is => 'rw', default => 0 );
+    after send => sub { my($self) = @_; $self->sent($self->sent + 1) };
+  }
+
+  Moo::Role->apply_roles_to_object($connection, 'My::Counting');
+  $connection->send('hello');
+  print $connection->sent, "\n";   # 1
+
+=head2 What a subclass's send and close see
+
+All messages but L</send_fragment> and L</send_stream>, and all control frames but the Close frame for a broken rule, go through the subclass's
+C<send>:
+
+=for code output
+
+  what is sent                            send is given                       close is given
+  --------------------------------------  ----------------------------------  --------------
+  send, broadcast                         what they were given                -
+  send_text, send_json                    the text, encoded as UTF-8          -
+  send_binary                             a Message with opcode 2             -
+  ping, automatic or not                  a Message with opcode 9             -
+  the pong for a ping                     a Message with opcode 10            -
+  close                                   a Message with opcode 8             what it was given
+  the answer to the peer's Close frame    a Message with opcode 8             its code, if any
+  the Close frame for a broken rule       not called                          not called
+  send_fragment, send_stream              not called                          not called
+
+A C<send> that does not call ours sends nothing. A C<send> that was put into this class itself, by L<Test::MockModule>, C<local *send> or a method
+modifier, sees the same. A subclass with a C<send> of its own is slower, since all this is then done in Perl.
+
+=head2 Names that a subclass has already
+
+If a subclass defines an attribute, a method or a method modifier whose name this class adds to the original's, for example
+C<idle_timeout>, the subclass wins, and the built-in feature of that name is disabled for it. A subclass that wants another default for an
+attribute sets it in its C<BUILD>.
 
 =head1 VARIABLES
 
 =head2 $DEFAULT_CLOSE_CODE
 
-What L</close> sends if it is not told; 1005, or what the environment variable
-C<ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE> held when the class was loaded. 1005 stands for an empty Close frame, unless
-there is a reason: then these bytes are sent, as versions 0.44 to 0.54 of the original did. 1000 is what 0.55 sends.
+  $AnyEvent::WebSocket::Connection::DEFAULT_CLOSE_CODE = 1000;
+
+The code that L</close> uses if it is given none. Default 1005, or what the environment variable
+C<ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE> held when the class was loaded. I<Not in the original.>
+
+With 1005, C<close> sends an empty Close frame, which is what 1005 means. C<close(undef, $reason)> then sends the code 1005 and the reason, which
+RFC 6455 forbids but versions 0.44 to 0.54 of the original did. Set it to 1000 for what version 0.55 does.
 
 =head1 ENVIRONMENT
 
-=head2 ANYEVENT_WEBSOCKET_TRACE
+=head2 ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE
 
-If this is true when the class is loaded, each frame is logged in a line, on STDERR or wherever L<AnyEvent::Log> writes to,
-whatever its levels:
-
-  127.0.0.1:8080: received text, 5 bytes: "hello"
-  127.0.0.1:8080: sent text, not final, 4096 bytes: "Lorem ipsum dolor sit amet, cons"...
-  127.0.0.1:8080: received close, code 1000, reason ""
-  127.0.0.1:8080: finished: end of file
-
-=head2 ANYEVENT_WEBSOCKET_STRICT, ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE
-
-See L</strict> and L</$DEFAULT_CLOSE_CODE>.
+See L</$DEFAULT_CLOSE_CODE>. It is read when the class is loaded.
 
 =head2 ANYEVENT_WEBSOCKET_PP
 
-See L<AnyEvent::WebSocket::Native>.
+If true when the class is loaded, the original is loaded in its place. See L<AnyEvent::WebSocket::Native/ANYEVENT_WEBSOCKET_PP>.
 
-=head1 SUBCLASSES
+=head2 ANYEVENT_WEBSOCKET_STRICT
 
-A subclass's own attribute or method is its own also if L</ATTRIBUTES> has one of that name that the original has not, such
-as C<idle_timeout>, or a method modifier for it: then it has no effect here. A subclass that wants another default sets it in its C<BUILD>.
+The default of L</strict>. It is read each time a connection is made.
 
-The class is made with L<Moo>, and can be extended with it or with plain C<@ISA>. Pongs and the answer to the peer's
-Close frame go through C<send> and C<close> of the subclass, if it has its own.
+=head2 ANYEVENT_WEBSOCKET_TRACE
+
+If true when the class is loaded, each frame is logged in a line, and so is the end of each connection. L<AnyEvent::Log> adds the time, and writes
+to STDERR unless the program has told it otherwise; its level does not matter.
+
+=for code output
+
+  127.0.0.1:40004: received text, 5 bytes: "hello"
+  127.0.0.1:40004: sent text, not final, 4096 bytes: "Lorem ipsum dolor sit amet, cons"...
+  127.0.0.1:40004: received close, code 1000, reason ""
+  127.0.0.1:40004: finished: end of file
+
+See L<AnyEvent::WebSocket::Native::Manual/Debugging with the trace>.
 
 =head1 SEE ALSO
 
-L<AnyEvent::WebSocket::Native>, L<AnyEvent::WebSocket::Message>, L<AnyEvent::Handle>, RFC 6455
+L<AnyEvent::WebSocket::Native>, L<AnyEvent::WebSocket::Native::Manual>, L<AnyEvent::WebSocket::Message>,
+L<AnyEvent::WebSocket::Deflate>, L<AnyEvent::WebSocket::Client>, L<AnyEvent::WebSocket::Server>, L<AnyEvent::Handle>, RFC 6455
 
 =cut

@@ -214,30 +214,39 @@ AnyEvent::WebSocket::Deflate - compressed WebSocket messages (permessage-deflate
 
 =head1 SYNOPSIS
 
+A server that answers the handshake itself, and got C<$offers> in the request's header C<Sec-WebSocket-Extensions>:
+
+  use AnyEvent::WebSocket::Connection;
   use AnyEvent::WebSocket::Deflate;
 
-  # A server, which got the header $offer in a request:
-  my($header, $parameters) = AnyEvent::WebSocket::Deflate::accept($offer);
-  # ... answers with 'Sec-WebSocket-Extensions: ' . $header, if that is defined, and then:
+  my($header, $parameters) = AnyEvent::WebSocket::Deflate::accept($offers);
+  my @headers = defined $header ? "Sec-WebSocket-Extensions: $header" : ();
+  # ... sends the response with @headers, and then:
   my $connection = AnyEvent::WebSocket::Connection->new(handle => $handle, deflate => $parameters);
 
-  # A client:
+A client:
+
   use AnyEvent::WebSocket::Deflate::Client;
+
   my $connection = AnyEvent::WebSocket::Deflate::Client->new->connect('ws://localhost:5000/feed')->recv;
 
 =head1 DESCRIPTION
 
-Text of a kilobyte, such as JSON, is compressed to a quarter, for less than ten microseconds of CPU time at either end. Both ends
-have to agree on it in the opening handshake, by the header C<Sec-WebSocket-Extensions>; the functions here write and
-read its values. What they return is given to the connection, and is all it takes: messages of at least
-L</threshold> bytes then go out compressed, if that makes them smaller, and compressed ones come in. Programs see no
-difference.
+JSON of a kilobyte is compressed to about a quarter, for less than ten microseconds of CPU time at either end. Both ends have to
+agree on it in the opening handshake, through the header C<Sec-WebSocket-Extensions>. The functions here write and read the values of that
+header, and return parameters for the connection. Messages of at least L</threshold> octets then go out compressed, if that makes them
+smaller, and compressed messages are accepted. Callbacks see no difference.
 
-Nothing is exported.
+Nothing here is in the original, which cannot compress. Nothing is exported. This module loads
+L<AnyEvent::WebSocket::Connection>. L<AnyEvent::WebSocket::Native::Manual/Compression> has complete programs.
 
 =head2 A server made with AnyEvent::WebSocket::Server
 
-Its handshake callback returns the answer, and whatever the program wants to have back together with the connection:
+Its handshake callback returns the response, and anything that the program wants to get together with the connection. The text of the
+response ends with an empty line; the header goes before that:
+
+  use AnyEvent::WebSocket::Deflate;
+  use AnyEvent::WebSocket::Server;
 
   my $server = AnyEvent::WebSocket::Server->new(handshake => sub {
     my($request, $response) = @_;
@@ -250,120 +259,146 @@ Its handshake callback returns the answer, and whatever the program wants to hav
     return ($text, $parameters);
   });
 
-  $server->establish($fh)->cb(sub {
-    my($connection, $parameters) = $_[0]->recv;
+  $server->establish($socket)->cb(sub {
+    my($connection, $parameters) = eval { $_[0]->recv } or return;
     $connection->enable_deflate($parameters) if $parameters;
     ...
   });
 
 =head2 A server with a handshake of its own
 
-As above, with C<< $handshake->req >> and C<< $handshake->res >> of a L<Protocol::WebSocket::Handshake::Server>, and
-C<deflate> among what the connection is constructed with. Where a request has that header more than once, its values are
-to be joined with a comma. With PSGI the header is in C<< $env->{HTTP_SEC_WEBSOCKET_EXTENSIONS} >> alone.
+Use C<< $handshake->req >> and C<< $handshake->res >> of a L<Protocol::WebSocket::Handshake::Server> in the same way, and give C<deflate> to
+the constructor of the connection. If a request has the header more than once, join the values with a comma. With PSGI, the header is in
+C<< $env->{HTTP_SEC_WEBSOCKET_EXTENSIONS} >>.
 
 =head2 A client
 
-L<AnyEvent::WebSocket::Client> asks for what it is given as C<http_headers>, but keeps the server's answer to itself.
-L<AnyEvent::WebSocket::Deflate::Client> is that class, and takes care of both. With a handshake of its own a program sends
-what L</offer> returns, and gives L</confirm> the answer.
+L<AnyEvent::WebSocket::Client> can send the header, but keeps the server's answer to itself.
+L<AnyEvent::WebSocket::Deflate::Client> is a subclass that takes care of both. A client with a handshake of its own sends what L</offer>
+returns, and gives the answer to L</confirm>.
 
 =head1 FUNCTIONS
 
-All but L</available> take options, by name; see L</OPTIONS>. An option that makes no sense is an exception at the
-caller's line.
+All but L</available> take L</OPTIONS>, by name. An unknown option, and a value that makes no sense, are exceptions at the caller's line.
 
 =head2 accept
 
   my($header, $parameters) = AnyEvent::WebSocket::Deflate::accept($offers, %options);
 
-For a server: takes the value of the request's header, and returns that of the response's, and the parameters for the
-connection. Of several offers it takes the first that it can; one with unknown or invalid parameters it cannot. If there is
-none, which includes a value of undef, it returns nothing.
+For a server: takes the value of the request's header, or undef if there is none. Returns the value of the response's header and the
+parameters for the connection, or the empty list if nothing can be agreed on. Of several offers it takes the first that it can; an offer with
+unknown or invalid parameters is passed over.
+
+  my($header, $parameters) = AnyEvent::WebSocket::Deflate::accept('permessage-deflate; client_max_window_bits');
+  print "$header\n" if defined $header;
 
 =head2 available
 
-  if (AnyEvent::WebSocket::Deflate::available()) { ... }
+  if(AnyEvent::WebSocket::Deflate::available()) { ... }
 
-False if C<ANYEVENT_WEBSOCKET_PP> has the original take the connection's place, which cannot do any of this. Then
-C<accept> accepts nothing, and C<offer>, C<confirm> and C<< $connection->enable_deflate >> are exceptions.
+Returns false if C<ANYEVENT_WEBSOCKET_PP> has loaded the original, which cannot compress. Then L</accept> accepts nothing, and L</offer>,
+L</confirm> and C<< $connection->enable_deflate >> are exceptions.
 
 =head2 check
 
   AnyEvent::WebSocket::Deflate::check(%options);
 
-Does nothing but look at the options.
+Raises an exception if the options are wrong, and does nothing else.
 
 =head2 confirm
 
-  my $parameters = AnyEvent::WebSocket::Deflate::confirm($header, %options);
+  my $parameters = AnyEvent::WebSocket::Deflate::confirm($answer, %options);
 
-For a client: takes the value of the response's header and the options that were given to L</offer>, and returns the
-parameters for the connection; or nothing, if the server did not answer the offer, and so declined. An answer to something
-else than was offered is an exception: the connection has to be given up (RFC 7692, 5.1).
+For a client: takes the value of the response's header, and the same options as L</offer>. Returns the parameters for the connection, or
+nothing if the server declined. An answer that was not offered is an exception; the connection has to be given up (RFC 7692, 5.1).
 
 =head2 offer
 
   my $header = AnyEvent::WebSocket::Deflate::offer(%options);
 
-For a client: returns the value of the request's header.
+For a client: returns the value of the request's header. It holds two offers: one with the windows of the options, and for servers that do not
+know window sizes, one without. So the server may use a larger window than C<server_max_window_bits>.
+
+  print AnyEvent::WebSocket::Deflate::offer(server_no_context_takeover => 1), "\n";
 
 =head1 OPTIONS
 
-Without any, a window is small enough for thousands of connections, and compressing is fast rather than thorough.
+The defaults suit thousands of connections: the window is small, and compression is fast rather than thorough.
 
-=head2 client_max_window_bits, server_max_window_bits
+=head2 client_max_window_bits
 
-How far back an end may refer in what it has sent, as the base-2 logarithm of bytes: 9 to 15, default 12. The other end may
-want less.
+  AnyEvent::WebSocket::Deflate::check(client_max_window_bits => 15);
 
-=head2 client_no_context_takeover, server_no_context_takeover
+The window of what the client sends, as the base-2 logarithm of octets: 9 to 15, default 12. The other end may ask for less.
 
-If true, that end compresses each of its messages by itself. It then needs no memory between messages, and what small
-messages have in common is sent each time. Default 0.
+=head2 client_no_context_takeover
+
+  AnyEvent::WebSocket::Deflate::check(client_no_context_takeover => 1);
+
+If true, the client compresses each message by itself. It then needs no memory between messages, but what small messages have in common is
+sent each time. Default 0.
 
 =head2 idle_timeout
 
-After so many seconds without a message that was sent, and at most twice as many, the memory for sending is freed; what is
-sent then is compressed as the first message was. 0 keeps it. Default 30.
+  AnyEvent::WebSocket::Deflate::check(idle_timeout => 10);
+
+Seconds without a sent message after which the memory for sending is freed; it may take up to twice as long. The next message is compressed as
+the first one was. 0 keeps the memory. Default 30.
 
 =head2 level
 
-How hard to try: 1 to 9. 1, the default, takes a quarter of the time of the others, and makes JSON half as large again as
-6 does.
+  AnyEvent::WebSocket::Deflate::check(level => 6);
+
+How hard to compress: 1 to 9, default 1. Level 1 takes a quarter of the time of the others; its JSON is half as large again as that of level 6.
 
 =head2 mem_level
 
-How much memory zlib has for what it is compressing, besides the window: 1 to 9, default 5.
+  AnyEvent::WebSocket::Deflate::check(mem_level => 8);
+
+How much memory zlib uses for compressing, besides the window: 1 to 9, default 5.
+
+=head2 server_max_window_bits
+
+  AnyEvent::WebSocket::Deflate::check(server_max_window_bits => 15);
+
+The window of what the server sends: as L</client_max_window_bits>.
+
+=head2 server_no_context_takeover
+
+  AnyEvent::WebSocket::Deflate::check(server_no_context_takeover => 1);
+
+If true, the server compresses each message by itself: as L</client_no_context_takeover>. A broadcast is then compressed once for all
+connections.
 
 =head2 threshold
 
-Messages of less than so many bytes go out as they are. Default 128.
+  AnyEvent::WebSocket::Deflate::check(threshold => 1024);
+
+Messages of fewer octets are sent uncompressed. Default 128.
 
 =head1 MEMORY
 
-While it is in use, a connection has, by default, 160 KiB for sending, of which 128 KiB do not depend on any option, and
-up to 48 KiB for receiving, whatever the peer's window. That for sending is made by the first message that is
-compressed, and freed as L</idle_timeout> says. That for receiving is made by the first compressed message that arrives,
-and has to be kept as long as the connection. With no_context_takeover for an end, all connections share what that
-takes. A connection for which nothing was agreed needs a pointer.
+With the defaults, a connection that compresses uses 160 KiB for sending, of which 128 KiB do not depend on any option, and up to 48 KiB for
+receiving, whatever the peer's window. The memory for sending is allocated by the first message that is compressed, and freed as L</idle_timeout>
+says. The memory for receiving is allocated by the first compressed message that arrives, and kept as long as the connection. With
+no_context_takeover for an end, all connections share one piece of memory for that direction. A connection without compression uses none of this.
 
 =head1 LIMITS
 
-C<max_payload_size> of L<AnyEvent::WebSocket::Connection> is applied to the frames as they come, and then once more: a
-message may inflate to no more than its frames could have brought uncompressed, which is C<max_payload_size> for each of
-them. So whether a message is taken does not depend on how well it was compressed. Inflating stops at that limit, and
-the peer gets Close 1009. Of a message that is received in chunks, each frame may inflate to C<max_payload_size>. With a
-C<max_payload_size> of 0 there is no limit, and a kilobyte from the peer may become a megabyte.
+C<max_payload_size> of L<AnyEvent::WebSocket::Connection> applies to frames as they arrive, and again to what they inflate to: a message may
+inflate to C<max_payload_size> times the number of its frames. So whether a message is accepted does not depend on how well it was compressed.
+Inflating stops at the limit, and the peer gets Close 1009. In a message that is received in chunks, each frame may inflate to
+C<max_payload_size>. C<max_message_size> limits the inflated message too. With a C<max_payload_size> of 0 and no C<max_message_size>, there is no
+limit, and a kilobyte from the peer may become a megabyte.
 
-Data that cannot be inflated is answered with Close 1007; RSV1 where it may not be, with 1002. After a block that says it
-is the last (BFINAL), the peer's window is taken to be empty, as it is in zlib.
+Data that cannot be inflated is answered with Close 1007, and RSV1 where it must not be set with Close 1002. After a block that is marked as the
+last (BFINAL), the peer's window is taken to be empty, as in zlib.
 
-Compressing secrets together with what somebody else chooses tells by the length how alike they are. Where that
-matters, don't compress, or use a L</threshold> above the messages in question.
+Compressing a secret together with attacker-chosen data leaks, through the length, how similar they are (CRIME, BREACH). Where that matters, do
+not compress, or set a L</threshold> above the size of the messages in question.
 
 =head1 SEE ALSO
 
-L<AnyEvent::WebSocket::Connection>, L<AnyEvent::WebSocket::Deflate::Client>, RFC 7692
+L<AnyEvent::WebSocket::Connection>, L<AnyEvent::WebSocket::Deflate::Client>, L<AnyEvent::WebSocket::Native::Manual>, RFC 7692
 
 =cut

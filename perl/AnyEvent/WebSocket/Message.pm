@@ -31,17 +31,30 @@ AnyEvent::WebSocket::Message - one WebSocket message
 
 =head1 DESCRIPTION
 
-What message callbacks of L<AnyEvent::WebSocket::Connection> get, and one of the things its C<send> takes.
+The message callbacks of L<AnyEvent::WebSocket::Connection> get an object of this class, and its C<send> and C<broadcast> take one. This class
+stands in for one of the same name in the distribution AnyEvent-WebSocket-Client, which is called the original here.
+
+It is loaded with L<AnyEvent::WebSocket::Connection>. Entries say I<Not in the original> where they add to it.
 
 =head1 ATTRIBUTES
 
+Both are read-only, and are given to C<new> by name.
+
 =head2 body
 
-The payload; required. Of a received message: octets, not decoded.
+  my $octets = $message->body;
+
+The payload; required. Of a received message it is octets, not decoded.
+
+  print length $message->body, " octets\n";
 
 =head2 opcode
 
-The kind of message, by its number in RFC 6455, 5.2. Default 1, text.
+  my $number = $message->opcode;
+
+The kind of message, as numbered in RFC 6455, 5.2: 1 is text, 2 binary, 8 Close, 9 ping, 10 pong. Default 1.
+
+  my $message = AnyEvent::WebSocket::Message->new(opcode => 2, body => $octets);
 
 =head1 METHODS
 
@@ -49,43 +62,62 @@ The kind of message, by its number in RFC 6455, 5.2. Default 1, text.
 
   my $characters = $message->decoded_body;
 
-The body, decoded from UTF-8. What is not UTF-8 becomes U+FFFD.
+Returns the body, decoded from UTF-8. What is not UTF-8 becomes U+FFFD.
+
+  print length $message->decoded_body, " characters\n";
 
 =head2 decoded_json
 
   my $data = $message->decoded_json;
 
-The data that the body is JSON of, decoded once; see L<AnyEvent::WebSocket::Connection/send_json>. A body that is no JSON is
-an exception at the caller's line.
+Returns the data that the body is JSON of. It is decoded once and then kept. A body that is not JSON is an exception at the caller's line.
+I<Not in the original.> See also L<AnyEvent::WebSocket::Connection/send_json>.
+
+  my $event = eval { $message->decoded_json };
+  print "text: $event->{text}\n" if ref $event eq 'HASH';
+
+=head2 is_binary
+
+  if($message->is_binary) { ... }
+
+Returns true if the opcode is 2.
+
+=head2 is_close
+
+  if($message->is_close) { ... }
+
+Returns true if the opcode is 8. Only the C<send> of a subclass sees such messages.
+
+=head2 is_ping
+
+  if($message->is_ping) { ... }
+
+Returns true if the opcode is 9. Only the C<send> of a subclass sees such messages.
+
+=head2 is_pong
+
+  if($message->is_pong) { ... }
+
+Returns true if the opcode is 10. Only the C<send> of a subclass sees such messages.
+
+=head2 is_text
+
+  if($message->is_text) { ... }
+
+Returns true if the opcode is 1.
 
 =head2 prepare
 
   my $message = AnyEvent::WebSocket::Message->prepare($string);
 
-A message of what C<send> takes, with octets as its body, so that characters are encoded once, however often it is sent.
+Takes whatever C<send> takes, and returns a message whose body is octets, so that characters are encoded once, however often the message is
+sent. I<Not in the original.>
 
-=head2 is_binary
-
-True if the opcode is 2.
-
-=head2 is_close
-
-True if the opcode is 8.
-
-=head2 is_ping
-
-True if the opcode is 9.
-
-=head2 is_pong
-
-True if the opcode is 10.
-
-=head2 is_text
-
-True if the opcode is 1.
+  my $news = AnyEvent::WebSocket::Message->prepare("Gr\x{fc}\x{df}e, \x{263a}");
+  $_->send($news) for @connections;
 
 =head1 SEE ALSO
 
-L<AnyEvent::WebSocket::Connection>, RFC 6455
+L<AnyEvent::WebSocket::Connection>, L<AnyEvent::WebSocket::Native::Manual>, RFC 6455
 
 =cut

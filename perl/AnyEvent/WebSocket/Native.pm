@@ -63,30 +63,71 @@ AnyEvent::WebSocket::Native - AnyEvent::WebSocket::Connection on a native engine
 
 =head1 SYNOPSIS
 
-  # Install this distribution. That is all: programs that use
+Install this distribution. That is all: programs that use L<AnyEvent::WebSocket::Client> or L<AnyEvent::WebSocket::Server> now run on the
+engine in Rust.
+
   use AnyEvent::WebSocket::Client;
-  # or AnyEvent::WebSocket::Server now run on the engine in Rust.
 
-  # To see which one a program runs on:
-  print AnyEvent::WebSocket::Connection->backend, "\n";   # rust
+  my $connection = AnyEvent::WebSocket::Client->new->connect('ws://localhost:5000/')->recv;
+  print $connection->backend, "\n";   # rust
 
-  # To go back to the original, for one run:
+To run a program on the original once more:
+
+=for code shell
+
   ANYEVENT_WEBSOCKET_PP=1 perl program.pl
 
 =head1 DESCRIPTION
 
-This distribution brings classes named L<AnyEvent::WebSocket::Connection> and L<AnyEvent::WebSocket::Message>, whose
-frame engine and connection state are compiled from Rust. They stand in for the classes of the same names in the
-distribution AnyEvent-WebSocket-Client, called the original here, and do what those do, from version 0.44 to 0.55:
-L<AnyEvent::WebSocket::Client>, L<AnyEvent::WebSocket::Server> and programs work on top, unchanged.
+This distribution has classes named L<AnyEvent::WebSocket::Connection> and L<AnyEvent::WebSocket::Message>, whose frame engine and connection
+state are compiled from Rust. They stand in for the classes of the same names in the distribution AnyEvent-WebSocket-Client, which is called the
+original here, and do what those do, from version 0.44 to 0.55. L<AnyEvent::WebSocket::Client>, L<AnyEvent::WebSocket::Server> and programs work on
+top, unchanged. Neither of the two is in this distribution.
 
-They install into perl's directory for compiled modules, which comes before the others in C<@INC>. No file of the
-original is touched, and uninstalling brings it back.
+The classes are installed into perl's directory for compiled modules, which comes before the others in C<@INC>. No file of the original is
+replaced, and uninstalling brings it back.
 
-Where the original comes first in C<@INC> all the same, as it may with C<PERL5LIB> or L<local::lib>, put this before all else
-that uses WebSockets:
+Where the original comes first in C<@INC> all the same, as it may with C<PERL5LIB> or L<local::lib>, load this module before everything else that
+uses WebSockets:
 
   use AnyEvent::WebSocket::Native;
+
+=head1 DOCUMENTATION
+
+=over
+
+=item L<AnyEvent::WebSocket::Connection>
+
+The reference of the class.
+
+=item L<AnyEvent::WebSocket::Message>
+
+The reference of messages.
+
+=item L<AnyEvent::WebSocket::Native::Manual>
+
+The guide, with a complete program for each task.
+
+=item L<AnyEvent::WebSocket::Deflate>, L<AnyEvent::WebSocket::Deflate::Client>
+
+Compression.
+
+=item F<examples>
+
+Larger programs, in the distribution.
+
+=back
+
+C<perldoc AnyEvent::WebSocket::Connection> shows our page, because perldoc searches C<@INC> as perl does. C<man AnyEvent::WebSocket::Connection>
+shows the original's page, if that is installed: no file of it is replaced, and its man page has this name. For man, our pages are installed under
+names of our own:
+
+=for code shell
+
+  man AnyEvent::WebSocket::Native::Connection
+  man AnyEvent::WebSocket::Native::Message
+
+On Debian, perldoc is in the package C<perl-doc>.
 
 =head1 CLASS METHODS
 
@@ -94,29 +135,35 @@ that uses WebSockets:
 
   my $name = AnyEvent::WebSocket::Native->backend;
 
-C<rust> if programs run on these classes, C<pp> if on the original. Unlike L<AnyEvent::WebSocket::Connection/backend>, it can
-also be called where the original is loaded.
+Returns C<rust> if programs run on these classes, C<pp> if on the original. Unlike L<AnyEvent::WebSocket::Connection/backend>, it can also be called
+where the original is loaded.
+
+  warn "no native engine\n" if AnyEvent::WebSocket::Native->backend ne 'rust';
 
 =head2 report
 
-  perl -MAnyEvent::WebSocket::Native -e 'print AnyEvent::WebSocket::Native->report'
+  print AnyEvent::WebSocket::Native->report;
 
-Returns a few lines of text that tell which classes programs run on, and why.
+Returns a few lines of text that tell which classes programs run on, and why. From a shell:
+
+=for code shell
+
+  perl -MAnyEvent::WebSocket::Native -e 'print AnyEvent::WebSocket::Native->report'
 
 =head1 WHERE IT DIFFERS FROM THE ORIGINAL
 
-Rules of RFC 6455 that the original did not enforce are enforced: a peer that breaks one gets a Close frame that says
-so, C<parse_error> callbacks are called, and the connection goes down. These are
+Rules of RFC 6455 that the original does not enforce are enforced. A peer that breaks one gets a Close frame with a code, C<parse_error> callbacks
+are called, and the connection goes down. These rules are
 
 =over
 
 =item *
 
-reserved bits without an extension, reserved opcodes, lengths not in their shortest form: 1002
+reserved bits without an extension, reserved opcodes, lengths that are not in their shortest form: 1002
 
 =item *
 
-control frames that are fragmented or longer than 125 bytes: 1002
+control frames that are fragmented or longer than 125 octets: 1002
 
 =item *
 
@@ -124,56 +171,126 @@ continuation frames out of place, and messages inside a fragmented one: 1002
 
 =item *
 
-Close frames with a 1-byte body or a code that may not be sent (1002), or a reason that is not UTF-8 (1007)
+Close frames with a 1-byte body or a code that must not be sent (1002), or with a reason that is not UTF-8 (1007)
 
 =item *
 
-frames over C<max_payload_size>, and too many fragments: 1009; the original sent no Close frame
+frames over C<max_payload_size>, and too many fragments: 1009; the original sends no Close frame
 
 =back
 
-A rule that peers in the wild do break is enforced only on request; see
-L<AnyEvent::WebSocket::Connection/strict>.
+Rules that peers in the wild do break are enforced only on request: see L<AnyEvent::WebSocket::Connection/strict>.
 
-The answer to a Close frame has the same code, where the original sent its default; C<close> without a code sends an
-empty Close frame, which is what code 1005 means. Of the pings of a peer that does not read, and has 64 KiB waiting, only
-the last is answered (RFC 6455, 5.5.3). A connection that has kept the event loop for ten milliseconds leaves the rest of its
-messages to the loop's next turn. A peer that never answers our Close is given up after
-L<AnyEvent::WebSocket::Connection/close_timeout>.
+Other differences are
 
-=head1 VARIABLES OF THE ENVIRONMENT
+=over
+
+=item *
+
+The answer to a Close frame has the same code. The original sends its default.
+
+=item *
+
+C<close> without a code sends an empty Close frame, which is what code 1005 means. The original sends 1005 or 1000.
+
+=item *
+
+A peer that never answers our Close is given up after L<AnyEvent::WebSocket::Connection/close_timeout>, 30 seconds by default.
+
+=item *
+
+A peer that sends pings but does not read gets one answer, to the last of them, once 64 KiB wait for it (RFC 6455, 5.5.3).
+
+=item *
+
+A connection whose callbacks have kept the event loop for ten milliseconds leaves its other messages to the loop's next turn.
+
+=item *
+
+C<parse_error> is called once. The original may call it again for what arrives later.
+
+=item *
+
+A message callback that dies, while nothing listens to C<parse_error>, is logged as an error. The original is silent.
+
+=item *
+
+A C<finish> callback that is registered after the end is called.
+
+=back
+
+=head1 PROCESSES AND THREADS
+
+Connections are plain objects of one process and one thread. L<AnyEvent::WebSocket::Native::Manual/Several processes> has a server with workers.
+
+=over
+
+=item fork
+
+A child may drop its copies of the parent's connections: it writes nothing, and the parent goes on. Or the parent drops them and the child
+uses them. Both must not use one connection, as with any socket. Frames that were waiting when the process forked are written by the parent
+alone, and masking keys are drawn anew.
+
+With EV, a child that goes on with the event loop, and did not start one of its own, has to call C<EV::loop_fork> first. A child that calls
+C<exec> or L<POSIX/_exit> needs nothing.
+
+=item prefork
+
+Fork first, then load the event loop and make connections in each worker. A listening socket may be opened before.
+
+=item threads
+
+A connection belongs to the thread that made it. Its copy in another thread does nothing.
+
+=back
+
+=head1 ENVIRONMENT
+
+To switch one of these off, unset it or set it to 0 or the empty string.
 
 =head2 ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE
 
-The initial value of L<AnyEvent::WebSocket::Connection/$DEFAULT_CLOSE_CODE>.
+The initial value of L<AnyEvent::WebSocket::Connection/$DEFAULT_CLOSE_CODE>. Read when the class is loaded.
 
 =head2 ANYEVENT_WEBSOCKET_PP
 
-If true, both classes step aside and load the original that they shadow. It is an exception if there is none. The original
-does not have the methods and events that these classes add, and warns of attributes that it does not know.
+If true when the classes are loaded, both step aside and load the original that they shadow. It is an exception if there is none. The original does
+not have the methods and events that these classes add, and a warning names each attribute that it ignores.
 
 =head2 ANYEVENT_WEBSOCKET_STRICT
 
-If true, L<AnyEvent::WebSocket::Connection/strict> is 1 by default.
+If true, L<AnyEvent::WebSocket::Connection/strict> is 1 by default. Read each time a connection is made.
 
 =head2 ANYEVENT_WEBSOCKET_TRACE
 
-See L<AnyEvent::WebSocket::Connection/ANYEVENT_WEBSOCKET_TRACE>.
+If true when the class is loaded, frames are logged: see L<AnyEvent::WebSocket::Connection/ANYEVENT_WEBSOCKET_TRACE>.
 
-=head1 THREADS AND FORKS
+=head1 VERSIONS AND COMPATIBILITY
 
-A connection belongs to the thread that made it; its copy in another does nothing. A forked child may drop its copy, or
-use it, as with any L<AnyEvent::Handle>: bytes that were waiting to be written when it was forked are written by the
-parent alone, and masking keys are drawn anew.
+It runs on perl 5.22 or newer, with or without threads, on Unix systems, with AnyEvent 7.0, Moo 2.0 and Protocol::WebSocket 0.20 or newer, and on
+each of AnyEvent's event loops. To build it takes Rust 1.85 or newer. F<INSTALL.md> lists the systems on which it is tested.
+
+The original's test suites of 0.44, 0.54 and 0.55 pass unchanged. A newer original may be installed: its Client then runs on our Connection, and a
+method that only its own Connection has is missing.
+
+Within version 1, a program that uses what is documented keeps working: names, arguments, defaults, close codes, and the beginnings of error texts
+stay as they are. New methods, attributes and events may be added; a subclass that already uses such a name keeps its own. Whatever breaks this comes
+with a new major version, and F<Changes> says so. Undocumented methods, which begin with an underscore, may change at any time.
+
+=head1 SUPPORT
+
+Please report bugs to the maintainers through the repository that you have this from, with the output of L</report>, a program that shows the bug,
+and its L<trace|AnyEvent::WebSocket::Connection/ANYEVENT_WEBSOCKET_TRACE>. Please do not report them to the author of the original.
+
+Please report a vulnerability in private, through the repository's security advisories; F<SECURITY.md> says more.
 
 =head1 LICENSE
 
-The same terms as Perl itself: the GNU General Public License, version 1 or later, or the Artistic License. The
-distribution has both texts in its file F<LICENSE>.
+The same terms as Perl itself: the GNU General Public License, version 1 or later, or the Artistic License. The distribution has both texts in its
+file F<LICENSE>.
 
 =head1 SEE ALSO
 
-L<AnyEvent::WebSocket::Connection>, L<AnyEvent::WebSocket::Deflate>, L<AnyEvent::WebSocket::Client>,
-L<AnyEvent::WebSocket::Server>, RFC 6455, RFC 7692
+L<AnyEvent::WebSocket::Client>, L<AnyEvent::WebSocket::Server>, RFC 6455, RFC 7692
 
 =cut

@@ -88,23 +88,33 @@ AnyEvent::WebSocket::Deflate::Client - an AnyEvent::WebSocket::Client that offer
 
 =head1 SYNOPSIS
 
+  use AnyEvent::WebSocket::Deflate::Client;
+
   my $client = AnyEvent::WebSocket::Deflate::Client->new(deflate => { threshold => 1024 });
   my $connection = $client->connect('ws://localhost:5000/feed')->recv;
   print $connection->deflate ? "compressed\n" : "the server does not compress\n";
 
 =head1 DESCRIPTION
 
-An L<AnyEvent::WebSocket::Client>, of a version that has C<env_proxy>, that offers permessage-deflate to the server, and
-switches it on for the connection if the server accepts. An answer that was not offered is an error of C<connect>, like a
-failed handshake.
+A subclass of L<AnyEvent::WebSocket::Client> that offers permessage-deflate to the server, and enables it on the connection if the server accepts.
+The original has no such class. It needs a version of the parent class that has C<env_proxy>.
 
-Where C<ANYEVENT_WEBSOCKET_PP> has the original take the connection's place, it offers nothing, and is just its parent.
+An answer that was not offered is an error of C<connect>, like a failed handshake.
+
+With C<ANYEVENT_WEBSOCKET_PP=1>, it offers nothing and behaves like its parent; its connections then have no method C<deflate>.
 
 =head1 ATTRIBUTES
 
+It takes those of its parent, and
+
 =head2 deflate
 
-A reference to a hash of what is in L<AnyEvent::WebSocket::Deflate/OPTIONS>. Default none of it.
+  my $options = $client->deflate;
+
+A reference to a hash of L<AnyEvent::WebSocket::Deflate/OPTIONS>. Default empty. Wrong options are exceptions at the line where the client is
+constructed.
+
+  my $client = AnyEvent::WebSocket::Deflate::Client->new(deflate => { level => 6, server_max_window_bits => 15 });
 
 =head1 SEE ALSO
 
