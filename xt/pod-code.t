@@ -1,9 +1,10 @@
-# Every block of Perl in the documentation compiles under strict and warnings, and runs. (The complete programs of the
-# manual are run by xt/manual.t.)
+# Every block of Perl in the documentation compiles under strict and warnings, and runs, and commands for a shell can be
+# parsed. (The complete programs of the manual are run by xt/manual.t.)
 use strict;
 use warnings;
 use FindBin;
 use lib map {"$FindBin::Bin/$_"} qw(lib ../t/lib);
+use File::Temp;
 use Test::More;
 use PodCode;
 use PodCode::Stage;
@@ -11,11 +12,27 @@ use WebSocketTest;
 
 plan skip_all => 'by design: the original lacks what the documentation shows' if is_original();
 
+# What is wrong with a block, by its kind.
+my %check = (
+    perl    => \&PodCode::Stage::problems,
+    shell   => sub { problems_of_shell($_[0]{text}) },
+    program => sub { $_[0]{file} =~ m{/Native/Manual\.pod$} ? () : 'only those of the manual are run' },
+);
+
+sub problems_of_shell {
+    my ($commands) = @_;
+    my $file = File::Temp->new;
+    print {$file} $commands;
+    close $file or die $!;
+    my $complaints = `sh -n $file 2>&1`;
+    return split /\n/, $complaints;
+}
+
 for my $file (PodCode::files()) {
     subtest $file => sub {
         for my $block (PodCode::blocks($file)) {
-            next if $block->{kind} ne 'perl';
-            my @problems = PodCode::Stage::problems($block);
+            my $check = $check{ $block->{kind} } or next;
+            my @problems = $check->($block);
             my $where = join ', ', grep { length } $block->{section}, $block->{entry};
             is "@problems", '', "line $block->{line}: $where" or diag map {"$_\n"} @problems;
         }

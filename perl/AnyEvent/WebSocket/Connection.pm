@@ -609,7 +609,7 @@ Control frames.
 
 =item compression_ratio_received, compression_ratio_sent
 
-Size of the messages that were compressed, divided by their size on the wire. Missing as long as there were none.
+Size of the messages that were compressed, divided by their size on the wire. Missing as long as there were none, and from L</finish> on.
 
 =item seconds_since_read, seconds_since_write
 

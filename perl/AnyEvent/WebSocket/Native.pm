@@ -231,8 +231,8 @@ A child may drop its copies of the parent's connections: it writes nothing, and 
 uses them. Both must not use one connection, as with any socket. Frames that were waiting when the process forked are written by the parent
 alone, and masking keys are drawn anew.
 
-With EV, a child that goes on with the event loop, and did not start one of its own, has to call C<EV::loop_fork> first. A child that calls
-C<exec> or L<POSIX/_exit> needs nothing.
+EV and AnyEvent's own loop work in a child; for others, see their documentation. To hand a peer over to a child, hand over the socket, and make the
+connection there: on EV, a connection that the parent has used may miss an event in the child.
 
 =item prefork
 

@@ -20,13 +20,13 @@ use AnyEvent::WebSocket::Connection;
 use AnyEvent::WebSocket::Deflate::Client;
 use File::Temp;
 use POSIX ();
-use Protocol::WebSocket::Handshake::Server;
 use WebSocketTest;
 use WebSocketTest::Frame;
 use WebSocketTest::Peer;
 
-# Debian has no AnyEvent::WebSocket::Server. Where none is installed, this stands in.
-push @INC, __FILE__ =~ s{PodCode/Stage\.pm\z}{standin}r;
+# Debian has no AnyEvent::WebSocket::Server. Where none is installed, another class of that name stands in.
+BEGIN { push @INC, __FILE__ =~ s{PodCode/Stage\.pm\z}{standin}r }
+use AnyEvent::WebSocket::Server;
 
 my (@kept, @peers, $port);
 
@@ -146,25 +146,17 @@ sub server_port {
     return $port ||= do
     {
         my $found;
-        push @kept, AnyEvent::Socket::tcp_server('127.0.0.1', 0, \&shake_hands, sub { $found = $_[2]; 0 });
+        push @kept, AnyEvent::Socket::tcp_server('127.0.0.1', 0, \&serve, sub { $found = $_[2]; 0 });
         $found;
     };
 }
 
-sub shake_hands {
+sub serve {
     my ($socket) = @_;
-    my $handle = AnyEvent::Handle->new(fh => $socket, on_error => sub { $_[0]->destroy });
-    my $handshake = Protocol::WebSocket::Handshake::Server->new;
-    $handle->on_read(sub {
-        my ($handle) = @_;
-        $handshake->parse($handle->{rbuf}) or return $handle->destroy;
-        return if !$handshake->is_done;
-        $handle->push_write($handshake->to_string);
-        my $connection = AnyEvent::WebSocket::Connection->new(handle => $handle);
+    AnyEvent::WebSocket::Server->new->establish($socket)->cb(sub {
+        push @kept, my $connection = eval { $_[0]->recv } or return;
         $connection->on(each_message => sub { $_[0]->send($_[1]) });
-        push @kept, $connection;
     });
-    push @kept, $handle;
 }
 
 # --- what happens to it
