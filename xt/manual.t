@@ -70,9 +70,10 @@ $course{'Moving an existing program'} = sub {
 };
 
 $course{'Keeping connections alive'} = sub {
+    my $seconds = 0.3 * patience();
     my @connections;
     my ($url, $guard) = own_server(sub { push @connections, $_[0] });
-    my $program = start_program('Keeping connections alive', 0, $url, 0.3 * patience());
+    my $program = start_program('Keeping connections alive', 0, $url, $seconds);
     wait_until('a connection', sub { @connections == 1 });
     $connections[0]->send('first');
     $program->wait_for(qr/^first$/m);
@@ -81,7 +82,7 @@ $course{'Keeping connections alive'} = sub {
     $program->wait_for(qr/^1001; next try in [01]\.\d s$/m);
     wait_until('a second connection', sub { @connections == 2 });
     $connections[1]->pause;
-    $program->wait_for(qr/^the peer did not answer a ping within [\d.]+ seconds; next try in [012]\.\d s$/m);
+    $program->wait_for(qr/^the peer did not answer a ping within \Q$seconds\E seconds; next try in [012]\.\d s$/m);
     wait_until('a third connection', sub { @connections == 3 });
     undef $guard;
     $connections[2]->close;

@@ -107,13 +107,16 @@ sub in_own_package {
     return $result;
 }
 
-# $name, ${name}, and for an array or a hash the elements and slices of it, too.
+# Returns true if the first that the text does with the variable, or with a part of it, is not to declare it.
 sub uses {
     my ($text, $variable) = @_;
     my ($sigil, $name) = $variable =~ /^(.)(.+)$/;
-    return $text =~ /\$\Q$name\E\b(?!\s*[\[{])/ if $sigil eq '$';
-    my $subscript = $sigil eq '@' ? '\[' : '\{';
-    return $text =~ /\Q$variable\E\b|[\$\@]\Q$name\E$subscript/;
+    my $mention = $sigil eq '$' ? qr/\$\Q$name\E\b(?!\s*[\[{])/
+        : $sigil eq '@' ? qr/\@\Q$name\E\b|\$\Q$name\E\[/ : qr/%\Q$name\E\b|[\$\@]\Q$name\E\{/;
+    # What a sub names its arguments does not matter outside.
+    $text =~ s/\bmy\s*\([^()]*\) = \@_;//g;
+    my ($before) = $text =~ /\A(.*?)$mention/s or return 0;
+    return $before !~ /\bmy\s*(?:\([^()]*)?\z/;
 }
 
 # --- what is given
