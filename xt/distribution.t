@@ -40,6 +40,12 @@ sub loaded_connection {
     return `PERL5LIB=$lib $^X -MAnyEvent::WebSocket::Connection -e '$print' 2>&1`;
 }
 
+# What perldoc would show: it looks for a module where perl does.
+sub perldoc {
+    my ($module) = @_;
+    return run_ok("PERL5LIB=$lib $^X -MPod::Perldoc -e 'exit(Pod::Perldoc->run)' -- -U -T -u $module", "perldoc $module");
+}
+
 # The first parts of these paths, each once.
 sub at_the_top {
     my %seen = map { m{^([^/]+)} ? ($1 => 1) : () } @_;
@@ -117,7 +123,9 @@ subtest 'install, uninstall' => sub {
     my $installed = digests($base);
     is_deeply({ map { $_ => $installed->{$_} } keys %$before }, $before, 'every file of the original is as it was');
     my @pages = map { m{^man/man3/AnyEvent::WebSocket::([\w:]+)\.} ? $1 : () } grep { !$before->{$_} } sort keys %$installed;
-    is("@pages", 'Deflate Deflate::Client Native', 'our man pages are there');
+    is("@pages", 'Deflate Deflate::Client Native Native::Connection Native::Manual Native::Message', 'our man pages are there');
+    like(perldoc('AnyEvent::WebSocket::Connection'), qr/Not in the original/, 'perldoc shows our page');
+    like(perldoc('AnyEvent::WebSocket::Native::Manual'), qr/^=head1 Back-pressure$/m, 'and the manual');
 
     run_ok('make install', 'make install, again');
     run_ok('make uninstall');
