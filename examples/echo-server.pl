@@ -5,10 +5,10 @@
 #
 # Without a port, or with port 0, it takes a free one; its first line says which. Ctrl-C ends it.
 #
-# It answers the handshake by hand with Protocol::WebSocket, which a server needs that takes other HTTP requests too, or
-# that gives its connections more options than a max_payload_size. AnyEvent::WebSocket::Server does that part for you.
-# Nothing in it knows which implementation of AnyEvent::WebSocket::Connection is installed; run it with
-# ANYEVENT_WEBSOCKET_PP=1 to have the pure-Perl one.
+# It answers the handshake by hand with Protocol::WebSocket, as a server needs to that limits the time and the size of the
+# handshake, or takes other HTTP requests too. AnyEvent::WebSocket::Server does that part for you.
+#
+# It also runs on the original AnyEvent::WebSocket::Connection, with fewer limits: set ANYEVENT_WEBSOCKET_PP=1.
 use strict;
 use warnings;
 
@@ -23,29 +23,45 @@ my %option = (host => '127.0.0.1', port => 0);
 GetOptions(\%option, qw(host=s port=i ping-interval=f)) && !@ARGV
     or die "usage: $0 [--host ADDRESS] [--port PORT] [--ping-interval SECONDS]\n";
 
-my %for_connections = (max_payload_size => 16 << 20);
-$for_connections{ping_interval} = $option{'ping-interval'} if $option{'ping-interval'};
+# What a stranger may make us keep or do. AnyEvent::WebSocket::Native::Manual explains each value.
+my %for_connections = (
+    max_payload_size    => 1 << 20,
+    max_message_size    => 1 << 20,
+    max_fragments       => 128,
+    max_buffered_amount => 4 << 20,
+    max_control_rate    => 10,
+    ping_interval       => $option{'ping-interval'} || 25,
+    ping_timeout        => 20,
+    idle_timeout        => 60,
+    close_timeout       => 5,
+);
+# The original has the first and the third only.
+delete @for_connections{ grep { !AnyEvent::WebSocket::Connection->can($_) } keys %for_connections };
+my $max_connections = 1000;
 
 my %connections;
 
 sub accept_client {
     my ($socket) = @_;
+    return if keys %connections >= $max_connections;
     my $handshake = Protocol::WebSocket::Handshake::Server->new;
 
     my $handle;
+    # For all of the handshake; a timeout of the handle would begin anew with each octet.
+    my $timer = AE::timer 10, 0, sub { undef $handle };
     $handle = AnyEvent::Handle->new(
         fh       => $socket,
         no_delay => 1,
-        timeout  => 10,
-        on_error => sub { undef $handle },
+        rbuf_max => 16 << 10,
+        on_error => sub { undef $_ for $handle, $timer },
         on_read  => sub {
             # parse() takes from the buffer what is the handshake's; what follows is left for the connection.
             return undef $handle if !$handshake->parse($handle->{rbuf});
             return if !$handshake->is_done;
             $handle->push_write($handshake->to_string);
-            $handle->timeout(0);
+            $handle->rbuf_max(undef);
             serve($handle);
-            undef $handle;
+            undef $_ for $handle, $timer;
         },
     );
 }

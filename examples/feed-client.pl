@@ -53,6 +53,9 @@ sub watch_connection {
     undef $timer;
     $connection->ping_interval($option{ping});
     $connection->idle_timeout($option{silence});
+    # A server may be wrong, too.
+    $connection->max_message_size(1 << 20);
+    $connection->close_timeout(5);
 
     $connection->on(each_message => sub { receive($_[1]) });
     $connection->on(finish => sub {

@@ -26,25 +26,37 @@ my ($directory) = @ARGV;
 
 # The frames of an upload may be as large as they like, for nothing of them piles up; how much they may be together is
 # limited here. A client that sends nothing for a minute is given up.
-my %for_connections = (max_payload_size => 0, max_message_size => 4 << 30, idle_timeout => 60);
+my %for_connections = (
+    max_payload_size    => 0,
+    max_message_size    => 4 << 30,
+    max_buffered_amount => 1 << 20,
+    max_control_rate    => 10,
+    ping_interval       => 25,
+    idle_timeout        => 60,
+    close_timeout       => 5,
+);
+my $max_connections = 100;
 my %connections;
 
 sub accept_client {
     my ($socket) = @_;
+    return if keys %connections >= $max_connections;
     my $handshake = Protocol::WebSocket::Handshake::Server->new;
 
     my $handle;
+    # For all of the handshake; a timeout of the handle would begin anew with each octet.
+    my $timer = AE::timer 10, 0, sub { undef $handle };
     $handle = AnyEvent::Handle->new(
         fh       => $socket,
-        timeout  => 10,
-        on_error => sub { undef $handle },
+        rbuf_max => 16 << 10,
+        on_error => sub { undef $_ for $handle, $timer },
         on_read  => sub {
             return undef $handle if !$handshake->parse($handle->{rbuf});
             return if !$handshake->is_done;
             $handle->push_write($handshake->to_string);
-            $handle->timeout(0);
+            $handle->rbuf_max(undef);
             serve($handle);
-            undef $handle;
+            undef $_ for $handle, $timer;
         },
     );
 }

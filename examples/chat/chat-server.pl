@@ -29,13 +29,16 @@ my $usage = "usage: $0 [--host ADDRESS] [--port PORT] [--redis redis://HOST:PORT
 my %option = (host => '127.0.0.1', port => 0);
 GetOptions(\%option, qw(host=s port=i redis=s)) && !@ARGV or die $usage;
 
-use constant { MAX_REQUEST => 16 << 10, MAX_NAME => 40, MAX_TEXT => 2000, MAX_WAITING => 1 << 20 };
+use constant { MAX_REQUEST => 16 << 10, MAX_NAME => 40, MAX_TEXT => 2000, MAX_WAITING => 1 << 20, MAX_PEOPLE => 1000 };
 
 my %for_connections = (
-    max_message_size => 4 * (MAX_NAME + MAX_TEXT) + 1000,
-    max_control_rate => 10,
+    max_message_size    => 4 * (MAX_NAME + MAX_TEXT) + 1000,
+    max_buffered_amount => 2 * MAX_WAITING,
+    max_control_rate    => 10,
     # Browsers answer pings by themselves. Proxies and routers forget connections that are silent for a minute.
     ping_interval => 25,
+    idle_timeout  => 60,
+    close_timeout => 5,
 );
 
 # --- HTTP
@@ -104,6 +107,7 @@ my %people;
 sub upgrade {
     my ($request, $handle) = @_;
     return error_response('403 Forbidden') if !is_same_origin($request);
+    return error_response('503 Service Unavailable') if keys %people >= MAX_PEOPLE;
     my $handshake = Protocol::WebSocket::Handshake::Server->new_from_psgi($request);
     return error_response('400 Bad Request') if !$handshake->parse('') || !$handshake->is_done;
     return error_response('426 Upgrade Required') if $handshake->version ne 'draft-ietf-hybi-17';
