@@ -172,6 +172,13 @@ $course{'Broadcast'} = sub {
 };
 
 $course{'Limits on the open internet'} = sub {
+    my ($table) = blocks_of('Limits on the open internet', 'output');
+    my ($program) = blocks_of('Limits on the open internet', 'program');
+    my %listed = $table->{text} =~ /^([a-z]\w+) +([\d_]+) /mg;
+    delete $listed{connections};
+    my ($limits) = $program->{text} =~ /%limits = \((.*?)\);/s;
+    is_deeply +{ $limits =~ /(\w+) +=> ([\d_]+),/g }, \%listed, 'the program has the values of the table';
+
     my ($server, $url) = start_server('Limits on the open internet', 0, 'https://www.example.com');
     my ($port) = $url =~ /:(\d+)/;
     my $connect = sub { client_at($url, http_headers => { Origin => $_[0] // 'https://www.example.com' }) };
