@@ -91,18 +91,19 @@ folder F<examples> of the distribution has larger ones.
 Entries say I<Not in the original> where a program that uses them needs this class. Such a program cannot run with
 C<ANYEVENT_WEBSOCKET_PP=1>.
 
-A connection lives as long as the program holds a reference to it, or one of its callbacks is running. When the last reference
-goes, queued data still goes out, and then the socket is closed. A callback that closes over its own connection keeps it alive;
-use the connection that the callback gets as its first argument, or weaken the reference.
+A connection lives as long as the program holds a reference to it, or one of its callbacks is running. When the last
+reference goes, queued data still goes out, and then the socket is closed. A callback that closes over its own connection
+keeps it alive; use the connection that the callback gets as its first argument, or weaken the reference.
 
 =head1 CHARACTERS AND OCTETS
 
 The wire carries octets. Perl strings hold either octets or characters, so each direction needs one decision.
 
-Sending: L</send_text> takes characters, L</send_binary> takes octets, and L</send_json> takes data. Use these three and nothing
-can go wrong. L</send> is the original's method, and does what that does: a string with Perl's UTF8 flag goes out encoded as UTF-8,
-a string without the flag goes out as it is. The flag depends on a string's history, not on what it contains. So C<send> suits text
-that is already encoded, and text that is ASCII; it sends C<"\xe9"> as one octet, which is not UTF-8.
+Sending: L</send_text> takes characters, L</send_binary> takes octets, and L</send_json> takes data. Use these three and
+nothing can go wrong. L</send> is the original's method, and does what that does: a string with Perl's UTF8 flag goes out
+encoded as UTF-8, a string without the flag goes out as it is. The flag depends on a string's history, not on what it
+contains. So C<send> suits text that is already encoded, and text that is ASCII; it sends C<"\xe9"> as one octet, which is
+not UTF-8.
 
 Receiving: L<AnyEvent::WebSocket::Message/body> is octets, always.
 L<decoded_body|AnyEvent::WebSocket::Message/decoded_body> is characters, and
@@ -137,28 +138,28 @@ Takes L</ATTRIBUTES> by name and returns a connection. Only L</handle> is requir
     ping_interval    => 25,
   );
 
-A value that makes no sense is an exception at the caller's line. A name that is not an attribute is ignored, as in the original;
-if it looks like a misspelt attribute, a warning names the attribute that was probably meant.
+A value that makes no sense is an exception at the caller's line. A name that is not an attribute is ignored, as in the
+original; if it looks like a misspelt attribute, a warning names the attribute that was probably meant.
 
-The connection takes over what the handle has already read. Messages are delivered only once control is back in the event loop, so
-callbacks that are registered before that miss none.
+The connection takes over what the handle has already read. Messages are delivered only once control is back in the event
+loop, so callbacks that are registered before that miss none.
 
 =head1 ATTRIBUTES
 
-L</handle>, L</masked>, L</subprotocol> and L</deflate> are read-only. The others can be set at any time, which is how to configure
-a connection that Client or Server has made; in the original, L</max_payload_size> and L</max_fragments> are read-only too. A new
-value takes effect at once: limits from the next frame on, the UTF-8 rule of L</strict> from the next message on, and
-L</close_timeout> if the connection is not closing yet.
+L</handle>, L</masked>, L</subprotocol> and L</deflate> are read-only. The others can be set at any time, which is how to
+configure a connection that Client or Server has made; in the original, L</max_payload_size> and L</max_fragments> are
+read-only too. A new value takes effect at once: limits from the next frame on, the UTF-8 rule of L</strict> from the next
+message on, and L</close_timeout> if the connection is not closing yet.
 
-A number may be anything that Perl takes for one. The empty string and undef stand for the default. Sizes are in bytes, times in
-seconds, and times may have a fraction.
+A number may be anything that Perl takes for one. The empty string and undef stand for the default. Sizes are in bytes, times
+in seconds, and times may have a fraction.
 
 =head2 close_code
 
   my $code = $connection->close_code;
 
-The code of the peer's Close frame: a number, 1005 if the frame had none (RFC 6455, 7.1.5), or undef as long as there was no Close
-frame.
+The code of the peer's Close frame: a number, 1005 if the frame had none (RFC 6455, 7.1.5), or undef as long as there was no
+Close frame.
 
   $connection->on(finish => sub {
     my($connection) = @_;
@@ -177,8 +178,8 @@ The text that L</finish> got as its error, or undef. See L</HOW A CONNECTION END
 
   my $reason = $connection->close_reason;
 
-The reason in the peer's Close frame: characters, the empty string if there was no reason, or undef as long as there was no Close
-frame.
+The reason in the peer's Close frame: characters, the empty string if there was no reason, or undef as long as there was no
+Close frame.
 
   print 'closed: ', $connection->close_reason // '', "\n";
 
@@ -187,8 +188,8 @@ frame.
   $connection->close_timeout($seconds);
 
 Seconds that the peer has to close its side after we have closed ours. When the time is up, the handle is destroyed and
-L</finish> gets an error; the peer can still read what was sent, as long as the handle's C<linger> says. 0 waits forever. Default 30.
-I<Not in the original>, which waits forever.
+L</finish> gets an error; the peer can still read what was sent, as long as the handle's C<linger> says. 0 waits forever.
+Default 30. I<Not in the original>, which waits forever.
 
   my $connection = AnyEvent::WebSocket::Connection->new(handle => $handle, close_timeout => 5);
 
@@ -196,8 +197,8 @@ I<Not in the original>, which waits forever.
 
   my $parameters = $connection->deflate;
 
-The parameters of compression, as returned by C<accept> or C<confirm> of L<AnyEvent::WebSocket::Deflate>, or undef if messages are not
-compressed. Can be given to L</new>, or later to L</enable_deflate>. I<Not in the original.>
+The parameters of compression, as returned by C<accept> or C<confirm> of L<AnyEvent::WebSocket::Deflate>, or undef if
+messages are not compressed. Can be given to L</new>, or later to L</enable_deflate>. I<Not in the original.>
 
   print $connection->deflate ? "compressed\n" : "not compressed\n";
 
@@ -205,10 +206,10 @@ compressed. Can be given to L</new>, or later to L</enable_deflate>. I<Not in th
 
   my $handle = $connection->handle;
 
-The L<AnyEvent::Handle> that was given to L</new>, with or without TLS. It stays usable: its timeouts, C<wbuf_max>, C<linger>,
-C<on_drain>, C<no_delay>, C<keepalive>, C<push_write> and C<destroy> keep their meaning. Its C<on_read>, C<on_eof> and C<on_error> belong to
-the connection: a program that replaces them cuts the connection off from its handle. After C<destroy>, no callback of the connection is
-called, not even L</finish>.
+The L<AnyEvent::Handle> that was given to L</new>, with or without TLS. It stays usable: its timeouts, C<wbuf_max>,
+C<linger>, C<on_drain>, C<no_delay>, C<keepalive>, C<push_write> and C<destroy> keep their meaning. Its C<on_read>, C<on_eof>
+and C<on_error> belong to the connection: a program that replaces them cuts the connection off from its handle. After
+C<destroy>, no callback of the connection is called, not even L</finish>.
 
   $connection->handle->no_delay(1);
 
@@ -216,9 +217,9 @@ called, not even L</finish>.
 
   $connection->idle_timeout($seconds);
 
-Seconds without an octet from the peer after which the connection is given up: the handle is destroyed, unread output is dropped, and
-L</finish> gets an error. With L</ping_interval>, pongs count as a sign of life. Time spent in L</pause> does not count. 0 and undef, the
-default, mean never. I<Not in the original.>
+Seconds without an octet from the peer after which the connection is given up: the handle is destroyed, unread output is
+dropped, and L</finish> gets an error. With L</ping_interval>, pongs count as a sign of life. Time spent in L</pause> does
+not count. 0 and undef, the default, mean never. I<Not in the original.>
 
   $connection->ping_interval(25);
   $connection->idle_timeout(60);
@@ -235,9 +236,9 @@ True if this end is the client, whose frames are masked. The keys come from the 
 
   $connection->max_buffered_amount($bytes);
 
-The largest L</buffered_amount> that a send may leave. A send that leaves more gives the connection up: the handle is destroyed, unread
-output is dropped, and L</finish> gets an error. It should be larger than the largest message. 0 and undef, the default, mean no limit.
-I<Not in the original.>
+The largest L</buffered_amount> that a send may leave. A send that leaves more gives the connection up: the handle is
+destroyed, unread output is dropped, and L</finish> gets an error. It should be larger than the largest message. 0 and undef,
+the default, mean no limit. I<Not in the original.>
 
   $connection->max_buffered_amount(4_000_000);
 
@@ -245,9 +246,10 @@ I<Not in the original.>
 
   $connection->max_control_rate($count);
 
-The largest number of pings and pongs that the peer may send per second. Seconds that pass without one, or in which nothing is read,
-are saved up: with a rate of 10, a peer that was silent for nine seconds may send 100 at once. One too many is answered with Close
-1008, and then L</parse_error> is called. 0 and undef, the default, mean no limit. I<Not in the original.>
+The largest number of pings and pongs that the peer may send per second. Seconds that pass without one, or in which nothing
+is read, are saved up: with a rate of 10, a peer that was silent for nine seconds may send 100 at once. One too many is
+answered with Close 1008, and then L</parse_error> is called. 0 and undef, the default, mean no limit.
+I<Not in the original.>
 
   $connection->max_control_rate(10);
 
@@ -255,9 +257,9 @@ are saved up: with a rate of 10, a peer that was silent for nine seconds may sen
 
   $connection->max_fragments($count);
 
-The largest number of frames in one received message. A message with more is answered with Close 1009, and then L</parse_error> is called.
-undef, the default, means C<$Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT> if that variable is set, else 128. It does not apply to
-messages that are received as a L</message_chunk>.
+The largest number of frames in one received message. A message with more is answered with Close 1009, and then
+L</parse_error> is called. undef, the default, means C<$Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT> if that variable is
+set, else 128. It does not apply to messages that are received as a L</message_chunk>.
 
   $connection->max_fragments(16);
 
@@ -265,9 +267,9 @@ messages that are received as a L</message_chunk>.
 
   $connection->max_message_size($bytes);
 
-The largest payload of one received message, all its frames together, compressed or inflated. A frame that announces more is answered with
-Close 1009, and then L</parse_error> is called. 0 and undef, the default, mean no limit other than L</max_payload_size> times
-L</max_fragments>. I<Not in the original.>
+The largest payload of one received message, all its frames together, compressed or inflated. A frame that announces more is
+answered with Close 1009, and then L</parse_error> is called. 0 and undef, the default, mean no limit other than
+L</max_payload_size> times L</max_fragments>. I<Not in the original.>
 
   $connection->max_payload_size(0);
   $connection->max_message_size(1_000_000);
@@ -276,10 +278,11 @@ L</max_fragments>. I<Not in the original.>
 
   $connection->max_payload_size($bytes);
 
-The largest payload of one received frame. A larger frame is answered with Close 1009 as soon as its header has arrived, and then
-L</parse_error> is called. 0 means no limit. undef, the default, means C<$Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE> if that variable is
-set, else 65536. Browsers and most clients send each message as one frame, so this limits their messages. It also limits what a
-compressed message may inflate to, see L<AnyEvent::WebSocket::Deflate/LIMITS>. It does not limit what is sent.
+The largest payload of one received frame. A larger frame is answered with Close 1009 as soon as its header has arrived, and
+then L</parse_error> is called. 0 means no limit. undef, the default, means C<$Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE>
+if that variable is set, else 65536. Browsers and most clients send each message as one frame, so this limits their messages.
+It also limits what a compressed message may inflate to, see L<AnyEvent::WebSocket::Deflate/LIMITS>. It does not limit what
+is sent.
 
   $connection->max_payload_size(1_000_000);
 
@@ -287,8 +290,8 @@ compressed message may inflate to, see L<AnyEvent::WebSocket::Deflate/LIMITS>. I
 
   $connection->ping_interval($seconds);
 
-Seconds between the pings that are sent automatically. Each has a payload of its own, and its pong sets L</latency>. They end with
-L</close>, the peer's Close frame, or the connection. 0 and undef, the default, mean none. I<Not in the original.>
+Seconds between the pings that are sent automatically. Each has a payload of its own, and its pong sets L</latency>. They end
+with L</close>, the peer's Close frame, or the connection. 0 and undef, the default, mean none. I<Not in the original.>
 
   $connection->ping_interval(25);
 
@@ -296,9 +299,10 @@ L</close>, the peer's Close frame, or the connection. 0 and undef, the default, 
 
   $connection->ping_timeout($seconds);
 
-Seconds to wait for an answer to an automatic ping. Any pong is an answer. The wait starts anew if the peer has meanwhile sent anything
-else, or has read some of what was waiting for it. When the time is up, the connection is given up: the handle is destroyed, unread output
-is dropped, and L</finish> gets an error. Time spent in L</pause> does not count. 0 waits forever. Default 20. I<Not in the original.>
+Seconds to wait for an answer to an automatic ping. Any pong is an answer. The wait starts anew if the peer has meanwhile
+sent anything else, or has read some of what was waiting for it. When the time is up, the connection is given up: the handle
+is destroyed, unread output is dropped, and L</finish> gets an error. Time spent in L</pause> does not count. 0 waits
+forever. Default 20. I<Not in the original.>
 
   $connection->ping_interval(25);
   $connection->ping_timeout(10);
@@ -307,9 +311,9 @@ is dropped, and L</finish> gets an error. Time spent in L</pause> does not count
 
   $connection->strict(1);
 
-If true, three rules are enforced that peers are known to break: text is UTF-8 (Close 1007), a server refuses frames that are not
-masked, and a client refuses frames that are (Close 1002). All other rules of RFC 6455 are always enforced. Default 0, or 1 if the
-environment variable C<ANYEVENT_WEBSOCKET_STRICT> is true when the attribute is looked at. I<Not in the original.>
+If true, three rules are enforced that peers are known to break: text is UTF-8 (Close 1007), a server refuses frames that are
+not masked, and a client refuses frames that are (Close 1002). All other rules of RFC 6455 are always enforced. Default 0, or
+1 if the environment variable C<ANYEVENT_WEBSOCKET_STRICT> is true when the attribute is looked at. I<Not in the original.>
 
   my $connection = AnyEvent::WebSocket::Connection->new(handle => $handle, strict => 1);
 
@@ -329,8 +333,8 @@ A method that sends does nothing, and raises no exception, after L</close>, afte
 
   my $name = AnyEvent::WebSocket::Connection->backend;
 
-Returns C<rust> for this class, or C<pp> where C<ANYEVENT_WEBSOCKET_PP> has loaded the original through it. I<Not in the original>: a program
-that may have loaded the original by itself calls L<AnyEvent::WebSocket::Native/backend>.
+Returns C<rust> for this class, or C<pp> where C<ANYEVENT_WEBSOCKET_PP> has loaded the original through it.
+I<Not in the original>: a program that may have loaded the original by itself calls L<AnyEvent::WebSocket::Native/backend>.
 
   print "runs on the native engine\n" if AnyEvent::WebSocket::Connection->backend eq 'rust';
 
@@ -338,9 +342,9 @@ that may have loaded the original by itself calls L<AnyEvent::WebSocket::Native/
 
   my $count = AnyEvent::WebSocket::Connection->broadcast(\@connections, $message, %options);
 
-Sends one message to many connections and encodes it once. Takes what L</send> takes, and encodes as that does. Returns the number of
-connections that get it; connections that are closed are skipped. It can be called on the class or on any connection.
-I<Not in the original.> The options are
+Sends one message to many connections and encodes it once. Takes what L</send> takes, and encodes as that does. Returns the
+number of connections that get it; connections that are closed are skipped. It can be called on the class or on any
+connection. I<Not in the original.> The options are
 
 =over
 
@@ -359,27 +363,28 @@ Skip connections for which more than this number of bytes is waiting. Default: s
     $connection->broadcast([values %clients], $message, except => $connection, max_buffered_amount => 1_000_000);
   });
 
-An unknown option, and an element that is not an object, such as undef, are exceptions at the caller's line. Array elements that do
-not exist are skipped. If a subclass has its own C<send>, or an object is of another class, its C<send> is called. If that dies, or a
-L</finish> callback does, everybody else is still served, and then C<broadcast> dies with the first exception.
+An unknown option, and an element that is not an object, such as undef, are exceptions at the caller's line. Array elements
+that do not exist are skipped. If a subclass has its own C<send>, or an object is of another class, its C<send> is called. If
+that dies, or a L</finish> callback does, everybody else is still served, and then C<broadcast> dies with the first
+exception.
 
 =head2 buffered_amount
 
   my $bytes = $connection->buffered_amount;
 
-Returns the number of bytes that were sent but that the kernel has not accepted yet, as they go over the wire: with headers, masked
-and encrypted. If it is not 0, a L</drain> event follows. I<Not in the original.>
+Returns the number of bytes that were sent but that the kernel has not accepted yet, as they go over the wire: with headers,
+masked and encrypted. If it is not 0, a L</drain> event follows. I<Not in the original.>
 
   $connection->on(each_message => sub {
     my($connection, $message) = @_;
     $connection->send($message) if $connection->buffered_amount < 1_000_000;
   });
 
-A frame is usually written at once. It waits only if all of this holds: it is sent in a message callback of its own connection, the
-next frame from the peer has already arrived whole, callbacks of this connection have been quick lately (each under 1 ms, which is
-remembered for 20 ms), the connection is not paused, and sending was the last thing the callback did. Then it leaves together with the
-replies to the frames behind it, within about a millisecond. One case takes longer: if the next callback is unexpectedly slow, the frame
-waits until that callback ends, or runs the event loop.
+A frame is usually written at once. It waits only if all of this holds: it is sent in a message callback of its own
+connection, the next frame from the peer has already arrived whole, callbacks of this connection have been quick lately (each
+under 1 ms, which is remembered for 20 ms), the connection is not paused, and sending was the last thing the callback did.
+Then it leaves together with the replies to the frames behind it, within about a millisecond. One case takes longer: if the
+next callback is unexpectedly slow, the frame waits until that callback ends, or runs the event loop.
 
 =head2 close
 
@@ -387,17 +392,18 @@ waits until that callback ends, or runs the event loop.
   $connection->close($code);
   $connection->close($code, $reason);
 
-Sends a Close frame, and shuts the socket for writing when everything sent before is out. Returns the connection. Only the first call
-does anything.
+Sends a Close frame, and shuts the socket for writing when everything sent before is out. Returns the connection. Only the
+first call does anything.
 
-The code is a number from 1000 to 4999. Codes that must not be sent (RFC 6455, 7.4) are sent, with a warning. Without a code, the Close
-frame is empty, which the peer sees as 1005; see L</$DEFAULT_CLOSE_CODE>. The reason is a string of characters; what does not fit into 123
-octets of UTF-8 is cut off at the end of a character. A code out of range is an exception at the caller's line.
+The code is a number from 1000 to 4999. Codes that must not be sent (RFC 6455, 7.4) are sent, with a warning. Without a code,
+the Close frame is empty, which the peer sees as 1005; see L</$DEFAULT_CLOSE_CODE>. The reason is a string of characters;
+what does not fit into 123 octets of UTF-8 is cut off at the end of a character. A code out of range is an exception at the
+caller's line.
 
   $connection->close(1001, 'the server restarts');
 
-Messages that the peer has already sent still arrive. A proxy in between, such as nginx, may take the shut socket for the end of both
-directions, and then they do not, nor does the peer's Close frame.
+Messages that the peer has already sent still arrive. A proxy in between, such as nginx, may take the shut socket for the end
+of both directions, and then they do not, nor does the peer's Close frame.
 
 =head2 enable_deflate
 
@@ -409,15 +415,15 @@ L<AnyEvent::WebSocket::Deflate> returned. Returns the connection. I<Not in the o
   my($header, $parameters) = AnyEvent::WebSocket::Deflate::accept('permessage-deflate');
   $connection->enable_deflate($parameters) if $parameters;
 
-Call it before control is back in the event loop, which may bring compressed messages. After a message was sent or received, it is an
-exception at the caller's line; so is undef.
+Call it before control is back in the event loop, which may bring compressed messages. After a message was sent or received,
+it is an exception at the caller's line; so is undef.
 
 =head2 latency
 
   my $seconds = $connection->latency;
 
-Returns the round-trip time of the last ping that was answered, or undef if none was. A pong that arrives after the next ping was sent
-does not count. I<Not in the original.>
+Returns the round-trip time of the last ping that was answered, or undef if none was. A pong that arrives after the next ping
+was sent does not count. I<Not in the original.>
 
   printf "%.1f ms\n", 1000 * $connection->latency if defined $connection->latency;
 
@@ -425,8 +431,8 @@ does not count. I<Not in the original.>
 
   my $address = $connection->local;
 
-Returns our address, as it was when the connection was made: C<127.0.0.1:8080> or C<[::1]:8080>, or undef if the handle has no socket.
-I<Not in the original.>
+Returns our address, as it was when the connection was made: C<127.0.0.1:8080> or C<[::1]:8080>, or undef if the handle has
+no socket. I<Not in the original.>
 
   print 'accepted on ', $connection->local // 'no socket', "\n";
 
@@ -434,8 +440,9 @@ I<Not in the original.>
 
   my $cancel = $connection->on($event => $callback);
 
-Registers a callback for one of the L</EVENTS>. Any number of callbacks can be registered for an event. Returns a code reference that
-removes the callback. An unknown event, and a callback that is not a code reference, are exceptions at the caller's line.
+Registers a callback for one of the L</EVENTS>. Any number of callbacks can be registered for an event. Returns a code
+reference that removes the callback. An unknown event, and a callback that is not a code reference, are exceptions at the
+caller's line.
 
   my $cancel = $connection->on(each_message => sub { print $_[1]->body, "\n" });
   $cancel->();
@@ -444,16 +451,16 @@ removes the callback. An unknown event, and a callback that is not a code refere
 
   $connection->pause;
 
-Stops delivery and reading, so that a peer that keeps sending has to wait. Remaining callbacks for the current message still run. Pings and
-the peer's Close frame wait too, and so do L</idle_timeout> and L</ping_timeout>. Sending goes on. Returns the connection.
-I<Not in the original.> For an example see L</resume>.
+Stops delivery and reading, so that a peer that keeps sending has to wait. Remaining callbacks for the current message still
+run. Pings and the peer's Close frame wait too, and so do L</idle_timeout> and L</ping_timeout>. Sending goes on. Returns the
+connection. I<Not in the original.> For an example see L</resume>.
 
 =head2 peer
 
   my $address = $connection->peer;
 
-Returns the peer's address, as it was when the connection was made: C<127.0.0.1:40004> or C<[::1]:40004>, or undef if the handle has no
-socket. It is still known in L</finish> and later. Behind a proxy it is the proxy's. I<Not in the original.>
+Returns the peer's address, as it was when the connection was made: C<127.0.0.1:40004> or C<[::1]:40004>, or undef if the
+handle has no socket. It is still known in L</finish> and later. Behind a proxy it is the proxy's. I<Not in the original.>
 
   $connection->on(finish => sub { print $_[0]->peer // 'somebody', " has gone\n" });
 
@@ -462,8 +469,8 @@ socket. It is still known in L</finish> and later. Behind a proxy it is the prox
   $connection->ping;
   $connection->ping($payload);
 
-Sends a ping. The payload is encoded as by L</send>, default empty. More than 125 octets is an exception at the caller's line. Returns
-the connection. I<Not in the original.>
+Sends a ping. The payload is encoded as by L</send>, default empty. More than 125 octets is an exception at the caller's
+line. Returns the connection. I<Not in the original.>
 
   $connection->on(pong => sub { my($connection) = @_; print $connection->latency // 'unasked', "\n" });
   $connection->ping('are you there?');
@@ -486,9 +493,9 @@ I<Not in the original.>
   $connection->send($string);
   $connection->send($message);
 
-Sends a string as text, or an object with C<opcode> and C<body>, such as an L<AnyEvent::WebSocket::Message>. A payload with Perl's UTF8
-flag goes out encoded as UTF-8, one without goes out as its octets; see L</CHARACTERS AND OCTETS>. undef is the empty string. Returns the
-connection.
+Sends a string as text, or an object with C<opcode> and C<body>, such as an L<AnyEvent::WebSocket::Message>. A payload with
+Perl's UTF8 flag goes out encoded as UTF-8, one without goes out as its octets; see L</CHARACTERS AND OCTETS>. undef is the
+empty string. Returns the connection.
 
   $connection->send('hello');
   $connection->send(AnyEvent::WebSocket::Message->new(opcode => 2, body => $octets));
@@ -500,8 +507,8 @@ caller's line. So is any message while another is being sent by L</send_fragment
 
   $connection->send_binary($octets);
 
-Sends octets as a binary message. A string with characters over 255, and a reference, are exceptions at the caller's line. Returns the
-connection. I<Not in the original.>
+Sends octets as a binary message. A string with characters over 255, and a reference, are exceptions at the caller's line.
+Returns the connection. I<Not in the original.>
 
   $connection->send_binary(pack 'N*', 1 .. 100);
 
@@ -509,34 +516,35 @@ connection. I<Not in the original.>
 
   $connection->send_fragment($data, %options);
 
-Sends one part of a message, as a frame of its own. The data is encoded as by L</send>. Returns the connection. I<Not in the original.>
-Options are C<binary>, true if the message is binary, and the same for all parts; and C<final>, true for the last part.
+Sends one part of a message, as a frame of its own. The data is encoded as by L</send>. Returns the connection.
+I<Not in the original.> Options are C<binary>, true if the message is binary, and the same for all parts; and C<final>, true
+for the last part.
 
   $connection->send_fragment('first,', binary => 1);
   $connection->send_fragment('second', binary => 1, final => 1);
 
-An unknown option is an exception at the caller's line, and so is another message before the last part. Pings may come in between. Fragments
-are not compressed.
+An unknown option is an exception at the caller's line, and so is another message before the last part. Pings may come in
+between. Fragments are not compressed.
 
 =head2 send_json
 
   $connection->send_json($data);
 
-Sends one value as JSON text, encoded by L<Cpanel::JSON::XS> if that is installed, else by L<JSON::PP>. Returns the connection.
-I<Not in the original.> See also L<AnyEvent::WebSocket::Message/decoded_json>.
+Sends one value as JSON text, encoded by L<Cpanel::JSON::XS> if that is installed, else by L<JSON::PP>. Returns the
+connection. I<Not in the original.> See also L<AnyEvent::WebSocket::Message/decoded_json>.
 
   $connection->send_json({ op => 'subscribe', channels => ['trades'] });
 
-More or less than one value, and data that JSON cannot express, such as a code reference, are exceptions at the caller's line. Infinity and
-NaN become whatever the module makes of them: C<null>, or words that are not JSON.
+More or less than one value, and data that JSON cannot express, such as a code reference, are exceptions at the caller's
+line. Infinity and NaN become whatever the module makes of them: C<null>, or words that are not JSON.
 
 =head2 send_stream
 
   $connection->send_stream($next, %options);
 
-Sends one message whose parts C<$next> returns, call by call. C<$next> gets the connection; undef ends the message. It is called only when
-everything sent before has been accepted by the kernel, so little of the message is ever in memory. Parts are encoded as by L</send>. Returns
-the connection. I<Not in the original.> The options are
+Sends one message whose parts C<$next> returns, call by call. C<$next> gets the connection; undef ends the message. It is
+called only when everything sent before has been accepted by the kernel, so little of the message is ever in memory. Parts
+are encoded as by L</send>. Returns the connection. I<Not in the original.> The options are
 
 =over
 
@@ -562,15 +570,16 @@ L</close_error>, or the peer's L</close_reason>, or C<the connection was closed>
     done   => sub { my($connection, $error) = @_; warn "not sent: $error" if $error },
   );
 
-If C<$next> dies, the connection is closed with 1011; the exception goes to the event loop, or to the caller if it comes at once. Until the
-message is ended, any other message is an exception at the caller's line. Pings may come in between. A stream is not compressed.
+If C<$next> dies, the connection is closed with 1011; the exception goes to the event loop, or to the caller if it comes at
+once. Until the message is ended, any other message is an exception at the caller's line. Pings may come in between. A stream
+is not compressed.
 
 =head2 send_text
 
   $connection->send_text($characters);
 
-Sends characters as a text message, encoded as UTF-8, whether or not the string has Perl's UTF8 flag. A reference is an exception at the
-caller's line. Returns the connection. I<Not in the original.>
+Sends characters as a text message, encoded as UTF-8, whether or not the string has Perl's UTF8 flag. A reference is an
+exception at the caller's line. Returns the connection. I<Not in the original.>
 
   $connection->send_text("\x{20ac} 5");
 
@@ -578,8 +587,8 @@ caller's line. Returns the connection. I<Not in the original.>
 
   my $state = $connection->state;
 
-Returns C<open>; C<closing> from the first Close frame or broken rule on, in either direction; or C<closed> when the transport is gone, or
-the program has destroyed the handle. I<Not in the original.>
+Returns C<open>; C<closing> from the first Close frame or broken rule on, in either direction; or C<closed> when the
+transport is gone, or the program has destroyed the handle. I<Not in the original.>
 
   $connection->send('news') if $connection->state eq 'open';
 
@@ -609,7 +618,8 @@ Control frames.
 
 =item compression_ratio_received, compression_ratio_sent
 
-Size of the messages that were compressed, divided by their size on the wire. Missing as long as there were none, and from L</finish> on.
+Size of the messages that were compressed, divided by their size on the wire. Missing as long as there were none, and from
+L</finish> on.
 
 =item seconds_since_read, seconds_since_write
 
@@ -622,18 +632,19 @@ Seconds since something was read or written last.
 
 =head1 EVENTS
 
-Callbacks are called in the order in which they were registered. Each gets the connection first, so that it need not close over it.
+Callbacks are called in the order in which they were registered. Each gets the connection first, so that it need not close
+over it.
 
-If a callback for a message, a L</message_chunk>, a ping or a pong dies, the connection is shut down without a Close frame, and
-L</parse_error> gets the exception. If nothing listens to that, the exception is logged as an error by L<AnyEvent::Log>. An exception in any
-other callback goes to the event loop.
+If a callback for a message, a L</message_chunk>, a ping or a pong dies, the connection is shut down without a Close frame,
+and L</parse_error> gets the exception. If nothing listens to that, the exception is logged as an error by L<AnyEvent::Log>.
+An exception in any other callback goes to the event loop.
 
 =head2 drain
 
   $connection->on(drain => sub { my($connection) = @_; ... });
 
-Called when everything that had to wait has been written: L</buffered_amount> is 0 again. Not called once the transport is gone.
-I<Not in the original.>
+Called when everything that had to wait has been written: L</buffered_amount> is 0 again. Not called once the transport is
+gone. I<Not in the original.>
 
   sub copy_from {
     my($connection, $file) = @_;
@@ -663,9 +674,9 @@ Called for each text or binary message, with an L<AnyEvent::WebSocket::Message>.
 
   $connection->on(finish => sub { my($connection, $error) = @_; ... });
 
-Called once, when the connection is over. C<$error> is undef if the peer's end of file was read, whether or not a Close frame came before;
-it is a text if there was an error of the network, or a timeout or limit of ours. See L</HOW A CONNECTION ENDS>. A callback that is
-registered after the end is called from the event loop; the original never calls it.
+Called once, when the connection is over. C<$error> is undef if the peer's end of file was read, whether or not a Close frame
+came before; it is a text if there was an error of the network, or a timeout or limit of ours. See L</HOW A CONNECTION ENDS>.
+A callback that is registered after the end is called from the event loop; the original never calls it.
 
   $connection->on(finish => sub {
     my($connection, $error) = @_;
@@ -677,8 +688,8 @@ registered after the end is called from the event loop; the original never calls
 
   $connection->on(message_chunk => sub { my($connection, $message, $is_final) = @_; ... });
 
-Called for each part of a message as it arrives. C<$message> has the opcode of the whole message, and the part as its body; the last part may
-be empty. I<Not in the original.>
+Called for each part of a message as it arrives. C<$message> has the opcode of the whole message, and the part as its body;
+the last part may be empty. I<Not in the original.>
 
   $connection->on(message_chunk => sub {
     my($connection, $message, $is_final) = @_;
@@ -686,12 +697,12 @@ be empty. I<Not in the original.>
     $connection->send_text('stored') if $is_final;
   });
 
-As long as a callback is registered for this event, messages that begin are delivered in this way, and L</each_message> and L</next_message>
-are not called for them. Memory is used only for what was read at a time, or for what that inflates to.
+As long as a callback is registered for this event, messages that begin are delivered in this way, and L</each_message> and
+L</next_message> are not called for them. Memory is used only for what was read at a time, or for what that inflates to.
 
-Of the limits, L</max_message_size> applies, and so does L</max_payload_size>: a browser sends a file as a single frame, so uploads need a
-C<max_payload_size> of 0, and a C<max_message_size> in its place. L</max_fragments> does not apply. With L</strict>, text is checked across
-parts, which may end within a character.
+Of the limits, L</max_message_size> applies, and so does L</max_payload_size>: a browser sends a file as a single frame, so
+uploads need a C<max_payload_size> of 0, and a C<max_message_size> in its place. L</max_fragments> does not apply. With
+L</strict>, text is checked across parts, which may end within a character.
 
 =head2 next_message
 
@@ -708,8 +719,8 @@ Called for the next message only, before the callbacks for L</each_message>.
 
   $connection->on(parse_error => sub { my($connection, $error) = @_; ... });
 
-Called when the peer broke a rule or a limit, with a text, after a Close frame has told the peer so; or when a message callback died, with the
-exception. The connection neither sends nor receives any more, and L</finish> follows.
+Called when the peer broke a rule or a limit, with a text, after a Close frame has told the peer so; or when a message
+callback died, with the exception. The connection neither sends nor receives any more, and L</finish> follows.
 
   $connection->on(parse_error => sub {
     my($connection, $error) = @_;
@@ -757,12 +768,12 @@ picture, L</parse_error> and L</close_code>. This is what they are:
   a timeout of the handle                 -            text                    undef
   the program destroyed the handle        -            no finish               undef
 
-After a broken rule, the peer has C<close_timeout> seconds to hang up. If it does not, C<finish> and C<close_error> have the text of that
-timeout. If a Close frame has come, C<close_code> stays what it was, whatever comes after.
+After a broken rule, the peer has C<close_timeout> seconds to hang up. If it does not, C<finish> and C<close_error> have the
+text of that timeout. If a Close frame has come, C<close_code> stays what it was, whatever comes after.
 
-The code that we have sent is: the code that L</close> was given; the peer's own, as the answer to its Close frame; 1002 for a broken rule, 1007
-for invalid UTF-8 or compressed data, 1008 for L</max_control_rate>, 1009 for the other limits; and none where a message callback died. To see it,
-use the L<trace|/ANYEVENT_WEBSOCKET_TRACE>.
+The code that we have sent is: the code that L</close> was given; the peer's own, as the answer to its Close frame; 1002 for
+a broken rule, 1007 for invalid UTF-8 or compressed data, 1008 for L</max_control_rate>, 1009 for the other limits; and none
+where a message callback died. To see it, use the L<trace|/ANYEVENT_WEBSOCKET_TRACE>.
 
 This function logs why a connection ended, in one line. Call it for each new connection:
 
@@ -784,8 +795,8 @@ This function logs why a connection ended, in one line. Call it for each new con
 
 =head1 SUBCLASSES
 
-The class is made with L<Moo>, and can be extended with Moo, with plain C<@ISA>, or with a class that Moo can extend. Everything in this
-section but the names of our additions is as in the original.
+The class is made with L<Moo>, and can be extended with Moo, with plain C<@ISA>, or with a class that Moo can extend.
+Everything in this section but the names of our additions is as in the original.
 
 =head2 Making Client or Server return a subclass
 
@@ -807,8 +818,8 @@ Client and Server construct this class by name. Rebless what they return, before
   my $connection = AnyEvent::WebSocket::Client->new->connect($url)->recv;
   bless $connection, 'My::Connection';
 
-With C<bless>, neither the defaults of the subclass's attributes nor its C<BUILD> take effect. If you need defaults, write a role and apply
-it to the object:
+With C<bless>, neither the defaults of the subclass's attributes nor its C<BUILD> take effect. If you need defaults, write a
+role and apply it to the object:
 
   {
     package My::Counting;
@@ -823,8 +834,8 @@ it to the object:
 
 =head2 What a subclass's send and close see
 
-All messages but L</send_fragment> and L</send_stream>, and all control frames but the Close frame for a broken rule, go through the subclass's
-C<send>:
+All messages but L</send_fragment> and L</send_stream>, and all control frames but the Close frame for a broken rule, go
+through the subclass's C<send>:
 
 =for code output
 
@@ -840,14 +851,15 @@ C<send>:
   the Close frame for a broken rule       not called                          not called
   send_fragment, send_stream              not called                          not called
 
-A C<send> that does not call ours sends nothing. A C<send> that was put into this class itself, by L<Test::MockModule>, C<local *send> or a method
-modifier, sees the same. A subclass with a C<send> of its own is slower, since all this is then done in Perl.
+A C<send> that does not call ours sends nothing. A C<send> that was put into this class itself, by L<Test::MockModule>,
+C<local *send> or a method modifier, sees the same. A subclass with a C<send> of its own is slower, since all this is then
+done in Perl.
 
 =head2 Names that a subclass has already
 
 If a subclass defines an attribute, a method or a method modifier whose name this class adds to the original's, for example
-C<idle_timeout>, the subclass wins, and the built-in feature of that name is disabled for it. A subclass that wants another default for an
-attribute sets it in its C<BUILD>.
+C<idle_timeout>, the subclass wins, and the built-in feature of that name is disabled for it. A subclass that wants another
+default for an attribute sets it in its C<BUILD>.
 
 =head1 VARIABLES
 
@@ -858,8 +870,9 @@ attribute sets it in its C<BUILD>.
 The code that L</close> uses if it is given none. Default 1005, or what the environment variable
 C<ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE> held when the class was loaded. I<Not in the original.>
 
-With 1005, C<close> sends an empty Close frame, which is what 1005 means. C<close(undef, $reason)> then sends the code 1005 and the reason, which
-RFC 6455 forbids but versions 0.44 to 0.54 of the original did. Set it to 1000 for what version 0.55 does.
+With 1005, C<close> sends an empty Close frame, which is what 1005 means. C<close(undef, $reason)> then sends the code 1005
+and the reason, which RFC 6455 forbids but versions 0.44 to 0.54 of the original did. Set it to 1000 for what version 0.55
+does.
 
 =head1 ENVIRONMENT
 
@@ -869,7 +882,8 @@ See L</$DEFAULT_CLOSE_CODE>. It is read when the class is loaded.
 
 =head2 ANYEVENT_WEBSOCKET_PP
 
-If true when the class is loaded, the original is loaded in its place. See L<AnyEvent::WebSocket::Native/ANYEVENT_WEBSOCKET_PP>.
+If true when the class is loaded, the original is loaded in its place. See
+L<AnyEvent::WebSocket::Native/ANYEVENT_WEBSOCKET_PP>.
 
 =head2 ANYEVENT_WEBSOCKET_STRICT
 
@@ -877,8 +891,8 @@ The default of L</strict>. It is read each time a connection is made.
 
 =head2 ANYEVENT_WEBSOCKET_TRACE
 
-If true when the class is loaded, each frame is logged in a line, and so is the end of each connection. L<AnyEvent::Log> adds the time, and writes
-to STDERR unless the program has told it otherwise; its level does not matter.
+If true when the class is loaded, each frame is logged in a line, and so is the end of each connection. L<AnyEvent::Log> adds
+the time, and writes to STDERR unless the program has told it otherwise; its level does not matter.
 
 =for code output
 

@@ -232,18 +232,18 @@ A client:
 
 =head1 DESCRIPTION
 
-JSON of a kilobyte is compressed to about a quarter, for less than ten microseconds of CPU time at either end. Both ends have to
-agree on it in the opening handshake, through the header C<Sec-WebSocket-Extensions>. The functions here write and read the values of that
-header, and return parameters for the connection. Messages of at least L</threshold> octets then go out compressed, if that makes them
-smaller, and compressed messages are accepted. Callbacks see no difference.
+JSON of a kilobyte is compressed to about a quarter, for less than ten microseconds of CPU time at either end. Both ends have
+to agree on it in the opening handshake, through the header C<Sec-WebSocket-Extensions>. The functions here write and read
+the values of that header, and return parameters for the connection. Messages of at least L</threshold> octets then go out
+compressed, if that makes them smaller, and compressed messages are accepted. Callbacks see no difference.
 
 Nothing here is in the original, which cannot compress. Nothing is exported. This module loads
 L<AnyEvent::WebSocket::Connection>. L<AnyEvent::WebSocket::Native::Manual/Compression> has complete programs.
 
 =head2 A server made with AnyEvent::WebSocket::Server
 
-Its handshake callback returns the response, and anything that the program wants to get together with the connection. The text of the
-response ends with an empty line; the header goes before that:
+Its handshake callback returns the response, and anything that the program wants to get together with the connection. The
+text of the response ends with an empty line; the header goes before that:
 
   use AnyEvent::WebSocket::Deflate;
   use AnyEvent::WebSocket::Server;
@@ -267,27 +267,28 @@ response ends with an empty line; the header goes before that:
 
 =head2 A server with a handshake of its own
 
-Use C<< $handshake->req >> and C<< $handshake->res >> of a L<Protocol::WebSocket::Handshake::Server> in the same way, and give C<deflate> to
-the constructor of the connection. If a request has the header more than once, join the values with a comma. With PSGI, the header is in
-C<< $env->{HTTP_SEC_WEBSOCKET_EXTENSIONS} >>.
+Use C<< $handshake->req >> and C<< $handshake->res >> of a L<Protocol::WebSocket::Handshake::Server> in the same way, and
+give C<deflate> to the constructor of the connection. If a request has the header more than once, join the values with a
+comma. With PSGI, the header is in C<< $env->{HTTP_SEC_WEBSOCKET_EXTENSIONS} >>.
 
 =head2 A client
 
 L<AnyEvent::WebSocket::Client> can send the header, but keeps the server's answer to itself.
-L<AnyEvent::WebSocket::Deflate::Client> is a subclass that takes care of both. A client with a handshake of its own sends what L</offer>
-returns, and gives the answer to L</confirm>.
+L<AnyEvent::WebSocket::Deflate::Client> is a subclass that takes care of both. A client with a handshake of its own sends
+what L</offer> returns, and gives the answer to L</confirm>.
 
 =head1 FUNCTIONS
 
-All but L</available> take L</OPTIONS>, by name. An unknown option, and a value that makes no sense, are exceptions at the caller's line.
+All but L</available> take L</OPTIONS>, by name. An unknown option, and a value that makes no sense, are exceptions at the
+caller's line.
 
 =head2 accept
 
   my($header, $parameters) = AnyEvent::WebSocket::Deflate::accept($offers, %options);
 
-For a server: takes the value of the request's header, or undef if there is none. Returns the value of the response's header and the
-parameters for the connection, or the empty list if nothing can be agreed on. Of several offers it takes the first that it can; an offer with
-unknown or invalid parameters is passed over.
+For a server: takes the value of the request's header, or undef if there is none. Returns the value of the response's header
+and the parameters for the connection, or the empty list if nothing can be agreed on. Of several offers it takes the first
+that it can; an offer with unknown or invalid parameters is passed over.
 
   my($header, $parameters) = AnyEvent::WebSocket::Deflate::accept('permessage-deflate; client_max_window_bits');
   print "$header\n" if defined $header;
@@ -296,8 +297,8 @@ unknown or invalid parameters is passed over.
 
   if(AnyEvent::WebSocket::Deflate::available()) { ... }
 
-Returns false if C<ANYEVENT_WEBSOCKET_PP> has loaded the original, which cannot compress. Then L</accept> accepts nothing, and L</offer>,
-L</confirm> and C<< $connection->enable_deflate >> are exceptions.
+Returns false if C<ANYEVENT_WEBSOCKET_PP> has loaded the original, which cannot compress. Then L</accept> accepts nothing,
+and L</offer>, L</confirm> and C<< $connection->enable_deflate >> are exceptions.
 
 =head2 check
 
@@ -309,15 +310,16 @@ Raises an exception if the options are wrong, and does nothing else.
 
   my $parameters = AnyEvent::WebSocket::Deflate::confirm($answer, %options);
 
-For a client: takes the value of the response's header, and the same options as L</offer>. Returns the parameters for the connection, or
-nothing if the server declined. An answer that was not offered is an exception; the connection has to be given up (RFC 7692, 5.1).
+For a client: takes the value of the response's header, and the same options as L</offer>. Returns the parameters for the
+connection, or nothing if the server declined. An answer that was not offered is an exception; the connection has to be given
+up (RFC 7692, 5.1).
 
 =head2 offer
 
   my $header = AnyEvent::WebSocket::Deflate::offer(%options);
 
-For a client: returns the value of the request's header. It holds two offers: one with the windows of the options, and for servers that do not
-know window sizes, one without. So the server may use a larger window than C<server_max_window_bits>.
+For a client: returns the value of the request's header. It holds two offers: one with the windows of the options, and for
+servers that do not know window sizes, one without. So the server may use a larger window than C<server_max_window_bits>.
 
   print AnyEvent::WebSocket::Deflate::offer(server_no_context_takeover => 1), "\n";
 
@@ -335,21 +337,22 @@ The window of what the client sends, as the base-2 logarithm of octets: 9 to 15,
 
   AnyEvent::WebSocket::Deflate::check(client_no_context_takeover => 1);
 
-If true, the client compresses each message by itself. It then needs no memory between messages, but what small messages have in common is
-sent each time. Default 0.
+If true, the client compresses each message by itself. It then needs no memory between messages, but what small messages have
+in common is sent each time. Default 0.
 
 =head2 idle_timeout
 
   AnyEvent::WebSocket::Deflate::check(idle_timeout => 10);
 
-Seconds without a sent message after which the memory for sending is freed; it may take up to twice as long. The next message is compressed as
-the first one was. 0 keeps the memory. Default 30.
+Seconds without a sent message after which the memory for sending is freed; it may take up to twice as long. The next message
+is compressed as the first one was. 0 keeps the memory. Default 30.
 
 =head2 level
 
   AnyEvent::WebSocket::Deflate::check(level => 6);
 
-How hard to compress: 1 to 9, default 1. Level 1 takes a quarter of the time of the others; its JSON is half as large again as that of level 6.
+How hard to compress: 1 to 9, default 1. Level 1 takes a quarter of the time of the others; its JSON is half as large again
+as that of level 6.
 
 =head2 mem_level
 
@@ -367,8 +370,8 @@ The window of what the server sends: as L</client_max_window_bits>.
 
   AnyEvent::WebSocket::Deflate::check(server_no_context_takeover => 1);
 
-If true, the server compresses each message by itself: as L</client_no_context_takeover>. A broadcast is then compressed once for all
-connections.
+If true, the server compresses each message by itself: as L</client_no_context_takeover>. A broadcast is then compressed once
+for all connections.
 
 =head2 threshold
 
@@ -378,24 +381,25 @@ Messages of fewer octets are sent uncompressed. Default 128.
 
 =head1 MEMORY
 
-With the defaults, a connection that compresses uses 160 KiB for sending, of which 128 KiB do not depend on any option, and up to 48 KiB for
-receiving, whatever the peer's window. The memory for sending is allocated by the first message that is compressed, and freed as L</idle_timeout>
-says. The memory for receiving is allocated by the first compressed message that arrives, and kept as long as the connection. With
-no_context_takeover for an end, all connections share one piece of memory for that direction. A connection without compression uses none of this.
+With the defaults, a connection that compresses uses 160 KiB for sending, of which 128 KiB do not depend on any option, and
+up to 48 KiB for receiving, whatever the peer's window. The memory for sending is allocated by the first message that is
+compressed, and freed as L</idle_timeout> says. The memory for receiving is allocated by the first compressed message that
+arrives, and kept as long as the connection. With no_context_takeover for an end, all connections share one piece of memory
+for that direction. A connection without compression uses none of this.
 
 =head1 LIMITS
 
-C<max_payload_size> of L<AnyEvent::WebSocket::Connection> applies to frames as they arrive, and again to what they inflate to: a message may
-inflate to C<max_payload_size> times the number of its frames. So whether a message is accepted does not depend on how well it was compressed.
-Inflating stops at the limit, and the peer gets Close 1009. In a message that is received in chunks, each frame may inflate to
-C<max_payload_size>. C<max_message_size> limits the inflated message too. With a C<max_payload_size> of 0 and no C<max_message_size>, there is no
-limit, and a kilobyte from the peer may become a megabyte.
+C<max_payload_size> of L<AnyEvent::WebSocket::Connection> applies to frames as they arrive, and again to what they inflate
+to: a message may inflate to C<max_payload_size> times the number of its frames. So whether a message is accepted does not
+depend on how well it was compressed. Inflating stops at the limit, and the peer gets Close 1009. In a message that is
+received in chunks, each frame may inflate to C<max_payload_size>. C<max_message_size> limits the inflated message too. With
+a C<max_payload_size> of 0 and no C<max_message_size>, there is no limit, and a kilobyte from the peer may become a megabyte.
 
-Data that cannot be inflated is answered with Close 1007, and RSV1 where it must not be set with Close 1002. After a block that is marked as the
-last (BFINAL), the peer's window is taken to be empty, as in zlib.
+Data that cannot be inflated is answered with Close 1007, and RSV1 where it must not be set with Close 1002. After a block
+that is marked as the last (BFINAL), the peer's window is taken to be empty, as in zlib.
 
-Compressing a secret together with attacker-chosen data leaks, through the length, how similar they are (CRIME, BREACH). Where that matters, do
-not compress, or set a L</threshold> above the size of the messages in question.
+Compressing a secret together with attacker-chosen data leaks, through the length, how similar they are (CRIME, BREACH).
+Where that matters, do not compress, or set a L</threshold> above the size of the messages in question.
 
 =head1 SEE ALSO
 

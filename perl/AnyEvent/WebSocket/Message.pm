@@ -31,8 +31,9 @@ AnyEvent::WebSocket::Message - one WebSocket message
 
 =head1 DESCRIPTION
 
-The message callbacks of L<AnyEvent::WebSocket::Connection> get an object of this class, and its C<send> and C<broadcast> take one. This class
-stands in for one of the same name in the distribution AnyEvent-WebSocket-Client, which is called the original here.
+The message callbacks of L<AnyEvent::WebSocket::Connection> get an object of this class, and its C<send> and C<broadcast>
+take one. This class stands in for one of the same name in the distribution AnyEvent-WebSocket-Client, which is called the
+original here.
 
 It is loaded with L<AnyEvent::WebSocket::Connection>. Entries say I<Not in the original> where they add to it.
 
@@ -70,8 +71,8 @@ Returns the body, decoded from UTF-8. What is not UTF-8 becomes U+FFFD.
 
   my $data = $message->decoded_json;
 
-Returns the data that the body is JSON of. It is decoded once and then kept. A body that is not JSON is an exception at the caller's line.
-I<Not in the original.> See also L<AnyEvent::WebSocket::Connection/send_json>.
+Returns the data that the body is JSON of. It is decoded once and then kept. A body that is not JSON is an exception at the
+caller's line. I<Not in the original.> See also L<AnyEvent::WebSocket::Connection/send_json>.
 
   my $event = eval { $message->decoded_json };
   print "text: $event->{text}\n" if ref $event eq 'HASH';
@@ -110,8 +111,8 @@ Returns true if the opcode is 1.
 
   my $message = AnyEvent::WebSocket::Message->prepare($string);
 
-Takes whatever C<send> takes, and returns a message whose body is octets, so that characters are encoded once, however often the message is
-sent. I<Not in the original.>
+Takes whatever C<send> takes, and returns a message whose body is octets, so that characters are encoded once, however often
+the message is sent. I<Not in the original.>
 
   my $news = AnyEvent::WebSocket::Message->prepare("Gr\x{fc}\x{df}e, \x{263a}");
   $_->send($news) for @connections;

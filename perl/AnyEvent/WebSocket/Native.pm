@@ -63,8 +63,8 @@ AnyEvent::WebSocket::Native - AnyEvent::WebSocket::Connection on a native engine
 
 =head1 SYNOPSIS
 
-Install this distribution. That is all: programs that use L<AnyEvent::WebSocket::Client> or L<AnyEvent::WebSocket::Server> now run on the
-engine in Rust.
+Install this distribution. That is all: programs that use L<AnyEvent::WebSocket::Client> or L<AnyEvent::WebSocket::Server>
+now run on the engine in Rust.
 
   use AnyEvent::WebSocket::Client;
 
@@ -79,16 +79,17 @@ To run a program on the original once more:
 
 =head1 DESCRIPTION
 
-This distribution has classes named L<AnyEvent::WebSocket::Connection> and L<AnyEvent::WebSocket::Message>, whose frame engine and connection
-state are compiled from Rust. They stand in for the classes of the same names in the distribution AnyEvent-WebSocket-Client, which is called the
-original here, and do what those do, from version 0.44 to 0.55. L<AnyEvent::WebSocket::Client>, L<AnyEvent::WebSocket::Server> and programs work on
-top, unchanged. Neither of the two is in this distribution.
+This distribution has classes named L<AnyEvent::WebSocket::Connection> and L<AnyEvent::WebSocket::Message>, whose frame
+engine and connection state are compiled from Rust. They stand in for the classes of the same names in the distribution
+AnyEvent-WebSocket-Client, which is called the original here, and do what those do, from version 0.44 to 0.55.
+L<AnyEvent::WebSocket::Client>, L<AnyEvent::WebSocket::Server> and programs work on top, unchanged. Neither of the two is in
+this distribution.
 
-The classes are installed into perl's directory for compiled modules, which comes before the others in C<@INC>. No file of the original is
-replaced, and uninstalling brings it back.
+The classes are installed into perl's directory for compiled modules, which comes before the others in C<@INC>. No file of
+the original is replaced, and uninstalling brings it back.
 
-Where the original comes first in C<@INC> all the same, as it may with C<PERL5LIB> or L<local::lib>, load this module before everything else that
-uses WebSockets:
+Where the original comes first in C<@INC> all the same, as it may with C<PERL5LIB> or L<local::lib>, load this module before
+everything else that uses WebSockets:
 
   use AnyEvent::WebSocket::Native;
 
@@ -118,9 +119,9 @@ Larger programs, in the distribution.
 
 =back
 
-C<perldoc AnyEvent::WebSocket::Connection> shows our page, because perldoc searches C<@INC> as perl does. C<man AnyEvent::WebSocket::Connection>
-shows the original's page, if that is installed: no file of it is replaced, and its man page has this name. For man, our pages are installed under
-names of our own:
+C<perldoc AnyEvent::WebSocket::Connection> shows our page, because perldoc searches C<@INC> as perl does.
+C<man AnyEvent::WebSocket::Connection> shows the original's page, if that is installed: no file of it is replaced, and its
+man page has this name. For man, our pages are installed under names of our own:
 
 =for code shell
 
@@ -135,8 +136,8 @@ On Debian, perldoc is in the package C<perl-doc>.
 
   my $name = AnyEvent::WebSocket::Native->backend;
 
-Returns C<rust> if programs run on these classes, C<pp> if on the original. Unlike L<AnyEvent::WebSocket::Connection/backend>, it can also be called
-where the original is loaded.
+Returns C<rust> if programs run on these classes, C<pp> if on the original. Unlike
+L<AnyEvent::WebSocket::Connection/backend>, it can also be called where the original is loaded.
 
   warn "no native engine\n" if AnyEvent::WebSocket::Native->backend ne 'rust';
 
@@ -152,8 +153,8 @@ Returns a few lines of text that tell which classes programs run on, and why. Fr
 
 =head1 WHERE IT DIFFERS FROM THE ORIGINAL
 
-Rules of RFC 6455 that the original does not enforce are enforced. A peer that breaks one gets a Close frame with a code, C<parse_error> callbacks
-are called, and the connection goes down. These rules are
+Rules of RFC 6455 that the original does not enforce are enforced. A peer that breaks one gets a Close frame with a code,
+C<parse_error> callbacks are called, and the connection goes down. These rules are
 
 =over
 
@@ -221,18 +222,19 @@ A C<finish> callback that is registered after the end is called.
 
 =head1 PROCESSES AND THREADS
 
-Connections are plain objects of one process and one thread. L<AnyEvent::WebSocket::Native::Manual/Several processes> has a server with workers.
+Connections are plain objects of one process and one thread. L<AnyEvent::WebSocket::Native::Manual/Several processes> has a
+server with workers.
 
 =over
 
 =item fork
 
-A child may drop its copies of the parent's connections: it writes nothing, and the parent goes on. Or the parent drops them and the child
-uses them. Both must not use one connection, as with any socket. Frames that were waiting when the process forked are written by the parent
-alone, and masking keys are drawn anew.
+A child may drop its copies of the parent's connections: it writes nothing, and the parent goes on. Or the parent drops them
+and the child uses them. Both must not use one connection, as with any socket. Frames that were waiting when the process
+forked are written by the parent alone, and masking keys are drawn anew.
 
-EV and AnyEvent's own loop work in a child; for others, see their documentation. To hand a peer over to a child, hand over the socket, and make the
-connection there: on EV, a connection that the parent has used may miss an event in the child.
+EV and AnyEvent's own loop work in a child; for others, see their documentation. To hand a peer over to a child, hand over
+the socket, and make the connection there: on EV, a connection that the parent has used may miss an event in the child.
 
 =item prefork
 
@@ -254,8 +256,9 @@ The initial value of L<AnyEvent::WebSocket::Connection/$DEFAULT_CLOSE_CODE>. Rea
 
 =head2 ANYEVENT_WEBSOCKET_PP
 
-If true when the classes are loaded, both step aside and load the original that they shadow. It is an exception if there is none. The original does
-not have the methods and events that these classes add, and a warning names each attribute that it ignores.
+If true when the classes are loaded, both step aside and load the original that they shadow. It is an exception if there is
+none. The original does not have the methods and events that these classes add, and a warning names each attribute that it
+ignores.
 
 =head2 ANYEVENT_WEBSOCKET_STRICT
 
@@ -267,27 +270,30 @@ If true when the class is loaded, frames are logged: see L<AnyEvent::WebSocket::
 
 =head1 VERSIONS AND COMPATIBILITY
 
-It runs on perl 5.22 or newer, with or without threads, on Unix systems, with AnyEvent 7.0, Moo 2.0 and Protocol::WebSocket 0.20 or newer, and on
-each of AnyEvent's event loops. To build it takes Rust 1.85 or newer. F<INSTALL.md> lists the systems on which it is tested.
+It runs on perl 5.22 or newer, with or without threads, on Unix systems, with AnyEvent 7.0, Moo 2.0 and Protocol::WebSocket
+0.20 or newer, and on each of AnyEvent's event loops. To build it takes Rust 1.85 or newer. F<INSTALL.md> lists the systems
+on which it is tested.
 
-The original's test suites of 0.44, 0.54 and 0.55 pass unchanged. A newer original may be installed: its Client then runs on our Connection, and a
-method that only its own Connection has is missing.
+The original's test suites of 0.44, 0.54 and 0.55 pass unchanged. A newer original may be installed: its Client then runs on
+our Connection, and a method that only its own Connection has is missing.
 
-Within version 1, a program that uses what is documented keeps working: names, arguments, defaults, close codes, and the beginnings of error texts
-stay as they are. New methods, attributes and events may be added; a subclass that already uses such a name keeps its own. Whatever breaks this comes
-with a new major version, and F<Changes> says so. Undocumented methods, which begin with an underscore, may change at any time.
+Within version 1, a program that uses what is documented keeps working: names, arguments, defaults, close codes, and the
+beginnings of error texts stay as they are. New methods, attributes and events may be added; a subclass that already uses
+such a name keeps its own. Whatever breaks this comes with a new major version, and F<Changes> says so. Undocumented methods,
+which begin with an underscore, may change at any time.
 
 =head1 SUPPORT
 
-Please report bugs to the maintainers through the repository that you have this from, with the output of L</report>, a program that shows the bug,
-and its L<trace|AnyEvent::WebSocket::Connection/ANYEVENT_WEBSOCKET_TRACE>. Please do not report them to the author of the original.
+Please report bugs to the maintainers through the repository that you have this from, with the output of L</report>, a
+program that shows the bug, and its L<trace|AnyEvent::WebSocket::Connection/ANYEVENT_WEBSOCKET_TRACE>. Please do not report
+them to the author of the original.
 
 Please report a vulnerability in private, through the repository's security advisories; F<SECURITY.md> says more.
 
 =head1 LICENSE
 
-The same terms as Perl itself: the GNU General Public License, version 1 or later, or the Artistic License. The distribution has both texts in its
-file F<LICENSE>.
+The same terms as Perl itself: the GNU General Public License, version 1 or later, or the Artistic License. The distribution
+has both texts in its file F<LICENSE>.
 
 =head1 SEE ALSO
 

@@ -96,12 +96,13 @@ AnyEvent::WebSocket::Deflate::Client - an AnyEvent::WebSocket::Client that offer
 
 =head1 DESCRIPTION
 
-A subclass of L<AnyEvent::WebSocket::Client> that offers permessage-deflate to the server, and enables it on the connection if the server accepts.
-The original has no such class. It needs a version of the parent class that has C<env_proxy>.
+A subclass of L<AnyEvent::WebSocket::Client> that offers permessage-deflate to the server, and enables it on the connection
+if the server accepts. The original has no such class. It needs a version of the parent class that has C<env_proxy>.
 
 An answer that was not offered is an error of C<connect>, like a failed handshake.
 
-With C<ANYEVENT_WEBSOCKET_PP=1>, it offers nothing and behaves like its parent; its connections then have no method C<deflate>.
+With C<ANYEVENT_WEBSOCKET_PP=1>, it offers nothing and behaves like its parent; its connections then have no method
+C<deflate>.
 
 =head1 ATTRIBUTES
 
@@ -111,8 +112,8 @@ It takes those of its parent, and
 
   my $options = $client->deflate;
 
-A reference to a hash of L<AnyEvent::WebSocket::Deflate/OPTIONS>. Default empty. Wrong options are exceptions at the line where the client is
-constructed.
+A reference to a hash of L<AnyEvent::WebSocket::Deflate/OPTIONS>. Default empty. Wrong options are exceptions at the line
+where the client is constructed.
 
   my $client = AnyEvent::WebSocket::Deflate::Client->new(deflate => { level => 6, server_max_window_bits => 15 });
 
