@@ -146,10 +146,11 @@ loop, so callbacks that are registered before that miss none.
 
 =head1 ATTRIBUTES
 
-L</handle>, L</masked>, L</subprotocol> and L</deflate> are read-only. The others can be set at any time, which is how to
-configure a connection that Client or Server has made; in the original, L</max_payload_size> and L</max_fragments> are
-read-only too. A new value takes effect at once: limits from the next frame on, the UTF-8 rule of L</strict> from the next
-message on, and L</close_timeout> if the connection is not closing yet.
+L</handle>, L</masked>, L</subprotocol> and L</deflate> are read-only. L</close_code>, L</close_reason> and L</close_error> are
+set by the connection. The others can be set at any time, which is how to configure a connection that Client or Server has
+made; in the original, L</max_payload_size> and L</max_fragments> are read-only too. A new value takes effect at once: limits
+from the next frame on, the UTF-8 rule of L</strict> from the next message on, and L</close_timeout> if the connection is not
+closing yet.
 
 A number may be anything that Perl takes for one. The empty string and undef stand for the default. Sizes are in bytes, times
 in seconds, and times may have a fraction.
@@ -209,7 +210,7 @@ messages are not compressed. Can be given to L</new>, or later to L</enable_defl
 The L<AnyEvent::Handle> that was given to L</new>, with or without TLS. It stays usable: its timeouts, C<wbuf_max>,
 C<linger>, C<on_drain>, C<no_delay>, C<keepalive>, C<push_write> and C<destroy> keep their meaning. Its C<on_read>, C<on_eof>
 and C<on_error> belong to the connection: a program that replaces them cuts the connection off from its handle. After
-C<destroy>, no callback of the connection is called, not even L</finish>.
+C<destroy>, no event is called, not even L</finish>.
 
   $connection->handle->no_delay(1);
 
@@ -795,8 +796,7 @@ This function logs why a connection ended, in one line. Call it for each new con
 
 =head1 SUBCLASSES
 
-The class is made with L<Moo>, and can be extended with Moo, with plain C<@ISA>, or with a class that Moo can extend.
-Everything in this section but the names of our additions is as in the original.
+The class is made with L<Moo>, and can be extended with Moo or with plain C<@ISA>.
 
 =head2 Making Client or Server return a subclass
 
