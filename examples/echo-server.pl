@@ -5,8 +5,8 @@
 #
 # Without a port, or with port 0, it takes a free one; its first line says which. Ctrl-C ends it.
 #
-# It answers the handshake by hand with Protocol::WebSocket, as a server needs to that limits the time and the size of the
-# handshake, or takes other HTTP requests too. AnyEvent::WebSocket::Server does that part for you.
+# It answers the handshake by hand with Protocol::WebSocket, as a server needs to that limits the time of the handshake, or
+# takes other HTTP requests too. AnyEvent::WebSocket::Server does that part for you.
 #
 # It also runs on the original AnyEvent::WebSocket::Connection, with fewer limits: set ANYEVENT_WEBSOCKET_PP=1.
 use strict;
@@ -52,14 +52,12 @@ sub accept_client {
     $handle = AnyEvent::Handle->new(
         fh       => $socket,
         no_delay => 1,
-        rbuf_max => 16 << 10,
         on_error => sub { undef $_ for $handle, $timer },
         on_read  => sub {
             # parse() takes from the buffer what is the handshake's; what follows is left for the connection.
             return undef $handle if !$handshake->parse($handle->{rbuf});
             return if !$handshake->is_done;
             $handle->push_write($handshake->to_string);
-            $handle->rbuf_max(undef);
             serve($handle);
             undef $_ for $handle, $timer;
         },

@@ -48,13 +48,11 @@ sub accept_client {
     my $timer = AE::timer 10, 0, sub { undef $handle };
     $handle = AnyEvent::Handle->new(
         fh       => $socket,
-        rbuf_max => 16 << 10,
         on_error => sub { undef $_ for $handle, $timer },
         on_read  => sub {
             return undef $handle if !$handshake->parse($handle->{rbuf});
             return if !$handshake->is_done;
             $handle->push_write($handshake->to_string);
-            $handle->rbuf_max(undef);
             serve($handle);
             undef $_ for $handle, $timer;
         },
