@@ -8,7 +8,8 @@
 # send:BYTES, the client's role; connect, new or idle; or a kind alone, such as wss, for all its cells.
 # bench/lib/Cells.pm lists them.
 #
-# A full run writes its figures to bench/results.csv, which bench/chart.pl draws; any other only where --csv says.
+# A full run writes its figures to bench/results.csv, from which bench/chart.pl makes what the documents show; any other
+# only where --csv says.
 #
 # Every measurement has a server process of its own, on core 0; the load comes from core 1. A run goes over all cells
 # and servers, so that a drift of the machine meets all of them; the table has the medians of the runs.
@@ -22,6 +23,8 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Cells;
 use Getopt::Long;
+use POSIX qw(strftime);
+use Results;
 use Servers;
 use Table;
 use Time::HiRes qw(time);
@@ -34,10 +37,11 @@ my $is_full = !grep { $option{$_} } qw(quick servers cells);
 %option = (
   blib => "$root/blib",
   $option{quick} ? (runs => 1, seconds => 0.5, cells => 'quick') : (runs => 5, seconds => 1, cells => 'all'),
-  # What the README shows is not replaced by a part of it.
+  # What the documents show is not replaced by a part of it.
   csv => $is_full ? "$root/bench/results.csv" : undef,
   %option,
 );
+my $made = strftime('%Y-%m-%d', gmtime) . ", bench/compare.pl --runs $option{runs} --seconds $option{seconds}";
 die "no build in $option{blib}: perl Makefile.PL && make\n" if !-d "$option{blib}/arch";
 
 $| = 1;
@@ -56,9 +60,10 @@ for my $run (1 .. $option{runs})
 {
   measure($run, @$_) for @plan;
   # So that a run of an hour may be interrupted.
-  Table::write_csv($option{csv}, \@cells, \@servers, \%results) if $option{csv};
+  Results::write_file($option{csv}, $made, \@cells, \@servers, \%results) if $option{csv};
 }
-print "\n", Table::markdown(\@cells, \@servers, \%results);
+my %is_measured = map { $_->{name} => 1 } @servers;
+print "\n", Table::of_cells(\@cells, [grep { $is_measured{$_->[0]} } @Servers::TITLES], Results::medians(\%results));
 print "\nfigures in $option{csv}\n" if $option{csv};
 
 sub measure

@@ -7,21 +7,18 @@ use warnings;
 use utf8;
 
 # A message echoed by the server, unless it says something else.
-my @echoes = qw(
-  ws:128x1x100 ws:128x32x20 ws:8x64x20 ws:1024x8x50 ws:65536x1x20 ws:1048576x1x4
-  wss:128x1x100 wss:128x32x20 wss:65536x1x20
-  perl:128x1x100
-);
-# Sizes that nobody has tuned for: no cliff between neighbours.
-my @sizes = qw(ws:300x1x20 ws:4096x1x20 ws:16384x1x20 ws:200000x1x20);
-# Cost must not grow with the number of connections.
-my @connections = qw(ws:128x1x1 ws:128x1x7 ws:128x1x10 ws:128x1x1000 ws:128x1x10000);
-my @others = qw(feed:200 feed:2000 send:128 send:65536 connect new idle);
-
 my %sets = (
-  all   => [@echoes, @sizes, @connections, @others],
-  quick => [qw(ws:128x1x100 ws:128x32x20 ws:65536x1x20 wss:128x1x100 feed:200 send:128 new)],
+  echoes => [qw(ws:128x1x100 ws:128x32x20 ws:8x64x20 ws:1024x8x50 ws:65536x1x20 ws:1048576x1x4 perl:128x1x100)],
+  tls    => [qw(wss:128x1x100 wss:128x32x20 wss:65536x1x20)],
+  # Sizes that nobody has tuned for: no cliff between neighbours.
+  sizes => [qw(ws:300x1x20 ws:4096x1x20 ws:16384x1x20 ws:200000x1x20)],
+  # Cost must not grow with the number of connections.
+  connections => [qw(ws:128x1x1 ws:128x1x7 ws:128x1x10 ws:128x1x1000 ws:128x1x10000)],
+  client      => [qw(feed:200 feed:2000 send:128 send:65536)],
+  lifetime    => [qw(connect new idle)],
+  quick       => [qw(ws:128x1x100 ws:128x32x20 ws:65536x1x20 wss:128x1x100 feed:200 send:128 new)],
 );
+$sets{all} = [map { @{$sets{$_}} } qw(echoes tls sizes connections client lifetime)];
 
 my %titles = (
   ws      => 'echo',

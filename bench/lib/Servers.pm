@@ -12,6 +12,17 @@ use POSIX ();
 
 use constant { START_SECONDS => 20, SPARE_SECONDS => 90 };
 
+# Names and titles, in the order in which they are measured and shown.
+our @TITLES = (
+  [original       => 'original'],
+  [mojolicious    => 'Mojolicious'],
+  [ws             => 'Node ws'],
+  [picows         => 'picows'],
+  [bun            => 'Bun'],
+  [fastwebsockets => 'fastwebsockets'],
+  [ours           => 'this module'],
+);
+
 sub new
 {
   my($class, %self) = @_;
@@ -25,7 +36,7 @@ sub new
   return $self;
 }
 
-# What is asked for and works, each with what it says about itself. Says on standard output what is skipped, and why.
+# What is asked for and works, each with its version under "about". Says on standard output what is skipped, and why.
 sub installed
 {
   my($self) = @_;
@@ -38,7 +49,7 @@ sub installed
     $server->{kinds} =~ s/\bwss\b// if !$self->{certificate};
     my $about = eval { $self->_start($server, {}); $self->_stop; $self->{about} };
     printf "%-15s %s\n", $server->{name}, $about // 'skipped: ' . $@ =~ s/\n.*//sr;
-    push @works, $server if defined $about;
+    push @works, { %$server, about => $about } if defined $about;
   }
   return @works;
 }
@@ -73,22 +84,22 @@ sub _all
       // die "it does not build\n";
   };
   my $anyevent = 'ws wss perl feed send new connect idle';
-  return (
-    { name => 'original', title => 'original', kinds => $anyevent, perl => \@perl,
-      command => [@perl, "$here/anyevent.pl"], env => { ANYEVENT_WEBSOCKET_PP => 1 } },
-    { name => 'mojolicious', title => 'Mojolicious', kinds => 'ws wss connect idle',
-      command => [$^X, "$here/mojolicious.pl"], env => {} },
-    { name => 'ws', title => 'Node ws', kinds => 'ws wss connect idle',
-      command => ['node', "$here/ws.js"], env => \%node },
-    { name => 'picows', title => 'picows', kinds => 'ws wss connect idle',
-      command => [_first("$cache/py/bin/python", 'python3'), "$here/echo_picows.py"], env => {} },
-    { name => 'bun', title => 'Bun', kinds => 'ws wss connect idle',
-      command => [_first("$modules/.bin/bun", 'bun'), "$here/bun.js"], env => {} },
-    { name => 'fastwebsockets', title => 'fastwebsockets', kinds => 'ws connect idle',
-      command => [$fastwebsockets], env => {} },
-    { name => 'ours', title => 'this build', kinds => $anyevent, perl => \@perl,
-      command => [@perl, "$here/anyevent.pl"], env => { ANYEVENT_WEBSOCKET_PP => 0 } },
+  my %how = (
+    original => {
+      kinds => $anyevent, perl => \@perl, command => [@perl, "$here/anyevent.pl"], env => { ANYEVENT_WEBSOCKET_PP => 1 },
+    },
+    mojolicious => { kinds => 'ws wss connect idle', command => [$^X, "$here/mojolicious.pl"], env => {} },
+    ws => { kinds => 'ws wss connect idle', command => ['node', "$here/ws.js"], env => \%node },
+    picows => {
+      kinds => 'ws wss connect idle', command => [_first("$cache/py/bin/python", 'python3'), "$here/echo_picows.py"], env => {},
+    },
+    bun => { kinds => 'ws wss connect idle', command => [_first("$modules/.bin/bun", 'bun'), "$here/bun.js"], env => {} },
+    fastwebsockets => { kinds => 'ws connect idle', command => [$fastwebsockets], env => {} },
+    ours => {
+      kinds => $anyevent, perl => \@perl, command => [@perl, "$here/anyevent.pl"], env => { ANYEVENT_WEBSOCKET_PP => 0 },
+    },
   );
+  return map { { name => $_->[0], %{$how{$_->[0]}} } } @TITLES;
 }
 
 sub _first { my($path, $program) = @_; -x $path ? $path : $program }

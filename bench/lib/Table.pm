@@ -1,38 +1,31 @@
 package Table;
 
-# Results as CSV and as a table in Markdown.
+# Figures as a table in Markdown.
 
 use strict;
 use warnings;
 use utf8;
 
-use List::Util qw(max min);
+use List::Util qw(max);
 
-sub write_csv
+# A row for each cell, with the medians of the servers, each a name and its title, and ratios of them. A column in which
+# no row has anything is left out.
+sub of_cells
 {
-  my($path, $cells, $servers, $results) = @_;
-  open my $file, '>:encoding(UTF-8)', $path or die "$path: $!\n";
-  print $file "cell,server,unit,median,lowest,highest,runs\n";
-  for my $cell (@$cells)
-  {
-    for my $server (@$servers)
-    {
-      my @values = @{$results->{$cell->{name}}{$server->{name}} // next};
-      my @figures = map { sprintf '%.4g', $_ } median(@values), min(@values), max(@values);
-      print $file join(',', @$cell{qw(name)}, $server->{name}, $cell->{unit}, @figures, scalar @values), "\n";
-    }
-  }
-  close $file or die "$path: $!\n";
+  my($cells, $servers, $medians) = @_;
+  my @rows = map { row($_, $servers, $medians->{$_->{name}} // {}) } @$cells;
+  my @columns = grep { my $column = $_; grep { $_->[$column] ne '' } @rows } 0 .. $#{$rows[0]};
+  my @heading = ('', map({ $_->[1] } @$servers), 'original / ours', 'ours / best peer');
+  return markdown(map { [@$_[@columns]] } \@heading, @rows);
 }
 
+# The first row is the heading.
 sub markdown
 {
-  my($cells, $servers, $results) = @_;
-  my @rows = ([ 'server CPU a message, µs', map({ $_->{title} } @$servers), 'original / ours', 'ours / best peer' ]);
-  push @rows, [ ('---', ('---:') x (@$servers + 2)) ];
-  push @rows, row($_, $servers, $results->{$_->{name}}) for @$cells;
-  my @widths = map { my $column = $_; max map { length $_->[$column] } @rows } 0 .. $#{$rows[0]};
-  return map { line($_, \@widths) } @rows;
+  my($heading, @rows) = @_;
+  my @all = ($heading, ['---', ('---:') x $#$heading], @rows);
+  my @widths = map { my $column = $_; max map { length $_->[$column] } @all } 0 .. $#$heading;
+  return join '', map { line($_, \@widths) } @all;
 }
 
 sub line
@@ -43,16 +36,15 @@ sub line
 
 sub row
 {
-  my($cell, $servers, $values) = @_;
-  my %median = map { $_ => median(@{$values->{$_}}) } keys %$values;
-  my($ours, $original) = @median{qw(ours original)};
-  my($best) = sort { $median{$a} <=> $median{$b} } grep { !/^(?:ours|original)$/ } keys %median;
-  my $title = $cell->{title} . ($cell->{unit} eq 'µs' ? '' : ", $cell->{unit}");
+  my($cell, $servers, $median) = @_;
+  my %title = map { @$_ } @$servers;
+  my($ours, $original) = @$median{qw(ours original)};
+  my($best) = sort { $median->{$a} <=> $median->{$b} } grep { !/^(?:ours|original)$/ } keys %$median;
   return [
-    $title,
-    (map { defined $median{$_->{name}} ? figure($median{$_->{name}}) : '' } @$servers),
+    $cell->{title} . ($cell->{unit} eq 'µs' ? '' : ", $cell->{unit}"),
+    (map { defined $median->{$_->[0]} ? figure($median->{$_->[0]}) : '' } @$servers),
     ($ours && $original ? sprintf '%.1f', $original / $ours : ''),
-    ($ours && $best ? sprintf '%.2f (%s)', $ours / $median{$best}, $best : ''),
+    ($ours && $best ? sprintf '%.2f (%s)', $ours / $median->{$best}, $title{$best} : ''),
   ];
 }
 
@@ -61,12 +53,6 @@ sub figure
 {
   my($value) = @_;
   return sprintf $value < 1 ? '%.3f' : $value < 10 ? '%.2f' : $value < 100 ? '%.1f' : '%.0f', $value;
-}
-
-sub median
-{
-  my @sorted = sort { $a <=> $b } @_;
-  return ($sorted[$#sorted / 2] + $sorted[@sorted / 2]) / 2;
 }
 
 # Words to the left, figures to the right; the rule under the heading fills its column.

@@ -45,8 +45,10 @@ sub accepted
 
 my $guard = tcp_server '127.0.0.1', 0, \&accepted, sub {
   my(undef, undef, $port) = @_;
-  my $file = $INC{'AnyEvent/WebSocket/Connection.pm'};
-  syswrite STDOUT, "$port $file, " . AnyEvent::detect() . "\n";
+  my $distribution = 'AnyEvent-WebSocket-' . (AnyEvent::WebSocket::Connection->backend eq 'rust' ? 'Native' : 'Client');
+  my $loop = AnyEvent::detect() eq 'AnyEvent::Impl::EV' ? "EV $EV::VERSION" : AnyEvent::detect();
+  syswrite STDOUT, "$port $distribution " . AnyEvent::WebSocket::Connection->VERSION
+    . ", AnyEvent $AnyEvent::VERSION, $loop, perl $^V\n";
   return 1024;
 };
 AE::cv->recv;

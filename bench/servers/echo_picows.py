@@ -27,7 +27,9 @@ async def main(tls=None):
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         tls.load_cert_chain(*sys.argv[1:])
     server = await ws_create_server(lambda request: Echo(), "127.0.0.1", 0, max_frame_size=1 << 30, ssl=tls)
-    print(server.sockets[0].getsockname()[1], "picows", version("picows"), run.__module__, flush=True)
+    loop = run.__module__.partition(".")[0]
+    about = f"picows {version('picows')} on {loop}, Python {sys.version.split()[0]}"
+    print(server.sockets[0].getsockname()[1], about, flush=True)
     await server.serve_forever()
 
 

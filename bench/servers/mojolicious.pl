@@ -15,5 +15,6 @@ my $listen = @ARGV ? "https://127.0.0.1?cert=$ARGV[0]&key=$ARGV[1]" : 'http://12
 my $daemon = Mojo::Server::Daemon->new(app => app, listen => [$listen], silent => 1, max_clients => 20_000);
 $daemon->start;
 my $reactor = ref Mojo::IOLoop->singleton->reactor;
-syswrite STDOUT, "@{$daemon->ports} Mojolicious " . Mojolicious->VERSION . ", $reactor\n";
+my $loop = $reactor eq 'Mojo::Reactor::EV' ? "EV $EV::VERSION" : $reactor;
+syswrite STDOUT, "@{$daemon->ports} Mojolicious " . Mojolicious->VERSION . ", $loop, perl $^V\n";
 Mojo::IOLoop->start;

@@ -12,5 +12,5 @@ sockets.on('connection', socket => {
   socket.on('message', (data, isBinary) => socket.send(data, { binary: isBinary }));
 });
 server.listen(0, '127.0.0.1', () => {
-  console.log(server.address().port, 'ws', require('ws/package.json').version, 'Node', process.version);
+  console.log(server.address().port, `ws ${require('ws/package.json').version}, Node ${process.version}`);
 });

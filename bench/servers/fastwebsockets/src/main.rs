@@ -12,12 +12,19 @@ use tokio::net::{TcpListener, TcpStream};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::io::Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-    println!("{} fastwebsockets", listener.local_addr()?.port());
+    println!("{} fastwebsockets {}", listener.local_addr()?.port(), locked_version("fastwebsockets"));
     loop {
         let (tcp, _) = listener.accept().await?;
         tcp.set_nodelay(true)?;
         tokio::spawn(serve(tcp));
     }
+}
+
+/// Returns the version of a dependency, as in `Cargo.lock`.
+fn locked_version(name: &str) -> &'static str {
+    let entry = format!("name = \"{name}\"\nversion = \"");
+    let version = include_str!("../Cargo.lock").split_once(&entry).and_then(|(_, rest)| rest.split_once('"'));
+    version.map_or("of unknown version", |(version, _)| version)
 }
 
 async fn serve(tcp: TcpStream) {
