@@ -1,6 +1,6 @@
 #!/usr/bin/env perl
-# Puts the figures of bench/compare.pl where people read them: the chart, bench/chart.svg, and the tables in bench/RESULTS.md,
-# each between two comments.
+# Puts the figures of bench/compare.pl where people read them: the chart, bench/chart.svg; the tables in bench/RESULTS.md,
+# each between two comments; and the figures in README.md, each before certain words.
 #
 #   bench/chart.pl [RESULTS.csv]
 #   bench/chart.pl --check        # changes nothing; fails if it would
@@ -31,6 +31,7 @@ my($about, $medians) = Results::read_file($ARGV[0] // "$FindBin::Bin/results.csv
 
 my %files = ("$FindBin::Bin/chart.svg" => sub { chart() });
 $files{"$FindBin::Bin/RESULTS.md"} = \&with_tables;
+$files{"$FindBin::Bin/../README.md"} = \&with_figures;
 my $is_stale;
 for my $path (sort keys %files)
 {
@@ -82,6 +83,20 @@ sub figures
 {
   my($name) = @_;
   return Table::of_cells([Cells::selected($name)], \@Servers::TITLES, $medians);
+}
+
+# What the original costs, divided by what this module costs.
+sub with_figures
+{
+  my($text) = @_;
+  my %words = ('ws:128x1x100' => 'times less CPU time', 'ws:128x32x20' => 'times less when');
+  for my $cell (sort keys %words)
+  {
+    my $figure = sprintf '%.0f', $medians->{$cell}{original} / $medians->{$cell}{ours};
+    my $words = join '\s+', split / /, $words{$cell};
+    $text =~ s/[\d.]+(?=\s+$words)/$figure/ or die "README.md has no figure before '$words{$cell}'\n";
+  }
+  return $text;
 }
 
 sub slurp
