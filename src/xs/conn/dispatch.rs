@@ -57,7 +57,11 @@ pub fn answer_pending_ping(shared: &Shared, after: &mut After) -> bool {
 /// Ends a dispatch: writes the frames sent in it, and schedules the calls that must follow.
 pub fn end(shared: &Shared, outcome: Outcome, after: &mut After) {
     let connection = &mut *shared.borrow_mut();
-    let left = connection.turn.leave();
+    let has_taken = connection.take_rest();
+    let mut left = connection.turn.leave();
+    if has_taken && connection.turn.is_idle() && connection.turn.may_deliver() {
+        left = Some(Left::Messages);
+    }
     connection.running.stack = null();
     if matches!(outcome, Outcome::Exiting) && connection.running.process != fork::generation() {
         return connection.exit_in_child(after);
@@ -166,6 +170,17 @@ impl Connection {
             self.flush(after);
         }
         after.exiting();
+    }
+
+    /// Takes what the handle itself has read while a callback ran the event loop. AnyEvent::Handle would not offer it to
+    /// `on_read` if it is as long as what `on_read` has just taken. Returns `true` if there is something.
+    fn take_rest(&mut self) -> bool {
+        let handle = self.handle();
+        let is_ours = handle.read_buffers().next().is_some() && handle.reads_for(self.hook);
+        if is_ours {
+            self.take_unread(self.handle);
+        }
+        is_ours
     }
 
     /// Ends the outermost dispatch: messages that are left wait for the event loop.
