@@ -55,6 +55,8 @@ mod xs {
         let interface = fs::read_to_string(format!("{GLUE}/interface.h")).expect("the sources are complete");
         let declarations = bindgen::builder()
             .header_contents("interface.h", &format!("{TYPES}{interface}"))
+            // In C23 `bool` is a keyword.
+            .clang_arg("-std=c11")
             .allowlist_item("(?i)ws_.*")
             .blocklist_type("AV|CV|HEK|HV|IO|PerlInterpreter|SSize_t|STRLEN|SV|av|cv|hek|hv|io|interpreter|sv")
             .blocklist_item("ws_rust_xsubs")
