@@ -64,6 +64,8 @@ mod xs {
             .derive_debug(false)
             .layout_tests(false)
             .merge_extern_blocks(true)
+            // Its default, rustfmt, is not everywhere.
+            .formatter(bindgen::Formatter::Prettyplease)
             .generate()
             .expect("libclang reads it")
             .to_string();
