@@ -63,9 +63,10 @@ pub fn plain_integer(sv: *mut SV) -> Option<i64> {
 
 /// As [`plain_integer`], also of a value whose reading is watched.
 pub fn watched_integer(sv: *mut SV) -> Option<i64> {
-    // SAFETY: callers pass live SVs; IOK: the integer is there to be read.
-    plain_integer(sv)
-        .or_else(|| unsafe { (ffi::ws_has_watched_reads(sv) && (*sv).sv_flags & SVf_IOK != 0).then(|| integer(sv)) })
+    plain_integer(sv).or_else(|| {
+        // SAFETY: callers pass live SVs; IOK: the integer is there to be read.
+        unsafe { (ffi::ws_has_watched_reads(sv) && (*sv).sv_flags & SVf_IOK != 0).then(|| integer(sv)) }
+    })
 }
 
 /// Returns the integer of a value.
