@@ -6,7 +6,8 @@
 //!
 //! * A frame waits only if recent callbacks of this connection were quick, and only until a deadline.
 //! * The caller also requires that sending the frame is the last thing its callback does.
-//! * A burst that has kept the event loop busy for too long yields: it resumes in the loop's next iteration.
+//! * A burst that has kept the event loop busy for too long yields: it resumes in the loop's next iteration, also if that
+//!   is one of a nested event loop.
 //!
 //! A waiting frame is written once its deadline has passed and the running callback has returned. If that callback is
 //! unexpectedly slow, the frame waits as long.
@@ -111,9 +112,14 @@ impl Turn {
         self.depth > 1
     }
 
-    /// Returns `true` if another message may be delivered now.
+    /// Returns `true` if another message may be delivered now. A burst that has yielded resumes early if a callback of
+    /// its current message runs a nested event loop, because the callback may be waiting for the messages behind.
     pub fn may_deliver(&self) -> bool {
-        matches!(self.delivery, Delivery::Flowing | Delivery::Final)
+        match self.delivery {
+            Delivery::Flowing | Delivery::Final => true,
+            Delivery::Yielded => self.is_nested(),
+            Delivery::Held => false,
+        }
     }
 
     /// Notes whether another complete frame is buffered behind the one to be dispatched. Returns `true` the first time at
@@ -305,6 +311,19 @@ mod tests {
         assert!(!turn.is_idle());
         turn.enter();
         assert!(turn.note_next(true, || clock.0), "the guard of that depth has gone with it");
+    }
+
+    #[test]
+    fn a_dispatch_nested_in_a_burst_that_has_yielded_delivers() {
+        let mut clock = Clock::new();
+        let mut turn = quick_burst(&mut clock);
+        clock.pass(20_000);
+        turn.note_callback(|| clock.0);
+        turn.enter();
+        assert!(turn.may_deliver());
+        assert_eq!(turn.leave(), None);
+        assert!(!turn.may_deliver());
+        assert_eq!(turn.leave(), Some(Left::Messages));
     }
 
     #[test]

@@ -206,4 +206,14 @@ differs 'callbacks nested in one another, each waiting for the next message of o
     is_deeply \@begun, [1 .. 5], 'all get theirs';
 };
 
+differs 'a slow callback before one that waits for the next message of the burst' => $asleep => sub {
+    my ($connection, $peer) = ready();
+    my $seen = recorder($connection);
+    # Longer than a burst may keep the event loop busy.
+    $connection->on(next_message => sub { select undef, undef, undef, 0.05 });
+    $connection->on(next_message => sub { $seen->wait_messages(2) });
+    $peer->write(text('1') . text('2'));
+    is_deeply $seen->wait_messages(2)->bodies, ['1', '2'], 'it gets it';
+};
+
 done_testing;
