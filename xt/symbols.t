@@ -86,6 +86,7 @@ Perl_gv_fetchmeth_pv
 Perl_gv_fetchmeth_pvn
 Perl_gv_fetchmethod_autoload
 Perl_gv_stashpv
+Perl_hv_common
 Perl_hv_common_key_len
 Perl_markstack_grow
 Perl_mess_sv
@@ -104,6 +105,7 @@ Perl_newSVpvn_flags
 Perl_newSVpvn_share
 Perl_newSVsv
 Perl_newSVsv_flags
+Perl_newSVsv_flags_NN
 Perl_newSVuv
 Perl_newXS
 Perl_new_stackinfo
