@@ -20,12 +20,19 @@ sub build_library {
     # cargo reads MAKEFLAGS, but make lends its job slots to other makes only.
     delete local @ENV{qw(MAKEFLAGS MFLAGS)};
     local $ENV{PERL} = $^X;
+    local $ENV{BINDGEN_EXTRA_CLANG_ARGS} = _find_quadmath() if $Config{usequadmath};
     my $target = _target_directory($cargo);
     local $ENV{CARGO_HOME} = _cargo_home($target);
     _forget_what_is_stale($cargo, $target);
     my $built = _build($cargo) // die _advice($cargo);
     _replace($built, $path, oct $mode);
     return;
+}
+
+# perl.h includes quadmath.h, which gcc keeps where libclang does not look. Behind libclang's own headers, gcc's do no harm.
+sub _find_quadmath {
+    chomp(my $gcc_headers = _output('cc', '-print-file-name=include'));
+    return join ' ', $ENV{BINDGEN_EXTRA_CLANG_ARGS} // (), "-idirafter '$gcc_headers'";
 }
 
 # Runs cargo, which reports on STDERR what it does. Returns where it put the library, or nothing if it failed.
