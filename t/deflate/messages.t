@@ -203,10 +203,10 @@ subtest 'memory for sending goes when nothing is sent, and nobody notices' => su
         return length $payload;
     };
     my $first = $length->();
-    ok $connection->{_window_timer}, 'a timer looks after it';
-    wait_until('the timer to go', sub { after(0.02); !$connection->{_window_timer} });
+    ok $connection->{_ws_window_timer}, 'a timer looks after it';
+    wait_until('the timer to go', sub { after(0.02); !$connection->{_ws_window_timer} });
     is $length->(), $first, 'the next message is compressed like the first';
-    ok $connection->{_window_timer}, 'and there is a timer again';
+    ok $connection->{_ws_window_timer}, 'and there is a timer again';
     cmp_ok $length->() * 5, '<', $first, 'the one after it is short';
 };
 

@@ -270,6 +270,31 @@ subtest 'pause in a callback holds what has arrived with its message' => sub {
     }
 };
 
+{
+    package Counting;       # a handle that is only called
+    our @ISA = 'AnyEvent::Handle';
+    sub push_write { my $self = shift; $self->SUPER::push_write(@_) }
+}
+
+for my $class (qw(AnyEvent::Handle Counting)) {
+    subtest "pause in each callback, with $class" => sub {
+        my ($ours, $theirs) = socket_pair();
+        my $connection = AnyEvent::WebSocket::Connection->new(handle => $class->new(fh => $ours));
+        my $peer = WebSocketTest::Peer->new($theirs);
+        my $count = 0;
+        $connection->on(each_message => sub { $count++; $_[0]->pause; WebSocketTest::poke() });
+        for my $round (1 .. 3) {
+            $peer->write(text($round));
+            wait_until("message $round", sub { $count == $round });
+            settle();
+            ok !$connection->handle->{_rw}, "message $round: the handle does not read afterwards";
+            $connection->resume;
+            settle();
+            ok $connection->handle->{_rw}, 'but after resume';
+        }
+    };
+}
+
 subtest 'pause and resume in one callback' => sub {
     my ($connection, $peer) = connection_and_peer();
     my @bodies;

@@ -358,4 +358,22 @@ subtest 'mistakes' => sub {
     }
 };
 
+{
+    package Unprintable;
+    use overload '""' => sub { die "no string\n" }, fallback => 1;
+}
+
+for my $case (['a reference', {}, qr/^send_stream: the data/], ['an object that dies', bless({}, 'Unprintable'), qr/^no string$/]) {
+    my ($name, $chunk, $error) = @$case;
+    subtest "a stream whose code returns what cannot be sent: $name" => sub {
+        my ($connection, $peer) = connection_and_peer();
+        my (@done, $asked);
+        my $lived = eval { $connection->send_stream(sub { $asked++ ? $chunk : 'x' }, done => sub { push @done, $_[1] }); 1 };
+        ok !$lived, 'send_stream dies';
+        like $@, $error, 'and says why';
+        is_deeply \@done, ['the connection was closed'], 'done is called';
+        is((close_of(($peer->frames_to_eof)[-1]))[0], 1011, 'the peer gets a Close frame');
+    };
+}
+
 done_testing;

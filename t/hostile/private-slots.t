@@ -45,7 +45,7 @@ sub survives {
     };
 }
 
-for my $list (qw(_each_message_cb _next_message_cb _finish_cb _ping_cb)) {
+for my $list (qw(_each_message_cb _next_message_cb _finish_cb _ws_ping_cb)) {
     my @values = (
         ['an empty pair' => [[]]], ['half a pair' => [[sub { }]]], ['holes' => do { my @holes; $#holes = 3; \@holes }],
         ['undef' => [undef]], ['a number' => [1]], ['a hash' => {}], ['nothing' => undef], ['a string' => 'x'],

@@ -15,13 +15,13 @@ use std::rc::Rc;
 slots! {
     /// A slot of a connection's object.
     pub enum Slot, Keys {
-        Drain = "_drain_cb",
+        Drain = "_ws_drain_cb",
         EachMessage = "_each_message_cb",
         MaxBufferedAmount = "max_buffered_amount",
         NextMessage = "_next_message_cb",
-        Ping = "_ping_cb",
-        Pong = "_pong_cb",
-        WindowTimer = "_window_timer",
+        Ping = "_ws_ping_cb",
+        Pong = "_ws_pong_cb",
+        WindowTimer = "_ws_window_timer",
     }
 }
 

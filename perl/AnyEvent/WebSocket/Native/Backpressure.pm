@@ -41,25 +41,25 @@ sub _owe_drain
 {
   my($self) = @_;
   my $state = AnyEvent::WebSocket::Native::Engine::state($self);
-  return if !$self->{_drain_cb} || $self->{_drain_wait} || !defined $state || $state eq 'closed';
+  return if !$self->{_ws_drain_cb} || $self->{_ws_drain_wait} || !defined $state || $state eq 'closed';
   my $fh = $self->handle->fh or return;
   _end_with_handle($self);
   Scalar::Util::weaken $self;
-  $self->{_drain_wait} = AE::io $fh, 1, sub {
+  $self->{_ws_drain_wait} = AE::io $fh, 1, sub {
     return if !$self || AnyEvent::WebSocket::Native::Handle::backlog($self->handle);
     # EV keeps a watcher for as long as its callback runs, and the program's may run the loop.
-    $self->{_drain_wait} = AnyEvent::WebSocket::Native::Loop::next_tick(sub { _drained($self) if $self });
+    $self->{_ws_drain_wait} = AnyEvent::WebSocket::Native::Loop::next_tick(sub { _drained($self) if $self });
   };
 }
 
 sub _drained
 {
   my($self) = @_;
-  delete $self->{_drain_wait};
+  delete $self->{_ws_drain_wait};
   return if buffered_amount($self);
   return AnyEvent::WebSocket::Native::Events::call_back($self, 'drain') if $self->handle->fh;
   # A program has nothing to send without a transport, but a stream has its end to tell.
-  my $stream = $self->{_stream};
+  my $stream = $self->{_ws_stream};
   $stream->{go_on}->($self) if $stream;
 }
 
@@ -70,8 +70,8 @@ sub expect_drain
   my $fh = $self->handle->fh or return;
   _end_with_handle($self);
   Scalar::Util::weaken $self;
-  $self->{_drain_watcher} = AE::io $fh, 1, sub {
-    delete $self->{_drain_watcher} if $self && !AnyEvent::WebSocket::Native::Engine::answer_ping($self);
+  $self->{_ws_drain_watcher} = AE::io $fh, 1, sub {
+    delete $self->{_ws_drain_watcher} if $self && !AnyEvent::WebSocket::Native::Engine::answer_ping($self);
   };
 }
 
@@ -79,11 +79,11 @@ sub expect_drain
 sub _end_with_handle
 {
   my($self) = @_;
-  return if $self->{_ends_with_handle}++;
+  return if $self->{_ws_ends_with_handle}++;
   Scalar::Util::weaken(my $weak = $self);
   my $guard = AnyEvent::Util::guard(sub { _handle_destroyed($weak) if $weak && ${^GLOBAL_PHASE} ne 'DESTRUCT' });
   # The program may have locked the hash.
-  local $@;
+  local ($@, $SIG{__DIE__});
   eval { $self->handle->{'_websocket_' . Scalar::Util::refaddr $self} = $guard };
 }
 
@@ -91,10 +91,10 @@ sub _end_with_handle
 sub _handle_destroyed
 {
   my($self) = @_;
-  delete $self->{_drain_watcher};
-  return unless delete $self->{_drain_wait};
+  delete $self->{_ws_drain_watcher};
+  return unless delete $self->{_ws_drain_wait};
   Scalar::Util::weaken $self;
-  $self->{_drain_wait} = AnyEvent::WebSocket::Native::Loop::next_tick(sub { _drained($self) if $self });
+  $self->{_ws_drain_wait} = AnyEvent::WebSocket::Native::Loop::next_tick(sub { _drained($self) if $self });
 }
 
 sub pause
@@ -102,13 +102,24 @@ sub pause
   my($self) = @_;
   AnyEvent::WebSocket::Native::Engine::hold($self, 1);
   AnyEvent::WebSocket::Native::Keepalive::hold($self);
-  $self->handle->stop_read;
+  _stop_reading($self);
+  # A handle that has called us for what it has read itself starts reading again when that returns.
+  Scalar::Util::weaken(my $weak = $self);
+  $self->{_ws_pause} = AnyEvent::WebSocket::Native::Loop::next_tick(sub { _stop_reading($weak) if $weak });
   return $self;
+}
+
+sub _stop_reading
+{
+  my($self) = @_;
+  delete $self->{_ws_pause};
+  $self->handle->stop_read;
 }
 
 sub resume
 {
   my($self) = @_;
+  delete $self->{_ws_pause};
   AnyEvent::WebSocket::Native::Engine::hold($self, 0);
   AnyEvent::WebSocket::Native::Keepalive::unhold($self);
   $self->handle->start_read;

@@ -81,7 +81,7 @@ sub _half_close
   return if !$self->handle->{fh} || ${^GLOBAL_PHASE} eq 'DESTRUCT';
   my $timeout = AnyEvent::WebSocket::Native::Options::value($self, 'close_timeout') or return;
   Scalar::Util::weaken $self;
-  $self->{_close_timer} = AE::timer $timeout, 0, sub {
+  $self->{_ws_close_timer} = AE::timer $timeout, 0, sub {
     # It may still read what was sent before, for as long as the handle lingers.
     $self->handle->_error(Errno::ETIMEDOUT, 1, "the peer did not close the connection within $timeout seconds") if $self;
   };
@@ -137,7 +137,7 @@ sub _log_exception
 sub _shown
 {
   my($error) = @_;
-  local $@;
+  local ($@, $SIG{__DIE__});
   my $text = eval { "$error" };
   return defined $text ? $text : 'an exception that cannot be shown';
 }
@@ -161,11 +161,11 @@ sub _finish_now
   AnyEvent::WebSocket::Native::Engine::deliver_rest($self);
   AnyEvent::WebSocket::Native::Engine::transport_closed($self) or return;
   _report_failure($self);
-  delete @$self{qw( _close_timer _drain_watcher _drain_wait _window_timer )};
+  delete @$self{qw( _ws_close_timer _ws_drain_watcher _ws_drain_wait _ws_window_timer )};
   AnyEvent::WebSocket::Native::Keepalive::stop($self);
   $self->handle->push_shutdown;
   $self->close_error($message) if defined $message;
-  $self->{_end} = [$message];
+  $self->{_ws_end} = [$message];
   AnyEvent::WebSocket::Native::Inspection::trace($self, 'finished: ' . (defined $message ? $message : 'end of file'))
     if AnyEvent::WebSocket::Native::Inspection::IS_TRACED;
   AnyEvent::WebSocket::Native::Events::call_back($self, finish => $message);
@@ -175,22 +175,22 @@ sub _finish_now
 sub finish_late
 {
   my($self, $cb) = @_;
-  return unless $self->{_end};
-  push @{ $self->{_late} }, $cb;
+  return unless $self->{_ws_end};
+  push @{ $self->{_ws_late} }, $cb;
   Scalar::Util::weaken $self;
-  $self->{_late_timer} ||= AnyEvent::WebSocket::Native::Loop::next_tick(sub { _call_late($self) if $self });
+  $self->{_ws_late_timer} ||= AnyEvent::WebSocket::Native::Loop::next_tick(sub { _call_late($self) if $self });
 }
 
 sub _call_late
 {
   my($self) = @_;
-  delete $self->{_late_timer};
-  my @late = @{ delete $self->{_late} };
+  delete $self->{_ws_late_timer};
+  my @late = @{ delete $self->{_ws_late} };
   for my $cb (@late)
   {
     my @registered = AnyEvent::WebSocket::Native::Events::callbacks($self, 'finish');
     next unless grep { Scalar::Util::refaddr $_ == Scalar::Util::refaddr $cb } @registered;
-    my @own = ($self, @{ $self->{_end} });
+    my @own = ($self, @{ $self->{_ws_end} });
     $_->(@own) for $cb;
   }
 }

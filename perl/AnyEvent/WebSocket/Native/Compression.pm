@@ -34,8 +34,8 @@ sub expect_idleness
   my($self) = @_;
   my $seconds = $self->{deflate}{idle_timeout} or return;
   Scalar::Util::weaken $self;
-  $self->{_window_timer} = AE::timer $seconds, $seconds, sub {
-    delete $self->{_window_timer} if $self && !AnyEvent::WebSocket::Native::Engine::forget_idle_window($self);
+  $self->{_ws_window_timer} = AE::timer $seconds, $seconds, sub {
+    delete $self->{_ws_window_timer} if $self && !AnyEvent::WebSocket::Native::Engine::forget_idle_window($self);
   };
 }
 

@@ -14,7 +14,12 @@ our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
 # The slots of the lists of callbacks, which are made when they are needed: the dispatcher looks into those of
 # next_message and each_message, and for those of ping and pong. That of each_message has [callback, unregister] pairs
 # once there was a message.
-my %SLOT = map { $_ => "_${_}_cb" } qw( each_message next_message finish parse_error ping pong drain message_chunk );
+# Those of the original's events have the names that they have there; all others of our slots begin with _ws_, as programs'
+# subclasses have slots too.
+my %SLOT = (
+  (map { $_ => "_${_}_cb" } qw( each_message next_message finish parse_error )),
+  (map { $_ => "_ws_${_}_cb" } qw( ping pong drain message_chunk )),
+);
 
 sub add
 {

@@ -14,6 +14,8 @@ sub _codec
 {
   return $codec ||= do
   {
+    # The program may have a handler that takes any exception for its end.
+    local $SIG{__DIE__};
     my $class = eval { require Cpanel::JSON::XS; 1 } ? 'Cpanel::JSON::XS' : do { require JSON::PP; 'JSON::PP' };
     $class->new->utf8->allow_nonref;
   };

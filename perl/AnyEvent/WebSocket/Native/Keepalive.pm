@@ -27,30 +27,30 @@ sub ping
   my $octets = AnyEvent::WebSocket::Native::Payload::octets($text);
   Carp::croak('ping: the payload must not be longer than ' . MAX_PAYLOAD . ' bytes') if length $octets > MAX_PAYLOAD;
   # Without a list of callbacks, the dispatcher discards pongs.
-  $self->{_pong_cb} ||= [];
-  $self->{_last_ping} = [$octets, AE::time];
+  $self->{_ws_pong_cb} ||= [];
+  $self->{_ws_last_ping} = [$octets, AE::time];
   return $self->send(AnyEvent::WebSocket::Message->new(opcode => PING, body => $octets));
 }
 
-sub latency { $_[0]{_latency} }
+sub latency { $_[0]{_ws_latency} }
 
 sub start_keepalive
 {
   my($self) = @_;
-  delete @$self{qw( _keepalive _pong_timer )};
+  delete @$self{qw( _ws_keepalive _ws_pong_timer )};
   my $interval = AnyEvent::WebSocket::Native::Options::value($self, 'ping_interval');
   return unless $interval && AnyEvent::WebSocket::Native::Engine::is_open($self);
   Scalar::Util::weaken $self;
-  $self->{_keepalive} = AE::timer $interval, $interval, sub { _keep_alive($self) if $self };
+  $self->{_ws_keepalive} = AE::timer $interval, $interval, sub { _keep_alive($self) if $self };
 }
 
 # Each ping has a payload of its own, by which its pong is known.
 sub _keep_alive
 {
   my($self) = @_;
-  ping($self, pack 'N', ++$self->{_pings});
+  ping($self, pack 'N', ++$self->{_ws_pings});
   my $timeout = AnyEvent::WebSocket::Native::Options::value($self, 'ping_timeout');
-  _await_pong($self, $timeout) if $timeout && !$self->{_pong_timer} && !$self->{_ignores_silence};
+  _await_pong($self, $timeout) if $timeout && !$self->{_ws_pong_timer} && !$self->{_ws_ignores_silence};
 }
 
 sub _await_pong
@@ -97,30 +97,30 @@ sub _after_silence
 sub hold
 {
   my($self) = @_;
-  $self->{_ignores_silence} = 1;
-  delete @$self{qw( _pong_timer _silence_timer )};
+  $self->{_ws_ignores_silence} = 1;
+  delete @$self{qw( _ws_pong_timer _ws_silence_timer )};
 }
 
 sub unhold
 {
   my($self) = @_;
-  delete $self->{_ignores_silence} and start_idle_timer($self);
+  delete $self->{_ws_ignores_silence} and start_idle_timer($self);
 }
 
 sub stop
 {
   my($self) = @_;
-  delete @$self{qw( _keepalive _pong_timer _silence_timer )};
+  delete @$self{qw( _ws_keepalive _ws_pong_timer _ws_silence_timer )};
 }
 
 # One timer, which looks when something was read last; the handle's own rtimeout is the program's.
 sub start_idle_timer
 {
   my($self) = @_;
-  delete $self->{_silence_timer};
+  delete $self->{_ws_silence_timer};
   my $timeout = AnyEvent::WebSocket::Native::Options::value($self, 'idle_timeout');
   _await_silence($self, $timeout, $timeout)
-    if $timeout && !$self->{_ignores_silence} && AnyEvent::WebSocket::Native::Engine::is_open($self);
+    if $timeout && !$self->{_ws_ignores_silence} && AnyEvent::WebSocket::Native::Engine::is_open($self);
 }
 
 sub _await_silence
@@ -147,9 +147,9 @@ sub ping_received
 sub pong_received
 {
   my($self, $payload) = @_;
-  delete $self->{_pong_timer};
-  my $last = $self->{_last_ping};
-  $self->{_latency} = AE::time - delete($self->{_last_ping})->[1] if $last && $last->[0] eq $payload;
+  delete $self->{_ws_pong_timer};
+  my $last = $self->{_ws_last_ping};
+  $self->{_ws_latency} = AE::time - delete($self->{_ws_last_ping})->[1] if $last && $last->[0] eq $payload;
   AnyEvent::WebSocket::Native::Events::call_back($self, pong => $payload);
 }
 

@@ -36,26 +36,26 @@ sub poll_delay
 sub begin_later
 {
   my($self, $hook) = @_;
-  $self->{_starter} ||= next_tick($hook);
+  $self->{_ws_starter} ||= next_tick($hook);
 }
 
 # Has `then` called when delivery has begun, with the connection.
 sub after_begin
 {
   my($self, $then) = @_;
-  $self->{_after_begin} ||= $then;
+  $self->{_ws_after_begin} ||= $then;
   Scalar::Util::weaken $self;
   begin_later($self, sub { begin($self) if $self });
 }
 
-sub has_begun { !$_[0]{_starter} }
+sub has_begun { !$_[0]{_ws_starter} }
 
 sub begin
 {
   my($self) = @_;
-  delete $self->{_starter};
+  delete $self->{_ws_starter};
   AnyEvent::WebSocket::Native::Engine::start($self);
-  my $then = delete $self->{_after_begin};
+  my $then = delete $self->{_ws_after_begin};
   $then->($self) if $then;
 }
 
@@ -66,7 +66,7 @@ sub arm_guard
 {
   my($self, $delay) = @_;
   Scalar::Util::weaken $self;
-  $self->{_guard} = AE::timer $delay || 0, 0, sub {
+  $self->{_ws_guard} = AE::timer $delay || 0, 0, sub {
     $self or return;
     AnyEvent::WebSocket::Native::Engine::flush($self);
     AnyEvent::WebSocket::Native::Engine::resume($self);
@@ -76,7 +76,7 @@ sub arm_guard
 sub disarm_guard
 {
   my($self) = @_;
-  delete $self->{_guard};
+  delete $self->{_ws_guard};
 }
 
 # What a dispatch has left comes after what other connections have.

@@ -30,7 +30,7 @@ sub send_fragment
   my($self, $data, %options) = @_;
   my($binary, $final) = delete @options{qw( binary final )};
   AnyEvent::WebSocket::Native::Util::no_more_options('send_fragment', \%options, qw( binary final ));
-  Carp::croak('send_fragment: a stream is being sent') if $self->{_stream};
+  Carp::croak('send_fragment: a stream is being sent') if $self->{_ws_stream};
   _send_part($self, 'send_fragment', $data, $binary, $final);
   return $self;
 }
@@ -40,12 +40,12 @@ sub _send_part
   my($self, $method, $data, $binary, $final) = @_;
   my $text = AnyEvent::WebSocket::Native::Util::text_of($data, "$method: the data");
   my $octets = AnyEvent::WebSocket::Native::Payload::octets($text);
-  my $before = $self->{_in_message};
+  my $before = $self->{_ws_in_message};
   # Sending may call the handle's on_drain, which may want to send as well.
-  $self->{_in_message} = !$final;
+  $self->{_ws_in_message} = !$final;
   my $error = AnyEvent::WebSocket::Native::Engine::send_fragment($self, $binary ? BINARY : TEXT, $octets, $final ? 1 : 0);
   return unless defined $error;
-  $self->{_in_message} = $before;
+  $self->{_ws_in_message} = $before;
   Carp::croak("$method: $error");
 }
 
@@ -56,9 +56,9 @@ sub send_stream
   AnyEvent::WebSocket::Native::Util::no_more_options('send_stream', \%options, qw( binary done ));
   Carp::croak('send_stream: the chunks must come from a code reference') unless ref $next eq 'CODE';
   Carp::croak('send_stream: done must be a code reference') if defined $stream{done} && ref $stream{done} ne 'CODE';
-  Carp::croak('send_stream: another stream is being sent') if $self->{_stream};
-  Carp::croak('send_stream: a message is being sent in fragments, and has to be ended first') if $self->{_in_message};
-  $self->{_stream} = \%stream;
+  Carp::croak('send_stream: another stream is being sent') if $self->{_ws_stream};
+  Carp::croak('send_stream: a message is being sent in fragments, and has to be ended first') if $self->{_ws_in_message};
+  $self->{_ws_stream} = \%stream;
   AnyEvent::WebSocket::Native::Events::add($self, $_ => \&_send_chunks) for @WAITS_FOR;
   _send_chunks($self);
   return $self;
@@ -67,30 +67,33 @@ sub send_stream
 sub _send_chunks
 {
   my($self) = @_;
-  my $stream = $self->{_stream} or return;
+  my $stream = $self->{_ws_stream} or return;
   # The code reference may run the event loop, and so come by here.
   return if $stream->{is_asked};
   for (1 .. CHUNKS_A_TURN)
   {
     return _end_stream($self) if !AnyEvent::WebSocket::Native::Engine::is_open($self);
     return if AnyEvent::WebSocket::Native::Backpressure::buffered_amount($self);
-    my $chunk = _next_chunk($self, $stream);
-    _send_part($self, 'send_stream', $chunk, $stream->{binary}, !defined $chunk);
-    return _end_stream($self) if !defined $chunk;
+    return _end_stream($self) if !_send_next($self, $stream);
   }
   Scalar::Util::weaken $self;
   $stream->{turn} = AnyEvent::WebSocket::Native::Loop::next_tick(sub { _send_chunks($self) if $self });
 }
 
-# A message that cannot be ended leaves nothing to do but to close.
-sub _next_chunk
+# Sends the next chunk, or the end of the message, and returns true if there is more to come. A message that cannot be ended,
+# since there is an exception, leaves nothing to do but to close.
+sub _send_next
 {
   my($self, $stream) = @_;
-  my($chunk, $error);
+  my($has_more, $error);
   {
     local $@;
-    local $stream->{is_asked} = 1;
-    return $chunk if eval { $chunk = $stream->{next}->($self); 1 };
+    return $has_more if eval {
+      my $chunk = _next_chunk($self, $stream);
+      _send_part($self, 'send_stream', $chunk, $stream->{binary}, !defined $chunk);
+      $has_more = defined $chunk;
+      1;
+    };
     $error = $@;
   }
   $self->close(INTERNAL_ERROR);
@@ -98,10 +101,17 @@ sub _next_chunk
   die $error;
 }
 
+sub _next_chunk
+{
+  my($self, $stream) = @_;
+  local $stream->{is_asked} = 1;
+  return $stream->{next}->($self);
+}
+
 sub _end_stream
 {
   my($self) = @_;
-  my $stream = delete $self->{_stream};
+  my $stream = delete $self->{_ws_stream};
   my $is_sent = AnyEvent::WebSocket::Native::Engine::is_open($self);
   AnyEvent::WebSocket::Native::Events::remove($self, $_ => \&_send_chunks) for @WAITS_FOR;
   $stream->{done}->($self, $is_sent ? () : _why_closed($self)) if $stream->{done};
