@@ -81,6 +81,8 @@ Perl_croak_popstack
 Perl_croak_sv
 Perl_free_tmps
 Perl_get_cv
+Perl_gp_free
+Perl_gp_ref
 Perl_gv_add_by_type
 Perl_gv_fetchmeth_pv
 Perl_gv_fetchmeth_pvn
