@@ -57,7 +57,7 @@ sub _await_pong
 {
   my($self, $timeout) = @_;
   my $since = AE::time;
-  _after_silence($self, _pong_timer => $timeout, sub {
+  _after_silence($self, _ws_pong_timer => $timeout, sub {
     my($self) = @_;
     return _await_pong($self, $timeout) if _was_alive($self, $since);
     _give_up($self, "the peer did not answer a ping within $timeout seconds");
@@ -126,7 +126,7 @@ sub start_idle_timer
 sub _await_silence
 {
   my($self, $timeout, $after) = @_;
-  _after_silence($self, _silence_timer => $after, sub {
+  _after_silence($self, _ws_silence_timer => $after, sub {
     my($self) = @_;
     # A handle that passes calls on to another does not say.
     my $left = ($self->handle->{_ractivity} || AE::time) + $timeout - AE::time;
