@@ -58,6 +58,7 @@ sub judge_frames {
 
 sub _judge_frame {
     my ($self, $frame) = @_;
+    return if $self->{is_garbled};
     my ($opcode, $payload) = @$frame{qw(opcode payload)};
     my $shown = shown($opcode, $payload);
     $self->problem("the mask bit is $frame->{masked}: $shown") if $frame->{masked} != ($self->{spec}{new}{masked} ? 1 : 0);

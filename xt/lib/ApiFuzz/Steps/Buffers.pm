@@ -34,12 +34,14 @@ $STEP{buffer} = sub {
     $LOOK{$how}->($handle->{$slot}, $fuzz, $slot) if defined $handle->{$slot};
 };
 
-# Frames sent while the buffer is read-only are lost.
+# Frames sent while the buffer is read-only are lost. If bytes wait in it, AnyEvent::Handle's own watcher may write them, fail to
+# remove them, and write them again.
 $STEP{read_only} = sub {
     my ($fuzz, $link, $slot, $steps) = @_;
     my $handle = handle_of($link) or return;
     $link->{loses_frames} = 1;
     my $buffer = \($handle->{$slot} //= '');
+    $link->{is_garbled} = 1 if length $$buffer;
     Internals::SvREADONLY($$buffer, 1);
     $fuzz->run(@$steps);
     Internals::SvREADONLY($$buffer, 0);
