@@ -113,7 +113,7 @@ sub _forget_what_is_stale {
 # For each profile and target that there is, because cargo clean takes one at a time.
 sub _clean {
     my ($cargo, $target, @packages) = @_;
-    for my $profile (glob "'$target'/{release,debug} '$target'/*-*/{release,debug}") {
+    for my $profile (glob "'$target'/{release,debug} '$target'/*-*-*/{release,debug}") {
         -d $profile or next;
         my ($triple, $name) = $profile =~ m{^\Q$target\E/(?:([^/]+)/)?(release|debug)$} or next;
         my @what = ($name eq 'release' ? '--release' : (), defined $triple ? ('--target', $triple) : ());

@@ -74,12 +74,12 @@ subtest 'a mapped library is replaced' => sub {
 };
 
 subtest 'another perl' => sub {
-    make_path('target/release', 'target/x86_64-unknown-linux-gnu/release');
+    make_path('target/release', 'target/x86_64-unknown-linux-gnu/release', 'target/asan-perl/release');
     my $note = 'target/anyevent-websocket-build.txt';
     spurt($note, slurp($note) =~ s/^(.*)\n.*/$1\n\/another\/perl/r);
     like(build(), qr/made for another perl/, 'is noticed');
     my @calls = calls('clean');
-    is(scalar(@calls), 2, 'each target is cleaned');
+    is(scalar(@calls), 2, 'each target is cleaned, and no other directory');
     like($_, qr/--release .*--package anyevent-websocket --package libperl-sys /, 'of what depends on perl') for @calls;
     like($calls[1], qr/--target x86_64-unknown-linux-gnu/, 'the target is named');
     is(build(), '', 'once');
