@@ -155,8 +155,8 @@ static SV *reuse_or_new(pTHX_ SV *kept)
     return SvREFCNT(kept) > 1 ? newSV(0) : SvREFCNT_inc_simple_NN(kept);
 }
 
-/* Makes the scalar of a glob local, and returns what the scalar is a part of, to be given to release(). Until then that
- * stays, also if a callback replaces the glob (`*_ = \*other`); leaving the scope writes to it. */
+/* Makes the scalar of a glob local, and returns the glob's memory, which stays until it is given to release(): leaving the
+ * scope writes to it, also if a callback has replaced the glob (`*_ = \*other`). */
 static GP *localize(pTHX_ GV *gv, SV *kept)
 {
     GP *gp = gp_ref(GvGP(gv));
@@ -173,6 +173,13 @@ static void release(pTHX_ GV *gv, GP *gp)
     GvGP_set(gv, gp);
     gp_free(gv);
     GvGP_set(gv, now);
+}
+
+/* The same before the scope is left, which `exit` does. A glob that was replaced is left to the end of the process. */
+static void release_early(GV *gv, GP *gp)
+{
+    if (GvGP(gv) == gp)
+        gp->gp_refcnt--;
 }
 
 /* Runs the dispatch loop with local $@ and $_, and with a separate stack, so that a callback cannot leave it with
@@ -208,6 +215,9 @@ static void dispatch(pTHX_ struct ws_after *after)
         LEAVE;
         release(aTHX_ PL_errgv, error_gp);
         release(aTHX_ PL_defgv, topic_gp);
+    } else {
+        release_early(PL_errgv, error_gp);
+        release_early(PL_defgv, topic_gp);
     }
     sv_2mortal(object);
 }
