@@ -42,6 +42,8 @@ is_deeply told_of("SKIP: { skip 'by design: it differs: how', 1 } SKIP: { skip '
 is_deeply told_of("SKIP: { skip 'by design: this', 1 } SKIP: { skip 'no X', 1 } fail;"),
     ['failed', '1 skipped: no X (1); 1 skipped by design: this (1)', 'missing'], 'all of that';
 is_deeply told_of("SKIP: { skip '', 1 }"), ['passed', '1 skipped: no reason given (1)', 'missing'], 'without a reason';
+is_deeply told_of("TODO: { local \$TODO = 'not yet'; pass 'news'; fail 'none' }"),
+    ['passed', '1 passed unexpectedly: news (1)', 'whole'], 'an unexpected pass';
 
 isnt system("$^X -I$lib -S prove --harness SkipLog -Q $scratch/nothing >$scratch/output 2>&1"), 0, 'no such test fails';
 mkdir "$scratch/empty" or die $!;

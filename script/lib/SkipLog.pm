@@ -1,18 +1,20 @@
 package SkipLog;
 
-# A harness for prove that also writes down what was skipped, and the reading of what it wrote:
+# A harness for prove that also records which tests were skipped, and a summary of that record:
 #
 #   SKIP_LOG=FILE perl -Iscript/lib -S prove --harness SkipLog t     # appends to FILE a reason for each test that is skipped
 #   perl -Iscript/lib -MSkipLog -e 'exit !SkipLog::tell(shift)' FILE  # prints how many, and why; fails if something is missing
 #
 # A reason that begins with "by design: " belongs to the backend, the loop or the perl that the tests run on. Any other is
-# something that the machine lacks.
+# something that the machine lacks. The record also has the tests that were expected to fail, and passed.
 
 use strict;
 use warnings;
 use parent 'TAP::Harness';
 
 use TAP::Parser;
+
+my $UNEXPECTED = 'passed unexpectedly: ';
 
 # Without this, prove passes when there is nothing to run.
 sub runtests {
@@ -37,9 +39,10 @@ sub note {
     close $file or die "$path: $!\n";
 }
 
-# Why this line of TAP says that something is skipped, if it does. To the parser, what is in a subtest is unknown.
+# What this line of TAP adds to the record. To the parser, what is in a subtest is unknown.
 sub _reasons {
     my ($result) = @_;
+    return $UNEXPECTED . $result->description =~ s/^- //r if $result->is_test && $result->todo_passed;
     return map { _reasons_in_subtest($_) } $result->raw =~ /^\s+(.*skip.*)/i if $result->is_unknown;
     return unless ($result->is_test || $result->is_plan) && $result->has_skip;
     return length $result->explanation ? $result->explanation : 'no reason given';
@@ -52,15 +55,17 @@ sub _reasons_in_subtest {
     return $result && $result->is_test ? _reasons($result) : ();
 }
 
-# Prints what the file says, in words on one line, or nothing if it is empty. Returns whether the machine lacked nothing.
+# Prints a summary of the file on one line, or nothing if it is empty. Returns `true` if the machine lacked nothing.
 sub tell {
     my ($path) = @_;
     open my $file, '<', $path or die "$path: $!\n";
     chomp(my @reasons = <$file>);
     # Behind "by design: " stands what several have in common, and perhaps, after another colon, what is particular.
     my @by_design = map { /^by design: (.*?)(?:: .*)?$/ ? $1 : () } @reasons;
-    my @missing = grep { !/^by design: / } @reasons;
-    print join '; ', _counted('skipped', @missing), _counted('skipped by design', @by_design);
+    my @unexpected = map { /^$UNEXPECTED(.*)/ ? $1 : () } @reasons;
+    my @missing = grep { !/^by design: |^$UNEXPECTED/ } @reasons;
+    print join '; ', _counted('skipped', @missing), _counted('skipped by design', @by_design),
+        _counted('passed unexpectedly', @unexpected);
     return !@missing;
 }
 

@@ -57,7 +57,7 @@ subtest 'a callback that changes its arguments' => sub {
     }
 };
 
-differs '$_[2] of an outer call, while an inner one changes its own' => 'does not read while a callback runs' => sub {
+subtest '$_[2] of an outer call, while an inner one changes its own' => sub {
     my ($connection, $peer) = connection_and_peer();
     my @outer;
     my $inner = 0;
