@@ -26,8 +26,7 @@ our $TIMEOUT = 60 * WebSocketTest::patience();
 
 sub new {
     my ($class) = @_;
-    my $driver = ExampleProgram->run(qw(nice -n 19 chromedriver --port=0));
-    my ($port) = $driver->wait_for(qr/started successfully on port (\d+)/);
+    my ($driver, $port) = _start_driver();
     my $profile = File::Temp->newdir;
     my $self = bless {
         driver => $driver, profile => $profile, url => "http://127.0.0.1:$port",
@@ -35,6 +34,16 @@ sub new {
     }, $class;
     $self->_start_session;
     return $self;
+}
+
+# chromedriver takes a port that is free on IPv6, and gives up if something else has the same port on IPv4.
+sub _start_driver {
+    for my $attempts_left (reverse 0 .. 9) {
+        my $driver = ExampleProgram->run(qw(nice -n 19 chromedriver --port=0));
+        my ($port) = eval { $driver->wait_for(qr/started successfully on port (\d+)/) };
+        return ($driver, $port) if $port;
+        die $@ if !$attempts_left || $driver->output !~ /Address already in use/;
+    }
 }
 
 # As root, and in containers, Chromium has neither its sandbox nor much of /dev/shm.
