@@ -34,6 +34,21 @@ subtest 'defaults' => sub {
     is $connection->$_, undef, $_ for @others;
 };
 
+subtest 'strict by the environment' => sub {
+    my ($before) = connection_and_peer();
+    local $ENV{ANYEVENT_WEBSOCKET_STRICT} = 1;
+    is $before->strict, 0, 'not for a connection that was made before';
+    my ($connection) = connection_and_peer();
+    my ($lenient) = connection_and_peer(strict => 0);
+    delete $ENV{ANYEVENT_WEBSOCKET_STRICT};
+    is $connection->strict, 1, 'for one that was made while it was set';
+    is $lenient->strict, 0, 'but not against the program';
+    my ($late, $peer) = do { local $ENV{ANYEVENT_WEBSOCKET_STRICT} = 1; connection_and_peer() };
+    $late->max_message_size(100);
+    $peer->write(text('unmasked'));
+    is_deeply recorder($late)->wait_parse_error->order, ['parse_error'], 'also after another limit has been set';
+};
+
 subtest 'a value is kept as it was given' => sub {
     my %value = (
         masked => 'yes', subprotocol => 'chat', max_payload_size => '1e3', max_fragments => '5', max_message_size => '', strict => 'true',

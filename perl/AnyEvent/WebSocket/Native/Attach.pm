@@ -18,6 +18,7 @@ sub attach
 {
   my($self, $arguments) = @_;
   AnyEvent::WebSocket::Native::Options::check($self, $arguments);
+  AnyEvent::WebSocket::Native::Options::read_environment($self);
   my $handle = $self->handle;
   _look_for_tls() if $handle->{tls};
   my $hook = AnyEvent::WebSocket::Native::Engine::attach(

@@ -23,6 +23,7 @@ my $ONLY_FOR_NEW = 'it can only be given to new';
 # name => {
 #   kind        count or seconds, of which undef and '' are the default; or flag; otherwise anything
 #   default     the value that holds if none is given, or a sub that returns it
+#   environment a variable that switches a flag on for connections that are made while it is set
 #   is_shown    true if the accessor returns the default as well, and not undef
 #   read_only   what to say to who wants to set it
 #   native      true if it is a setting of the library, which has it by the same name
@@ -48,10 +49,14 @@ my %OPTION = (
   max_message_size => { since => '1.000', kind => 'count', default => 0, native => 1 },
   ping_interval => { since => '1.000', kind => 'seconds', on_change => 'Keepalive::start_keepalive' },
   ping_timeout => { since => '1.000', kind => 'seconds', default => 20, on_change => 'Keepalive::start_keepalive' },
-  strict => { since => '1.000', kind => 'flag', default => \&_is_strict, is_shown => 1, native => 1 },
+  strict => {
+    since => '1.000', kind => 'flag', default => 0, environment => 'ANYEVENT_WEBSOCKET_STRICT', is_shown => 1, native => 1,
+  },
 );
 
 my @NATIVE = grep { $OPTION{$_}{native} } names();
+my @ENVIRONMENT = grep { $OPTION{$_}{environment} } names();
+AnyEvent::WebSocket::Native::Util::switched_on($OPTION{$_}{environment}) for @ENVIRONMENT;
 my %IS_NUMBER = map { $_ => 1 } grep { $NUMBER{ $OPTION{$_}{kind} || '' } } names();
 
 sub names { return sort keys %OPTION }
@@ -72,9 +77,6 @@ sub _default
   my $default = $OPTION{$name}{default};
   return ref $default ? $default->() : $default;
 }
-
-AnyEvent::WebSocket::Native::Util::switched_on('ANYEVENT_WEBSOCKET_STRICT');
-sub _is_strict { $ENV{ANYEVENT_WEBSOCKET_STRICT} ? 1 : 0 }
 
 # Programs set these package variables without loading anything else of that distribution.
 sub _max_payload_size
@@ -190,11 +192,25 @@ sub value
   my($self, $name) = @_;
   # Most connections are of this class, and are given few of them. The original calls its own accessors.
   return _default($name) if $OPTION{$name}{since} && ref $self eq $class && !exists $self->{$name};
-  return _default($name) unless _is_ours($self, $name);
+  return _of_environment($name) || _default($name) unless _is_ours($self, $name);
   my $value = $self->$name;
   my $kind = $OPTION{$name}{kind} or return $value;
   return $value ? 1 : 0 if $kind eq 'flag';
   return AnyEvent::WebSocket::Native::Number::is_given($value) ? $NUMBER{$kind}[1]->($value) : _default($name);
+}
+
+sub _of_environment
+{
+  my($name) = @_;
+  my $variable = $OPTION{$name}{environment};
+  return defined $variable && $ENV{$variable} ? 1 : 0;
+}
+
+# Sets the flags that the environment switches on, and that `new` was not given.
+sub read_environment
+{
+  my($self) = @_;
+  _of_environment($_) && !exists $self->{$_} && _is_ours($self, $_) and $self->{$_} = 1 for @ENVIRONMENT;
 }
 
 # Returns the names and values of the library's settings.
