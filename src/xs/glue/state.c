@@ -49,13 +49,23 @@ static int state_dup(pTHX_ MAGIC *mg, CLONE_PARAMS *params)
 #  define state_dup NULL
 #endif
 
-static const MGVTBL state_vtbl = { NULL, NULL, NULL, NULL, state_free, NULL, state_dup, NULL };
+/* Makes `local` give the new value no state. Without this, perl would copy the magic with its pointer. */
+static int state_local(pTHX_ SV *sv, MAGIC *mg)
+{
+    PERL_UNUSED_CONTEXT;
+    PERL_UNUSED_VAR(sv);
+    PERL_UNUSED_VAR(mg);
+    return 0;
+}
+
+static const MGVTBL state_vtbl = { NULL, NULL, NULL, NULL, state_free, NULL, state_dup, state_local };
 
 static void attach(pTHX_ SV *sv, const MGVTBL *vtbl, struct ws_state state, SV *keeps)
 {
     MAGIC *mg = sv_magicext(sv, keeps, PERL_MAGIC_ext, vtbl, state.state, 0);
 
     mg->mg_private = state.kind;
+    mg->mg_flags |= MGf_LOCAL;
 #ifdef USE_ITHREADS
     mg->mg_flags |= MGf_DUP;
 #endif
@@ -89,7 +99,7 @@ static int reader_get(pTHX_ SV *sv, MAGIC *mg)
     return 0;
 }
 
-static const MGVTBL reader_vtbl = { reader_get, NULL, NULL, NULL, state_free, NULL, state_dup, NULL };
+static const MGVTBL reader_vtbl = { reader_get, NULL, NULL, NULL, state_free, NULL, state_dup, state_local };
 
 /* Has Rust told each time before Perl code reads `sv`. */
 void ws_watch_reads(PerlInterpreter *perl, SV *sv, struct ws_state state)

@@ -55,6 +55,19 @@ subtest 'push_write among sends' => sub {
     is_deeply [map { next_payload($raw) } 1 .. 60], [map {; "send $_", "raw $_", "ping $_" } 1 .. 20], 'keeps its place';
 };
 
+subtest 'a callback that makes the slot of the session local, while replies wait' => sub {
+    my ($connection, $raw) = ready();
+    $connection->on(each_message => sub {
+        my ($self, $message) = @_;
+        { local $self->handle->{tls} = $self->handle->{tls} for 1 .. 3 }
+        $self->send($message);
+    });
+    raw_write($raw, map { text($_) } 1 .. 20);
+    is_deeply [map { next_payload($raw) } 1 .. 20], [1 .. 20], 'gets its replies out';
+    raw_write($raw, map { text($_) } 1 .. 20);
+    is_deeply [map { next_payload($raw) } 1 .. 20], [1 .. 20], 'also later';
+};
+
 subtest 'a peer that does not read, with 10 MB queued' => sub {
     my ($connection, $raw) = ready();
     $raw->{handle}->stop_read;
