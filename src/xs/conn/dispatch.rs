@@ -100,7 +100,7 @@ impl Connection {
         if call.has_message {
             self.interpreter.messages.keep(call.owned[0]);
         }
-        if call.has_message || !call.method.is_null() {
+        if call.may_run_program() {
             self.note_callback();
         }
         while let Some(job) = self.next_job() {

@@ -2,6 +2,7 @@
 
 use super::callbacks::Pair;
 use super::message::MessagePool;
+use super::shim;
 use crate::engine::{CloseFrame, ControlPayload, Event, Opcode, Payload, ProtocolError};
 use crate::xs::perl::buffer::PerlBuffer;
 use crate::xs::perl::ffi::{Call, MAX_ARGS, Perl, SV};
@@ -45,6 +46,14 @@ impl Call {
         };
         let (args, owned) = ([message, unregister, null_mut()], [message, entry, once]);
         Self { sub: pair.callback, args, count: 2, has_message: true, owned, ..Self::EMPTY }
+    }
+
+    /// Returns `true` if the call runs code of the program, or may.
+    pub fn may_run_program(&self) -> bool {
+        match self.method.is_null() {
+            true => self.has_message && !self.sub.is_null(),
+            false => self.method != shim::PAIR_UP.as_ptr(),
+        }
     }
 
     /// Creates a call of nothing, which only frees its values.

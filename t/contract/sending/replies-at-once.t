@@ -125,6 +125,41 @@ for my $history (@histories) {
     }
 }
 
+# Two events, because a next_message callback has to be registered again for each message.
+for my $event (qw(each_message next_message)) {
+    subtest "a quick callback between two slow ones, for $event" => sub {
+        my ($connection, $peer) = connection_and_peer();
+        my $seen;
+        my $callback;
+        $callback = sub {
+            my ($self, $message) = @_;
+            $self->on(next_message => $callback) if $event eq 'next_message';
+            return $self->send('reply') if $message->body =~ /quick|brief/;
+            sleep 0.005;
+            return $self->send('reply') if $message->body ne 'slow later';
+            $seen = on_the_wire($peer);
+            poke();
+        };
+        $connection->on($event => $callback);
+        $peer->write(text('quick') x 8);
+        $peer->next_frames(8);
+        $peer->stall->write(text('slow') . text('brief') . text('slow later') . text('behind'));
+        wait_until('the callbacks', sub { $seen });
+        undef $callback;
+        is_deeply $seen, [('reply') x 2], 'its reply is on the wire before the second';
+    };
+}
+
+subtest 'two callbacks for each message, of which the second is slow' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my @seen;
+    $connection->on(each_message => sub { my ($self, $message) = @_; $self->send($message) });
+    $connection->on(each_message => sub { sleep 0.002; push @seen, scalar @{ on_the_wire($peer) }; poke() });
+    $peer->stall->write(map { text($_) } 1 .. 6);
+    wait_until('the callbacks', sub { @seen == 6 });
+    is_deeply \@seen, [(1) x 6], 'each reply is on the wire before the second ends';
+};
+
 subtest 'bytes that are written past the handle' => sub {
     my ($connection, $peer) = quick_connection(sub {
         my ($self, $message) = @_;
