@@ -46,8 +46,8 @@ pub struct Interpreter {
 impl Interpreter {
     /// Creates the shared state; `send` is the XSUB of that name.
     pub fn new(perl: Perl, send: &'static Xsub) -> Self {
-        // SAFETY: perl has known this sub since the library was loaded.
-        let dispatch_loop = unsafe { ffi::ws_sub(perl, c"AnyEvent::WebSocket::Native::Engine::dispatch".as_ptr()) };
+        // SAFETY: the interpreter is running.
+        let dispatch_loop = unsafe { ffi::ws_new_dispatch_loop(perl) };
         // SAFETY: the shim has defined this sub before it makes a connection.
         let arm_guard: *mut SV = unsafe { ffi::ws_sub(perl, shim::ARM_GUARD.as_ptr()).cast() };
         Self {

@@ -82,7 +82,7 @@ static inline void call_back(pTHX_ const struct ws_call *call, SV *object, SV *c
     if (!call->sub && !call->method)
         return;
     if (!SvROK(connection) || SvRV(connection) != object) /* a callback has overwritten its $_[0] */
-        sv_setsv(connection, sv_2mortal(newRV_inc(object)));
+        connection = sv_2mortal(newRV_inc(object));
     renew_topic(aTHX);
     PUSHMARK(SP);
     EXTEND(SP, 1 + WS_MAX_ARGS);
@@ -121,6 +121,14 @@ XS_EXTERNAL(ws_xs_dispatch)
     FREETMPS;
     LEAVE;
     XSRETURN_EMPTY;
+}
+
+/* Returns an anonymous sub that is the dispatch loop: no program can call it. */
+CV *ws_new_dispatch_loop(PerlInterpreter *perl)
+{
+    TAKE_THX(perl);
+
+    return newXS(NULL, ws_xs_dispatch, __FILE__);
 }
 
 /* Calls callbacks, each in an eval of its own, up to the first that dies. In a burst a single eval surrounds all
@@ -166,20 +174,26 @@ static GP *localize(pTHX_ GV *gv, SV *kept)
     return gp;
 }
 
+/* Gives up the reference count of localize() before the scope is left, which `exit` does. Returns false, and leaks the
+ * memory of the glob, if a callback has replaced it. */
+static bool release_early(GV *gv, GP *gp)
+{
+    if (GvGP(gv) != gp)
+        return FALSE;
+    gp->gp_refcnt--;
+    return TRUE;
+}
+
+/* Gives up the reference count of localize() after the scope was left. */
 static void release(pTHX_ GV *gv, GP *gp)
 {
     GP *now = GvGP(gv);
 
+    if (release_early(gv, gp))
+        return;
     GvGP_set(gv, gp);
     gp_free(gv);
     GvGP_set(gv, now);
-}
-
-/* The same before the scope is left, which `exit` does. A glob that was replaced is left to the end of the process. */
-static void release_early(GV *gv, GP *gp)
-{
-    if (GvGP(gv) == gp)
-        gp->gp_refcnt--;
 }
 
 /* Runs the dispatch loop with local $@ and $_, and with a separate stack, so that a callback cannot leave it with
@@ -216,8 +230,8 @@ static void dispatch(pTHX_ struct ws_after *after)
         release(aTHX_ PL_errgv, error_gp);
         release(aTHX_ PL_defgv, topic_gp);
     } else {
-        release_early(PL_errgv, error_gp);
-        release_early(PL_defgv, topic_gp);
+        (void)release_early(PL_errgv, error_gp);
+        (void)release_early(PL_defgv, topic_gp);
     }
     sv_2mortal(object);
 }
@@ -344,6 +358,5 @@ void ws_boot(PerlInterpreter *perl, CV *cv)
     PERL_UNUSED_VAR(items);
     for (xsub = ws_rust_xsubs; xsub->name; xsub++)
         CvXSUBANY(newXS(xsub->name, ws_xs_call, "xsubs.rs")).any_ptr = (void *)xsub;
-    newXS("AnyEvent::WebSocket::Native::Engine::dispatch", ws_xs_dispatch, __FILE__);
     Perl_xs_boot_epilog(aTHX_ ax);
 }

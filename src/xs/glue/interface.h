@@ -116,6 +116,7 @@ SV *ws_new_hook(PerlInterpreter *perl, const struct ws_xsub *xsub, struct ws_sta
 
 /* calls.c */
 void ws_boot(PerlInterpreter *perl, CV *cv);
+CV *ws_new_dispatch_loop(PerlInterpreter *perl);
 bool ws_has_xsub(PerlInterpreter *perl, HV *object, const char *method, const struct ws_xsub *xsub);
 bool ws_is_last_act(PerlInterpreter *perl, const void *stack);
 bool ws_wants_value(PerlInterpreter *perl);

@@ -15,6 +15,16 @@ sub ready {
 
 sub payloads { [map { $_->{opcode} == 8 ? 'close' : $_->{payload} } @_] }
 
+subtest 'a callback that overwrites its first argument, and protects it' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my @called;
+    $connection->on(each_message => sub { $_[0] = 'mine'; Internals::SvREADONLY($_[0], 1) });
+    $connection->on(each_message => sub { push @called, ref $_[0]; poke() });
+    $peer->write(map { text($_) } 1 .. 3);
+    wait_until('the calls', sub { @called == 3 });
+    is_deeply \@called, [(ref $connection) x 3], 'leaves that of the others alone';
+};
+
 subtest 'many sends in one callback' => sub {
     my ($connection, $peer) = ready();
     $connection->on(next_message => sub { $_[0]->send("reply $_"), $_[0]->handle->push_write(ping($_)) for 1 .. 200 });
