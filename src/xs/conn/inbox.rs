@@ -34,11 +34,9 @@ impl Inbox {
 
     /// Copies the unparsed bytes to memory of their own, and gives back the shared read buffer.
     pub fn detach(&mut self, scratch: &Scratch) {
-        if !self.unread().is_empty() {
-            let unread = self.unread().to_vec();
-            self.clear(scratch);
-            self.bytes = unread;
-        }
+        let unread = self.unread().to_vec();
+        self.clear(scratch);
+        self.bytes = unread;
     }
 
     /// Appends bytes.
