@@ -17,7 +17,7 @@ mod xs {
         println!("cargo::rerun-if-changed={GLUE}");
         println!("cargo::rerun-if-env-changed=PERL");
         let perl = PerlConfig::default();
-        perl.emit_features(&["useithreads"]);
+        perl.emit_features(&["usemultiplicity"]);
         hide_libperl();
         let mut glue = cc::Build::new();
         for flag in perl.read_ccopts().expect("perl knows its own compiler flags") {

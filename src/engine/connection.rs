@@ -154,6 +154,11 @@ impl<B: MessageBuffer> Connection<B> {
         if opcode == Opcode::Close as u8 { self.state.can_send_close() } else { self.state.can_send() }
     }
 
+    /// Returns `true` if the peer's Close frame was not answered yet.
+    pub fn owes_close(&self) -> bool {
+        self.state.owes_close()
+    }
+
     /// Returns `true` if [`Self::receive`] still processes its input.
     pub fn can_receive(&self) -> bool {
         self.state.can_receive()

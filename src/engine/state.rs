@@ -38,6 +38,11 @@ impl State {
         matches!(self, Self::Open | Self::CloseReceived | Self::Failed)
     }
 
+    /// Returns `true` if the peer's Close frame was not answered yet.
+    pub(super) fn owes_close(self) -> bool {
+        self == Self::CloseReceived
+    }
+
     pub(super) fn can_receive(self) -> bool {
         matches!(self, Self::Open | Self::CloseSent)
     }

@@ -16,11 +16,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{null, null_mut};
 use std::slice;
 
-/// What XSLoader calls. Only a perl with threads passes its interpreter.
+/// XSLoader calls this. A perl that can have several interpreters, as one with threads has, passes the one that calls.
 #[unsafe(no_mangle)]
 #[allow(non_snake_case, missing_docs)]
-pub unsafe extern "C" fn boot_AnyEvent__WebSocket__Native(#[cfg(perl_useithreads)] perl: Perl, cv: *mut CV) {
-    #[cfg(not(perl_useithreads))]
+pub unsafe extern "C" fn boot_AnyEvent__WebSocket__Native(#[cfg(perl_usemultiplicity)] perl: Perl, cv: *mut CV) {
+    #[cfg(not(perl_usemultiplicity))]
     let perl = null_mut();
     // SAFETY: perl's own arguments, passed on.
     unsafe { ffi::ws_boot(perl, cv) }
@@ -384,12 +384,10 @@ package "AnyEvent::WebSocket::Native::Engine" {
         let Some(shared) = call.connection(after) else { return };
         after.returning(call.boolean(shared.borrow().engine.can_send(Opcode::Close as u8)));
     };
-    /// `owes_close($connection)`: returns whether the peer's Close frame is still to be answered.
+    /// `owes_close($connection)`: returns true if the peer's Close frame was not answered yet.
     owes_close = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        let engine = &shared.borrow().engine;
-        let owes = engine.can_send(Opcode::Close as u8) && !engine.can_send(Opcode::Text as u8);
-        after.returning(call.boolean(owes));
+        after.returning(call.boolean(shared.borrow().engine.owes_close()));
     };
     /// `send_close($connection, $code or undef, $octets)`: says whether a Close frame was sent.
     send_close = |call, after| {
@@ -546,6 +544,7 @@ extern "C" fn ws_rust_dispatched(connection: *const c_void, exception: *mut SV, 
         (false, false) => Outcome::Died(exception),
     };
     if catch_unwind(AssertUnwindSafe(|| dispatch::end(shared, outcome, after))).is_err() {
+        after.exiting = is_exiting;
         give_up(shared);
     }
 }

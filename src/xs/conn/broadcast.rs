@@ -146,7 +146,7 @@ impl<'a> Broadcast<'a> {
     /// buffer.
     fn recipient(&self, perl: Perl, element: *mut SV, connection: &mut Connection) -> Option<Recipient> {
         let engine = &mut connection.engine;
-        if engine.is_sending_fragments() || engine.is_masked() || engine.is_traced() {
+        if engine.is_sending_fragments() || engine.is_masked() || engine.is_traced() || engine.owes_pong() {
             return None;
         }
         let frame = self.frame_for(engine)?;

@@ -126,6 +126,10 @@ impl Connection {
     fn lose_object(&mut self) -> *mut SV {
         self.object = null_mut();
         self.clear_inbox();
+        self.clear_jobs();
+        if let Some(Failure::Exception(exception)) = self.failure.take() {
+            sv::free_later(self.perl(), exception);
+        }
         std::mem::replace(&mut self.hook, null_mut())
     }
 
@@ -147,6 +151,13 @@ impl Connection {
     /// Discards the bytes that have arrived.
     pub fn clear_inbox(&mut self) {
         self.inbox.clear(&self.interpreter.scratch);
+    }
+
+    /// Discards the jobs, and frees their values later.
+    pub fn clear_jobs(&mut self) {
+        for value in std::mem::take(&mut self.jobs).iter().flat_map(Job::values) {
+            sv::free_later(self.perl(), value);
+        }
     }
 
     /// Returns the list of callbacks for an event, if any was ever registered.

@@ -70,11 +70,14 @@ pub fn end(shared: &Shared, outcome: Outcome, after: &mut After) {
         connection.leave_to_loop(left, after);
     }
     if let Some(Failure::Violation(error)) = connection.failure {
-        if let Outcome::Died(exception) = outcome {
-            sv::free_later(connection.perl(), exception);
+        match outcome {
+            Outcome::Done => {}
+            Outcome::Exiting => after.exiting(),
+            Outcome::Died(exception) => sv::free_later(connection.perl(), exception),
         }
         // Without random bytes for a mask the Close frame is not sent, but the connection fails anyway.
         let _ = connection.fail(error, after);
+        connection.flush(after);
         return after.calling(shim::FAILED, [connection.reference()]);
     }
     connection.flush(after);
@@ -196,12 +199,12 @@ impl Connection {
 
     /// Ends the connection after a callback has died: nothing more is delivered.
     fn give_up(&mut self, exception: *mut SV, after: &mut After) {
-        self.failure = Some(Failure::Exception(exception));
+        if let Some(Failure::Exception(earlier)) = self.failure.replace(Failure::Exception(exception)) {
+            sv::free_later(self.perl(), earlier);
+        }
         self.engine.abandon();
         self.clear_inbox();
-        for value in std::mem::take(&mut self.jobs).iter().flat_map(Job::values) {
-            sv::free_later(self.perl(), value);
-        }
+        self.clear_jobs();
         after.calling(shim::FAILED, [self.reference()]);
     }
 }

@@ -120,7 +120,7 @@ impl Connection {
         if let Some((place, len)) = self.outbox.forget_inherited(fork::generation()) {
             return self.truncate(place, len);
         }
-        let mark = self.handle().backlog();
+        let mark = self.handle().write_buffer_len();
         if let Some(buffer) = self.handle().plain_buffer() {
             tls::encrypt_queued(self.handle(), buffer);
         }

@@ -64,7 +64,8 @@ impl MessagePool {
         Self {
             perl,
             keys: Keys::new(perl),
-            class,
+            // Kept, because a program may delete the package.
+            class: sv::retain(class.cast()).cast(),
             is_tainting,
             spares: SpareBuffers::default(),
             unused: Default::default(),

@@ -150,12 +150,15 @@ impl Connection {
         }
         let is_sent = encode(&mut self.engine, &payload, mask, &mut out);
         out.finish();
+        if sv::length(buffer) == mark {
+            return Ok(Appended { is_sent, has_pong });
+        }
         match (route, place) {
             (Route::PushWrite { .. }, _) => {}
             (_, Some(place)) => self.outbox.queue(place, mark, fork::generation()),
             (Route::Native { .. }, None) => self.outbox.queue(Place::WriteBuffer, mark, fork::generation()),
             (Route::Tls { buffer, .. }, None) => {
-                let mark = self.handle().backlog();
+                let mark = self.handle().write_buffer_len();
                 tls::encrypt_queued(self.handle(), buffer);
                 self.outbox.queue(Place::WriteBuffer, mark, fork::generation());
             }

@@ -93,8 +93,13 @@ impl<'k> Handle<'k> {
         self.slot_lvalue(Slot::Wbuf)
     }
 
-    /// Returns the backlog: the number of bytes that wait until the peer has read earlier ones.
+    /// Returns the backlog: the number of bytes that wait until the peer has read earlier ones, encrypted or not.
     pub fn backlog(self) -> usize {
+        self.write_buffer_len() + self.slot(Slot::TlsWbuf).map_or(0, sv::length)
+    }
+
+    /// Returns the number of bytes to be written.
+    pub fn write_buffer_len(self) -> usize {
         self.slot(Slot::Wbuf).map_or(0, sv::length)
     }
 

@@ -163,4 +163,19 @@ subtest 'a body method that closes the connection' => sub {
     is_deeply [map { $_->{opcode} } $peer->frames_to_eof], [8], 'nothing follows the Close frame';
 };
 
+differs 'a Close frame that a callback sends as its last act, before a violation' => 'goes on' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    $connection->on(each_message => sub {
+        my ($self, $message) = @_;
+        return $self->send($message) if $message->body eq 'quick';
+        $self->send(AnyEvent::WebSocket::Message->new(opcode => 8, body => pack 'n', 4001));
+    });
+    for (1 .. 2) {
+        $peer->write(text('quick') x 8);
+        $peer->next_frames(8);
+    }
+    $peer->write(text('quick'), text('close'), frame(opcode => 3));
+    is_deeply [map { [close_of($_)] } grep { $_->{opcode} == 8 } $peer->frames_to_eof], [[4001, '']], 'arrives';
+};
+
 done_testing;
