@@ -56,7 +56,9 @@ impl Connection {
         match route {
             Route::Native { .. } => after.calling(shim::DRAIN, [handle]),
             Route::Tls { .. } => after.calling(shim::DRAIN_TLS, [handle]),
-            Route::PushWrite { frame } if sv::length(frame) == 0 => after.calling(shim::DRAIN, [handle]),
+            Route::PushWrite { frame } if sv::length(frame) == 0 => {
+                after.calling(if self.handle().is_tls() { shim::DRAIN_TLS } else { shim::DRAIN }, [handle]);
+            }
             Route::PushWrite { frame } => after.calling(shim::PUSH_WRITE, [handle, sv::retain(frame)]),
         }
     }
@@ -78,9 +80,12 @@ impl Connection {
     /// Writes what is queued, as far as that takes no Perl code.
     fn write_out(&mut self, route: Route) -> Result<Written, WriteError> {
         self.forget_inherited(route);
+        if route.is_foreign() {
+            self.encrypt_waiting();
+        }
         let waited = self.outbox.clear();
         self.turn.note_flush(clock::monotonic);
-        // What waits since the handle could be written to natively is in its buffer.
+        // The handle's methods were replaced after these frames were queued, so they are in its own buffer.
         if waited && route.is_foreign() { Ok(Written::ByHandle) } else { route.write_queued(self.handle()) }
     }
 

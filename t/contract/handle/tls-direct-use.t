@@ -55,6 +55,21 @@ subtest 'push_write among sends' => sub {
     is_deeply [map { next_payload($raw) } 1 .. 60], [map {; "send $_", "raw $_", "ping $_" } 1 .. 20], 'keeps its place';
 };
 
+subtest 'a callback that replaces a method of the handle, while a reply waits' => sub {
+    my ($connection, $raw) = ready();
+    my $original = AnyEvent::Handle->can('on_read');
+    $connection->on(each_message => sub {
+        my ($self, $message) = @_;
+        no warnings 'redefine';
+        *AnyEvent::Handle::on_read = sub { $original->(@_) } if $message->body eq 20;
+        $self->send($message) if $message->body ne 20;
+    });
+    raw_write($raw, map { text($_) } 1 .. 20);
+    is_deeply [map { next_payload($raw) } 1 .. 19], [1 .. 19], 'does not hold it back';
+    no warnings 'redefine';
+    *AnyEvent::Handle::on_read = $original;
+};
+
 subtest 'a callback that makes the slot of the session local, while replies wait' => sub {
     my ($connection, $raw) = ready();
     $connection->on(each_message => sub {

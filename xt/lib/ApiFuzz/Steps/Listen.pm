@@ -47,6 +47,8 @@ $STEP{keep} = sub {
     my ($fuzz, $link, $what) = @_;
     my $message = message_of($fuzz) or return;
     my $kept = $KEEP{$what}->($message, $link->{connection});
+    # A step before this one has emptied it.
+    $kept->{tampered} = 1 if !defined $message->{body};
     push @{ $fuzz->{ $kept->{message} ? 'kept' : 'copies' } }, $kept;
 };
 
