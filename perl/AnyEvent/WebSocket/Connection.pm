@@ -453,8 +453,15 @@ caller's line.
   $connection->pause;
 
 Stops delivery and reading, so that a peer that keeps sending has to wait. Remaining callbacks for the current message still
-run. Pings and the peer's Close frame wait too, and so do L</idle_timeout> and L</ping_timeout>. Sending goes on. Returns the
-connection. I<Not in the original.> For an example see L</resume>.
+run. Pings and the peer's Close frame wait too. Sending goes on. Returns the connection. I<Not in the original.> For an
+example see L</resume>.
+
+While a connection is paused, it does not notice that the peer has hung up until it sends something, and neither
+L</idle_timeout> nor L</ping_timeout> ends it. If the peer may stop reading while you send, set the handle's C<wtimeout>, and a
+shorter L</ping_interval>: C<wtimeout> also ends a connection on which nothing had to be written for that time.
+
+  $connection->ping_interval(25);
+  $connection->handle->wtimeout(60);
 
 =head2 peer
 
