@@ -779,11 +779,43 @@ picture, L</parse_error> and L</close_code>. This is what they are:
 After a broken rule, the peer has C<close_timeout> seconds to hang up. If it does not, C<finish> and C<close_error> have the
 text of that timeout. If a Close frame has come, C<close_code> stays what it was, whatever comes after.
 
-The code that we have sent is: the code that L</close> was given; the peer's own, as the answer to its Close frame; 1002 for
-a broken rule, 1007 for invalid UTF-8 or compressed data, 1008 for L</max_control_rate>, 1009 for the other limits; and none
-where a message callback died. To see it, use the L<trace|/ANYEVENT_WEBSOCKET_TRACE>.
+The connection does not keep the code that we have sent. It is the code that L</close> was given, or the peer's own in the
+answer to its Close frame, or the code of the broken rule or limit in the table below, without a reason. When a message
+callback dies, no Close frame is sent. The L<trace|/ANYEVENT_WEBSOCKET_TRACE> shows what was sent.
 
-This function logs why a connection ended, in one line. Call it for each new connection:
+The texts begin as follows, and these beginnings stay as they are within version 1. First
+L</finish> and L</close_error>:
+
+=for code output
+
+  text                                                    caused by
+  ------------------------------------------------------  -----------------------------------
+  the peer sent nothing within N seconds                  idle_timeout
+  the peer did not answer a ping within N seconds         ping_timeout
+  the peer did not close the connection within N seconds  close_timeout
+  more than N bytes wait for the peer to read             max_buffered_amount
+  the handle had been destroyed already                   new was given such a handle
+  Connection timed out                                    a timeout of the handle
+  No space left on device                                 the handle's wbuf_max
+
+The last two, and all other texts, are those of the operating system or the TLS library, such as C<Connection reset by peer>
+and C<Broken pipe>. Then L</parse_error>, which gets the exception instead if a callback died:
+
+=for code output
+
+  text                                                    caused by                            code
+  ------------------------------------------------------  -----------------------------------  ----
+  Protocol error: ...                                     a broken rule of RFC 6455            1002
+  Invalid UTF-8 in the reason of a Close frame            a broken rule of RFC 6455            1007
+  Invalid UTF-8 in a text message                         strict                               1007
+  Invalid data in a compressed message                    what cannot be inflated              1007
+  Payload is too big                                      max_payload_size                     1009
+  Message is too big                                      max_message_size                     1009
+  Too many fragments                                      max_fragments                        1009
+  Too many control frames                                 max_control_rate                     1008
+
+This function logs why a connection ended, in one line. Call it for each new connection. AnyEvent hides messages of the level
+C<info> by default; C<PERL_ANYEVENT_VERBOSE=7> shows them:
 
   use AnyEvent::Log;
 
