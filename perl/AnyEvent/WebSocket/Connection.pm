@@ -524,15 +524,15 @@ Returns the connection. I<Not in the original.>
 
   $connection->send_fragment($data, %options);
 
-Sends one part of a message, as a frame of its own. The data is encoded as by L</send>. Returns the connection.
-I<Not in the original.> Options are C<binary>, true if the message is binary, and the same for all parts; and C<final>, true
-for the last part.
+Sends one fragment, that is, a frame of a message. The data is encoded as by L</send>. Returns the connection.
+I<Not in the original.> The options are C<binary>, which is true if the message is binary, and the same for all its fragments;
+and C<final>, which is true for the last one.
 
   $connection->send_fragment('first,', binary => 1);
   $connection->send_fragment('second', binary => 1, final => 1);
 
-An unknown option is an exception at the caller's line, and so is another message before the last part. Pings may come in
-between. Fragments are not compressed.
+An unknown option is an exception at the caller's line, and so is another message before the last fragment. Pings are
+allowed in between. Fragments are not compressed.
 
 =head2 send_json
 
@@ -550,8 +550,8 @@ line. Infinity and NaN become whatever the module makes of them: C<null>, or wor
 
   $connection->send_stream($next, %options);
 
-Sends one message whose parts C<$next> returns, call by call. C<$next> gets the connection; undef ends the message. It is
-called only when everything sent before has been accepted by the kernel, so little of the message is ever in memory. Parts
+Sends one message in parts. C<$next> is called with the connection, and returns the next part, or undef at the end of the
+message. It is called only when the kernel has accepted everything that was sent before, so only one part is in memory. Parts
 are encoded as by L</send>. Returns the connection. I<Not in the original.> The options are
 
 =over
@@ -562,8 +562,9 @@ The message is binary; default text.
 
 =item done => sub { ... }
 
-Called with C<($connection)> when the message is sent, or with C<($connection, $error)> if it cannot be: the error is
-L</close_error>, or the peer's L</close_reason>, or C<the connection was closed>.
+Called with C<($connection)> when the end of the message is queued, which does not mean that the peer has it. Called with
+C<($connection, $error)> if the connection ends before that. The error is L</close_error> or the peer's L</close_reason>, or
+C<the connection was closed> if there is neither; L</close_code> may then tell more.
 
 =back
 
@@ -578,9 +579,13 @@ L</close_error>, or the peer's L</close_reason>, or C<the connection was closed>
     done   => sub { my($connection, $error) = @_; warn "not sent: $error" if $error },
   );
 
-If C<$next> dies, the connection is closed with 1011; the exception goes to the event loop, or to the caller if it comes at
-once. Until the message is ended, any other message is an exception at the caller's line. Pings may come in between. A stream
-is not compressed.
+Each part is sent as one frame, and an empty frame ends the message. A receiver may limit frames: this class and the original
+refuse frames of more than 65,536 bytes, and messages of more than 128 frames, by default. If the receiver is a program of
+yours, let it use L</message_chunk>, which has no limit on the number of frames, or raise its L</max_fragments>.
+
+If C<$next> dies, the connection is closed with 1011. The exception is raised in the caller if C<send_stream> has not returned
+yet, and otherwise goes to the event loop. Another message before the end of this one is an exception at the caller's line.
+Pings are allowed in between. A stream is not compressed.
 
 =head2 send_text
 
