@@ -284,9 +284,9 @@ which begin with an underscore, may change at any time.
 
 =head1 SUPPORT
 
-Please report bugs to the maintainers through the repository that you have this from, with the output of L</report>, a
-program that shows the bug, and its L<trace|AnyEvent::WebSocket::Connection/ANYEVENT_WEBSOCKET_TRACE>. Please do not report
-them to the author of the original.
+The distribution is not on CPAN yet. Please report bugs to the maintainers through the repository from which you got it, with
+the output of L</report>, a program that shows the bug, and its
+L<trace|AnyEvent::WebSocket::Connection/ANYEVENT_WEBSOCKET_TRACE>. Please do not report them to the author of the original.
 
 Please report a vulnerability in private, through the repository's security advisories; F<SECURITY.md> says more.
 
