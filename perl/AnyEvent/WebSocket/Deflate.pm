@@ -234,7 +234,7 @@ A client:
 
 JSON of a kilobyte is compressed to about a quarter, for less than ten microseconds of CPU time at either end. Both ends have
 to agree on it in the opening handshake, through the header C<Sec-WebSocket-Extensions>. The functions here write and read
-the values of that header, and return parameters for the connection. Messages of at least L</threshold> octets then go out
+the values of that header, and return parameters for the connection. Messages of at least L</threshold> bytes then go out
 compressed, if that makes them smaller, and compressed messages are accepted. Callbacks see no difference.
 
 Nothing here is in the original, which cannot compress. Nothing is exported. This module loads
@@ -242,7 +242,7 @@ L<AnyEvent::WebSocket::Connection>. L<AnyEvent::WebSocket::Native::Manual/Compre
 
 =head2 A server made with AnyEvent::WebSocket::Server
 
-Its handshake callback returns the response, and anything that the program wants to get together with the connection. The
+Its handshake callback returns the response, and whatever else the program wants C<recv> to return after the connection. The
 text of the response ends with an empty line; the header goes before that:
 
   use AnyEvent::WebSocket::Deflate;
@@ -273,8 +273,8 @@ comma. With PSGI, the header is in C<< $env->{HTTP_SEC_WEBSOCKET_EXTENSIONS} >>.
 
 =head2 A client
 
-L<AnyEvent::WebSocket::Client> can send the header, but keeps the server's answer to itself.
-L<AnyEvent::WebSocket::Deflate::Client> is a subclass that takes care of both. A client with a handshake of its own sends
+L<AnyEvent::WebSocket::Client> can send the header, but does not show the server's answer.
+L<AnyEvent::WebSocket::Deflate::Client> is a subclass that does both. A client with a handshake of its own sends
 what L</offer> returns, and gives the answer to L</confirm>.
 
 =head1 FUNCTIONS
@@ -287,8 +287,8 @@ caller's line.
   my($header, $parameters) = AnyEvent::WebSocket::Deflate::accept($offers, %options);
 
 For a server: takes the value of the request's header, or undef if there is none. Returns the value of the response's header
-and the parameters for the connection, or the empty list if nothing can be agreed on. Of several offers it takes the first
-that it can; an offer with unknown or invalid parameters is passed over.
+and the parameters for the connection, or the empty list if nothing can be agreed on. It takes the first
+acceptable offer, and skips offers with unknown or invalid parameters.
 
   my($header, $parameters) = AnyEvent::WebSocket::Deflate::accept('permessage-deflate; client_max_window_bits');
   print "$header\n" if defined $header;
@@ -331,7 +331,7 @@ The defaults suit thousands of connections: the window is small, and compression
 
   AnyEvent::WebSocket::Deflate::check(client_max_window_bits => 15);
 
-The window of what the client sends, as the base-2 logarithm of octets: 9 to 15, default 12. The other end may ask for less.
+The window of what the client sends, as the base-2 logarithm of its size in bytes: 9 to 15, default 12. The other end may ask for less.
 
 =head2 client_no_context_takeover
 
@@ -345,14 +345,15 @@ in common is sent each time. Default 0.
   AnyEvent::WebSocket::Deflate::check(idle_timeout => 10);
 
 Seconds without a sent message after which the memory for sending is freed; it may take up to twice as long. The next message
-is compressed as the first one was. 0 keeps the memory. Default 30.
+is compressed as the first one was. 0 keeps the memory. Default 30. This is not the C<idle_timeout> of the connection, which
+ends it.
 
 =head2 level
 
   AnyEvent::WebSocket::Deflate::check(level => 6);
 
-How hard to compress: 1 to 9, default 1. Level 1 takes a quarter of the time of the others; its JSON is half as large again
-as that of level 6.
+How hard to compress: 1 to 9, default 1. Level 1 takes half of the time of level 2, and a third of the time of level 9. JSON
+becomes about one and a half times as large as with level 6.
 
 =head2 mem_level
 
@@ -377,7 +378,7 @@ for all connections.
 
   AnyEvent::WebSocket::Deflate::check(threshold => 1024);
 
-Messages of fewer octets are sent uncompressed. Default 128.
+Messages of fewer bytes are sent uncompressed. Default 128.
 
 =head1 MEMORY
 

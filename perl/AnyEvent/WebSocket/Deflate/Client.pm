@@ -97,12 +97,12 @@ AnyEvent::WebSocket::Deflate::Client - an AnyEvent::WebSocket::Client that offer
 =head1 DESCRIPTION
 
 A subclass of L<AnyEvent::WebSocket::Client> that offers permessage-deflate to the server, and enables it on the connection
-if the server accepts. The original has no such class. It needs a version of the parent class that has C<env_proxy>.
+if the server accepts. The original has no such class. It needs AnyEvent::WebSocket::Client 0.46 or newer.
 
 An answer that was not offered is an error of C<connect>, like a failed handshake.
 
-With C<ANYEVENT_WEBSOCKET_PP=1>, it offers nothing and behaves like its parent; its connections then have no method
-C<deflate>.
+With C<ANYEVENT_WEBSOCKET_PP=1>, it offers nothing and behaves like its parent. Its connections then have no method
+C<deflate>, so a program that must also run there asks C<< $connection->can('deflate') && $connection->deflate >>.
 
 =head1 ATTRIBUTES
 
