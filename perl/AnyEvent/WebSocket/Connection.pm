@@ -314,7 +314,8 @@ forever. Default 20. I<Not in the original.>
 
 If true, three rules are enforced that peers are known to break: text is UTF-8 (Close 1007), a server refuses frames that are
 not masked, and a client refuses frames that are (Close 1002). All other rules of RFC 6455 are always enforced. Default 0, or
-1 if the environment variable C<ANYEVENT_WEBSOCKET_STRICT> is true when the attribute is looked at. I<Not in the original.>
+1 if the environment variable C<ANYEVENT_WEBSOCKET_STRICT> is true. The default is read when the connection is made.
+I<Not in the original.>
 
   my $connection = AnyEvent::WebSocket::Connection->new(handle => $handle, strict => 1);
 
@@ -931,7 +932,7 @@ L<AnyEvent::WebSocket::Native/ANYEVENT_WEBSOCKET_PP>.
 
 =head2 ANYEVENT_WEBSOCKET_STRICT
 
-The default of L</strict>. It is read each time a connection is made.
+The default of L</strict>. The default is read when the connection is made.
 
 =head2 ANYEVENT_WEBSOCKET_TRACE
 

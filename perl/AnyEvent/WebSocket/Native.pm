@@ -82,8 +82,9 @@ To run a program on the original once more:
 This distribution has classes named L<AnyEvent::WebSocket::Connection> and L<AnyEvent::WebSocket::Message>, whose frame
 engine and connection state are compiled from Rust. They stand in for the classes of the same names in the distribution
 AnyEvent-WebSocket-Client, which is called the original here, and do what those do, from version 0.44 to 0.55.
-L<AnyEvent::WebSocket::Client>, L<AnyEvent::WebSocket::Server> and programs work on top, unchanged. Neither of the two is in
-this distribution.
+L<AnyEvent::WebSocket::Client>, L<AnyEvent::WebSocket::Server> and programs work on top, unchanged; only
+L<AnyEvent::WebSocket::Deflate::Client> needs a Client of version 0.46 or newer. Client and Server are not in this
+distribution.
 
 The classes are installed into perl's directory for compiled modules, which comes before the others in C<@INC>. No file of
 the original is replaced, and uninstalling brings it back.
@@ -164,7 +165,7 @@ reserved bits without an extension, reserved opcodes, lengths that are not in th
 
 =item *
 
-control frames that are fragmented or longer than 125 octets: 1002
+control frames that are fragmented or longer than 125 bytes: 1002
 
 =item *
 
@@ -262,7 +263,7 @@ ignores.
 
 =head2 ANYEVENT_WEBSOCKET_STRICT
 
-If true, L<AnyEvent::WebSocket::Connection/strict> is 1 by default. Read each time a connection is made.
+If true, L<AnyEvent::WebSocket::Connection/strict> is 1 by default. The default is read when the connection is made.
 
 =head2 ANYEVENT_WEBSOCKET_TRACE
 
