@@ -26,7 +26,7 @@ AnyEvent::WebSocket::Message - one WebSocket message
 
   $connection->on(each_message => sub {
     my($connection, $message) = @_;
-    print $message->is_text ? $message->decoded_body : length($message->body) . ' octets', "\n";
+    print $message->is_text ? $message->decoded_body : length($message->body) . ' bytes', "\n";
   });
 
 =head1 DESCRIPTION
@@ -47,7 +47,7 @@ Both are read-only, and are given to C<new> by name.
 
 The payload; required. Of a received message it is octets, not decoded.
 
-  print length $message->body, " octets\n";
+  print length $message->body, " bytes\n";
 
 =head2 opcode
 
@@ -71,7 +71,7 @@ Returns the body, decoded from UTF-8. What is not UTF-8 becomes U+FFFD.
 
   my $data = $message->decoded_json;
 
-Returns the data that the body is JSON of. It is decoded once and then kept. A body that is not JSON is an exception at the
+Decodes the body as JSON and returns the data. It is decoded once and then kept. A body that is not JSON is an exception at the
 caller's line. I<Not in the original.> See also L<AnyEvent::WebSocket::Connection/send_json>.
 
   my $event = eval { $message->decoded_json };
