@@ -88,12 +88,13 @@ relate.
 This page is the reference. L<AnyEvent::WebSocket::Native::Manual> is the guide: it has a complete program for each task. The
 folder F<examples> of the distribution has larger ones.
 
-Entries say I<Not in the original> where a program that uses them needs this class. Such a program cannot run with
-C<ANYEVENT_WEBSOCKET_PP=1>.
+Entries say I<Not in the original> if only this class has them. With C<ANYEVENT_WEBSOCKET_PP=1>, such a method or event raises
+an exception, except L</backend>, and such an attribute in the arguments of L</new> is ignored with a warning.
 
 A connection lives as long as the program holds a reference to it, or one of its callbacks is running. When the last
-reference goes, queued data still goes out, and then the socket is closed. A callback that closes over its own connection
-keeps it alive; use the connection that the callback gets as its first argument, or weaken the reference.
+reference is gone, queued data is still sent, and then the socket is closed. No Close frame is sent; call L</close> first if
+the peer is to get one. A callback that closes over its own connection keeps it alive; use the connection that the callback
+gets as its first argument, or weaken the reference.
 
 =head1 CHARACTERS AND OCTETS
 
