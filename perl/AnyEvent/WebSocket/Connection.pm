@@ -148,13 +148,13 @@ loop, so callbacks that are registered before that miss none.
 =head1 ATTRIBUTES
 
 L</handle>, L</masked>, L</subprotocol> and L</deflate> are read-only. L</close_code>, L</close_reason> and L</close_error> are
-set by the connection. The others can be set at any time, which is how to configure a connection that Client or Server has
-made; in the original, L</max_payload_size> and L</max_fragments> are read-only too. A new value takes effect at once: limits
-from the next frame on, the UTF-8 rule of L</strict> from the next message on, and L</close_timeout> if the connection is not
-closing yet.
+set by the connection. The others can be set at any time. Set them on a connection that Client or Server has made. In the
+original, L</max_payload_size> and L</max_fragments> are read-only too. A new value takes effect at once: limits from the next
+frame on, the UTF-8 rule of L</strict> from the next message on, and L</close_timeout> if the connection is not closing yet.
 
 A number may be anything that Perl takes for one. The empty string and undef stand for the default. Sizes are in bytes, times
-in seconds, and times may have a fraction.
+in seconds, and times may have a fraction. An attribute that is not set returns undef, not its default; only L</masked>,
+L</close_timeout> and L</strict> return their defaults.
 
 =head2 close_code
 
