@@ -330,7 +330,8 @@ The subprotocol that the handshake agreed on, or undef. The connection makes no 
 
 =head1 METHODS
 
-A method that sends does nothing, and raises no exception, after L</close>, after the peer has gone, and after a broken rule.
+After L</close>, after the peer has gone, and after a broken rule, a method that sends does nothing, and needs no check before
+it. A wrong argument still raises an exception.
 
 =head2 backend
 
@@ -602,10 +603,12 @@ exception at the caller's line. Returns the connection. I<Not in the original.>
 
   my $state = $connection->state;
 
-Returns C<open>; C<closing> from the first Close frame or broken rule on, in either direction; or C<closed> when the
-transport is gone, or the program has destroyed the handle. I<Not in the original.>
+Returns C<open>; C<closing> after either side has sent a Close frame, after the peer has broken a rule, and after a message
+callback has died; or C<closed> after the connection has ended, or the program has destroyed the handle. A send needs no such
+check, as it does nothing unless the connection is open. I<Not in the original.>
 
-  $connection->send('news') if $connection->state eq 'open';
+  my @open = grep { $_->state eq 'open' } @connections;
+  print scalar @open, " clients are there\n";
 
 =head2 stats
 
