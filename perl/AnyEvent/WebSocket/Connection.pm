@@ -435,8 +435,8 @@ was sent does not count. I<Not in the original.>
 
   my $address = $connection->local;
 
-Returns our address, as it was when the connection was made: C<127.0.0.1:8080> or C<[::1]:8080>, or undef if the handle has
-no socket. I<Not in the original.>
+Returns our address, as it was when the connection was made: C<127.0.0.1:8080> or C<[::1]:8080>, C<unix/:/path> or C<unix/>
+for a UNIX socket with or without a path, or undef if the handle has no socket. I<Not in the original.>
 
   print 'accepted on ', $connection->local // 'no socket', "\n";
 
@@ -470,8 +470,9 @@ shorter L</ping_interval>: C<wtimeout> also ends a connection on which nothing h
 
   my $address = $connection->peer;
 
-Returns the peer's address, as it was when the connection was made: C<127.0.0.1:40004> or C<[::1]:40004>, or undef if the
-handle has no socket. It is still known in L</finish> and later. Behind a proxy it is the proxy's. I<Not in the original.>
+Returns the peer's address, as it was when the connection was made: C<127.0.0.1:40004> or C<[::1]:40004>, C<unix/> or
+C<unix/:/path> for a UNIX socket without or with a path, or undef if the handle has no socket. It is still known in L</finish>
+and later. Behind a proxy it is the proxy's address. I<Not in the original.>
 
   $connection->on(finish => sub { print $_[0]->peer // 'somebody', " has gone\n" });
 
