@@ -376,19 +376,19 @@ exception.
 
   my $bytes = $connection->buffered_amount;
 
-Returns the number of bytes that were sent but that the kernel has not accepted yet, as they go over the wire: with headers,
-masked and encrypted. If it is not 0, a L</drain> event follows. I<Not in the original.>
+Returns the number of bytes that wait to be written to the socket, as they go over the wire: with headers, masked and
+encrypted. Data in the kernel's socket buffer does not count. If it is not 0, a L</drain> event follows.
+I<Not in the original.>
 
   $connection->on(each_message => sub {
     my($connection, $message) = @_;
     $connection->send($message) if $connection->buffered_amount < 1_000_000;
   });
 
-A frame is usually written at once. It waits only if all of this holds: it is sent in a message callback of its own
-connection, the next frame from the peer has already arrived whole, callbacks of this connection have been quick lately (each
-under 1 ms, which is remembered for 20 ms), the connection is not paused, and sending was the last thing the callback did.
-Then it leaves together with the replies to the frames behind it, within about a millisecond. One case takes longer: if the
-next callback is unexpectedly slow, the frame waits until that callback ends, or runs the event loop.
+A frame is usually written at once. A reply sent from a message callback may wait up to about a millisecond, so that it leaves
+together with other replies. If the callback for the next message takes longer, the reply waits until that callback returns or
+runs the event loop. If that callback ends the process with C<exec>, C<POSIX::_exit> or a signal, the reply is lost; C<exit>
+still sends it.
 
 =head2 close
 
