@@ -98,20 +98,20 @@ gets as its first argument, or weaken the reference.
 
 =head1 CHARACTERS AND OCTETS
 
-The wire carries octets. Perl strings hold either octets or characters, so each direction needs one decision.
+A frame carries octets. A Perl string holds either octets or characters, and the program has to know which. An octet is a
+byte; this documentation says octets only in contrast to characters.
 
-Sending: L</send_text> takes characters, L</send_binary> takes octets, and L</send_json> takes data. Use these three and
-nothing can go wrong. L</send> is the original's method, and does what that does: a string with Perl's UTF8 flag goes out
-encoded as UTF-8, a string without the flag goes out as it is. The flag depends on a string's history, not on what it
-contains. So C<send> suits text that is already encoded, and text that is ASCII; it sends C<"\xe9"> as one octet, which is
-not UTF-8.
+Sending: L</send_text> takes characters, L</send_binary> takes octets, and L</send_json> takes data. With these three, nothing
+can go wrong. L</send> is the original's method, and does what that does: it encodes a string with Perl's UTF8 flag as UTF-8,
+and sends a string without the flag as it is. The flag depends on a string's history, not on what it contains. So use C<send>
+for text that is already encoded, and for ASCII; it sends C<"\xe9"> as one octet, which is not UTF-8.
 
-Receiving: L<AnyEvent::WebSocket::Message/body> is octets, always.
-L<decoded_body|AnyEvent::WebSocket::Message/decoded_body> is characters, and
-L<decoded_json|AnyEvent::WebSocket::Message/decoded_json> is data.
+Receiving: L<AnyEvent::WebSocket::Message/body> always returns octets,
+L<decoded_body|AnyEvent::WebSocket::Message/decoded_body> returns characters, and
+L<decoded_json|AnyEvent::WebSocket::Message/decoded_json> returns data.
 
-  $connection->send_text("gr\x{fc}n");         # characters: U+00FC goes out as two octets
-  $connection->send_binary("\x{fc}");          # octets: goes out as it is
+  $connection->send_text("gr\x{fc}n");         # characters: U+00FC is sent as two octets
+  $connection->send_binary("\x{fc}");          # octets: is sent as it is
   $connection->send_json({ text => "gr\x{fc}n" });
 
   $connection->on(each_message => sub {
@@ -122,8 +122,8 @@ L<decoded_json|AnyEvent::WebSocket::Message/decoded_json> is data.
 
 Where an entry says that a value is I<encoded as by send>, the rule of L</send> applies.
 
-Under C<perl -T>, everything that the peer has sent is tainted: bodies, chunks, the payloads of pings and pongs, and
-L</close_reason>.
+Under C<perl -T>, everything that the peer has sent is tainted: the bodies of messages and of their parts, the payloads of
+pings and pongs, and L</close_reason>.
 
 =head1 CONSTRUCTOR
 
@@ -219,9 +219,9 @@ C<destroy>, no event is called, not even L</finish>.
 
   $connection->idle_timeout($seconds);
 
-Seconds without an octet from the peer after which the connection is given up: the handle is destroyed, unread output is
-dropped, and L</finish> gets an error. With L</ping_interval>, pongs count as a sign of life. Time spent in L</pause> does
-not count. 0 and undef, the default, mean never. I<Not in the original.>
+The number of seconds after which a connection ends if the peer has sent nothing: the handle is destroyed, data that waits for
+the peer is dropped, and L</finish> gets an error. Pongs count, so with L</ping_interval> only a peer that is gone is silent.
+Time spent in L</pause> does not count. 0 and undef, the default, mean never. I<Not in the original.>
 
   $connection->ping_interval(25);
   $connection->idle_timeout(60);
@@ -399,9 +399,9 @@ still sends it.
 Sends a Close frame, and shuts the socket for writing when everything sent before is out. Returns the connection. Only the
 first call does anything.
 
-The code is a number from 1000 to 4999. Codes that must not be sent (RFC 6455, 7.4) are sent, with a warning. Without a code,
-the Close frame is empty, which the peer sees as 1005; see L</$DEFAULT_CLOSE_CODE>. The reason is a string of characters;
-what does not fit into 123 octets of UTF-8 is cut off at the end of a character. A code out of range is an exception at the
+The code is a number from 1000 to 4999. A code that must not be sent (RFC 6455, 7.4) causes a warning, but is sent. Without a
+code, the Close frame is empty, which the peer sees as 1005; see L</$DEFAULT_CLOSE_CODE>. The reason is a string of characters;
+it is cut off, between two characters, if it is longer than 123 bytes of UTF-8. Any other code raises an exception at the
 caller's line.
 
   $connection->close(1001, 'the server restarts');
@@ -481,8 +481,8 @@ and later. Behind a proxy it is the proxy's address. I<Not in the original.>
   $connection->ping;
   $connection->ping($payload);
 
-Sends a ping. The payload is encoded as by L</send>, default empty. More than 125 octets is an exception at the caller's
-line. Returns the connection. I<Not in the original.>
+Sends a ping. The payload is encoded as by L</send>, and is empty by default. A payload of more than 125 bytes raises an
+exception at the caller's line. Returns the connection. I<Not in the original.>
 
   $connection->on(pong => sub { my($connection) = @_; print $connection->latency // 'unasked', "\n" });
   $connection->ping('are you there?');
@@ -506,14 +506,14 @@ I<Not in the original.>
   $connection->send($message);
 
 Sends a string as text, or an object with C<opcode> and C<body>, such as an L<AnyEvent::WebSocket::Message>. A payload with
-Perl's UTF8 flag goes out encoded as UTF-8, one without goes out as its octets; see L</CHARACTERS AND OCTETS>. undef is the
+Perl's UTF8 flag is encoded as UTF-8, and one without the flag is sent as it is; see L</CHARACTERS AND OCTETS>. undef is the
 empty string. Returns the connection.
 
   $connection->send('hello');
   $connection->send(AnyEvent::WebSocket::Message->new(opcode => 2, body => $octets));
 
-An opcode over 15, a control frame with more than 125 octets, and a reference that is not such an object are exceptions at the
-caller's line. So is any message while another is being sent by L</send_fragment> or L</send_stream>.
+An opcode over 15, a control frame with more than 125 bytes, and a reference that is not such an object raise an exception at
+the caller's line. So does any message while another is being sent by L</send_fragment> or L</send_stream>.
 
 =head2 send_binary
 
