@@ -139,11 +139,11 @@ Takes L</ATTRIBUTES> by name and returns a connection. Only L</handle> is requir
     ping_interval    => 25,
   );
 
-A value that makes no sense is an exception at the caller's line. A name that is not an attribute is ignored, as in the
-original; if it looks like a misspelt attribute, a warning names the attribute that was probably meant.
+An invalid value raises an exception at the caller's line. A name that is not an attribute is ignored, as in the original; if
+it looks like a misspelt attribute, a warning names the attribute that was probably meant.
 
-The connection takes over what the handle has already read. Messages are delivered only once control is back in the event
-loop, so callbacks that are registered before that miss none.
+The connection takes over the data that the handle has already read. It delivers messages only after control has returned to
+the event loop, so callbacks that are registered before that miss none.
 
 =head1 ATTRIBUTES
 
@@ -160,19 +160,18 @@ L</close_timeout> and L</strict> return their defaults.
 
   my $code = $connection->close_code;
 
-The code of the peer's Close frame: a number, 1005 if the frame had none (RFC 6455, 7.1.5), or undef as long as there was no
-Close frame.
+The code of the peer's Close frame, 1005 if the frame had none (RFC 6455, 7.1.5), or undef if no Close frame has arrived.
 
   $connection->on(finish => sub {
     my($connection) = @_;
-    print "the peer goes away\n" if ($connection->close_code // 0) == 1001;
+    print "the peer is going away\n" if ($connection->close_code // 0) == 1001;
   });
 
 =head2 close_error
 
   my $error = $connection->close_error;
 
-The text that L</finish> got as its error, or undef. See L</HOW A CONNECTION ENDS>.
+The error that the callbacks for L</finish> get, or undef. See L</HOW A CONNECTION ENDS>.
 
   warn 'lost: ', $connection->close_error, "\n" if defined $connection->close_error;
 
@@ -180,8 +179,8 @@ The text that L</finish> got as its error, or undef. See L</HOW A CONNECTION END
 
   my $reason = $connection->close_reason;
 
-The reason in the peer's Close frame: characters, the empty string if there was no reason, or undef as long as there was no
-Close frame.
+The reason in the peer's Close frame, as characters. It is the empty string if the frame had no reason, and undef if no Close
+frame has arrived.
 
   print 'closed: ', $connection->close_reason // '', "\n";
 
@@ -189,9 +188,9 @@ Close frame.
 
   $connection->close_timeout($seconds);
 
-Seconds that the peer has to close its side after we have closed ours. When the time is up, the handle is destroyed and
-L</finish> gets an error; the peer can still read what was sent, as long as the handle's C<linger> says. 0 waits forever.
-Default 30. I<Not in the original>, which waits forever.
+The number of seconds that the peer has to close its side after we have closed ours. When the time is up, the handle is
+destroyed, and L</finish> gets an error. The handle goes on sending queued data in the background for its C<linger> time. 0
+waits forever. Default 30. I<Not in the original>, which waits forever.
 
   my $connection = AnyEvent::WebSocket::Connection->new(handle => $handle, close_timeout => 5);
 
@@ -200,7 +199,7 @@ Default 30. I<Not in the original>, which waits forever.
   my $parameters = $connection->deflate;
 
 The parameters of compression, as returned by C<accept> or C<confirm> of L<AnyEvent::WebSocket::Deflate>, or undef if
-messages are not compressed. Can be given to L</new>, or later to L</enable_deflate>. I<Not in the original.>
+messages are not compressed. Give them to L</new>, or later to L</enable_deflate>. I<Not in the original.>
 
   print $connection->deflate ? "compressed\n" : "not compressed\n";
 
@@ -210,8 +209,8 @@ messages are not compressed. Can be given to L</new>, or later to L</enable_defl
 
 The L<AnyEvent::Handle> that was given to L</new>, with or without TLS. It stays usable: its timeouts, C<wbuf_max>,
 C<linger>, C<on_drain>, C<no_delay>, C<keepalive>, C<push_write> and C<destroy> keep their meaning. Its C<on_read>, C<on_eof>
-and C<on_error> belong to the connection: a program that replaces them cuts the connection off from its handle. After
-C<destroy>, no event is called, not even L</finish>.
+and C<on_error> belong to the connection: if a program replaces them, the connection no longer works. After C<destroy>, no
+callback is called, not even for L</finish>.
 
   $connection->handle->no_delay(1);
 
@@ -230,7 +229,8 @@ Time spent in L</pause> does not count. 0 and undef, the default, mean never. I<
 
   my $is_client = $connection->masked;
 
-True if this end is the client, whose frames are masked. The keys come from the operating system's generator. Default 0.
+True if this side is the client, which masks its frames. The keys come from the operating system's random number generator.
+Default 0.
 
   my $connection = AnyEvent::WebSocket::Connection->new(handle => $handle, masked => 1);
 
@@ -238,9 +238,9 @@ True if this end is the client, whose frames are masked. The keys come from the 
 
   $connection->max_buffered_amount($bytes);
 
-The largest L</buffered_amount> that a send may leave. A send that leaves more gives the connection up: the handle is
-destroyed, unread output is dropped, and L</finish> gets an error. It should be larger than the largest message. 0 and undef,
-the default, mean no limit. I<Not in the original.>
+The largest L</buffered_amount> after a send. If it is larger, the connection ends: the handle is destroyed, data that waits for
+the peer is dropped, and L</finish> gets an error. It should be larger than the largest message. 0 and undef, the default,
+mean no limit. I<Not in the original.>
 
   $connection->max_buffered_amount(4_000_000);
 
@@ -248,10 +248,9 @@ the default, mean no limit. I<Not in the original.>
 
   $connection->max_control_rate($count);
 
-The largest number of pings and pongs that the peer may send per second. Seconds that pass without one, or in which nothing
-is read, are saved up: with a rate of 10, a peer that was silent for nine seconds may send 100 at once. One too many is
-answered with Close 1008, and then L</parse_error> is called. 0 and undef, the default, mean no limit.
-I<Not in the original.>
+The largest number of pings and pongs that the peer may send per second. Seconds without any, or in which nothing is read, are
+saved up: with a rate of 10, a peer that was silent for nine seconds may send 100 at once. A peer that sends more gets Close
+1008, and then L</parse_error> is called. 0 and undef, the default, mean no limit. I<Not in the original.>
 
   $connection->max_control_rate(10);
 
@@ -269,9 +268,9 @@ set, else 128. It does not apply to messages that are received as a L</message_c
 
   $connection->max_message_size($bytes);
 
-The largest payload of one received message, all its frames together, compressed or inflated. A frame that announces more is
-answered with Close 1009, and then L</parse_error> is called. 0 and undef, the default, mean no limit other than
-L</max_payload_size> times L</max_fragments>. I<Not in the original.>
+The largest payload of one received message, in all its frames together, both before and after inflating. A larger message is
+answered with Close 1009, and then L</parse_error> is called. 0 and undef, the default, mean that only L</max_payload_size>
+times L</max_fragments> limits a message. I<Not in the original.>
 
   $connection->max_payload_size(0);
   $connection->max_message_size(1_000_000);
@@ -292,8 +291,9 @@ is sent.
 
   $connection->ping_interval($seconds);
 
-Seconds between the pings that are sent automatically. Each has a payload of its own, and its pong sets L</latency>. They end
-with L</close>, the peer's Close frame, or the connection. 0 and undef, the default, mean none. I<Not in the original.>
+The number of seconds between the pings that are sent automatically. Each has a payload of its own, and its pong sets
+L</latency>. They stop after L</close>, after the peer's Close frame, and when the connection ends. 0 and undef, the default,
+mean none. I<Not in the original.>
 
   $connection->ping_interval(25);
 
@@ -301,10 +301,10 @@ with L</close>, the peer's Close frame, or the connection. 0 and undef, the defa
 
   $connection->ping_timeout($seconds);
 
-Seconds to wait for an answer to an automatic ping. Any pong is an answer. The wait starts anew if the peer has meanwhile
-sent anything else, or has read some of what was waiting for it. When the time is up, the connection is given up: the handle
-is destroyed, unread output is dropped, and L</finish> gets an error. Time spent in L</pause> does not count. 0 waits
-forever. Default 20. I<Not in the original.>
+The number of seconds to wait for an answer to an automatic ping. Any pong is an answer. The time starts again if the peer has
+meanwhile sent something else, or has read some of the data that waited for it. When the time is up, the connection ends: the
+handle is destroyed, data that waits for the peer is dropped, and L</finish> gets an error. Time spent in L</pause> does not
+count. 0 waits forever. Default 20. I<Not in the original.>
 
   $connection->ping_interval(25);
   $connection->ping_timeout(10);
@@ -324,7 +324,7 @@ I<Not in the original.>
 
   my $name = $connection->subprotocol;
 
-The subprotocol that the handshake agreed on, or undef. The connection makes no use of it.
+The subprotocol that the handshake agreed on, or undef. The connection does not use it.
 
   print $connection->subprotocol // 'no subprotocol', "\n";
 
@@ -337,8 +337,9 @@ it. A wrong argument still raises an exception.
 
   my $name = AnyEvent::WebSocket::Connection->backend;
 
-Returns C<rust> for this class, or C<pp> where C<ANYEVENT_WEBSOCKET_PP> has loaded the original through it.
-I<Not in the original>: a program that may have loaded the original by itself calls L<AnyEvent::WebSocket::Native/backend>.
+Returns C<rust> for this class, or C<pp> if C<ANYEVENT_WEBSOCKET_PP> has made this class load the original.
+I<Not in the original>: a program that may run where the original comes first in C<@INC> calls
+L<AnyEvent::WebSocket::Native/backend>.
 
   print "runs on the native engine\n" if AnyEvent::WebSocket::Connection->backend eq 'rust';
 
@@ -346,19 +347,19 @@ I<Not in the original>: a program that may have loaded the original by itself ca
 
   my $count = AnyEvent::WebSocket::Connection->broadcast(\@connections, $message, %options);
 
-Sends one message to many connections and encodes it once. Takes what L</send> takes, and encodes as that does. Returns the
-number of connections that get it; connections that are closed are skipped. It can be called on the class or on any
-connection. I<Not in the original.> The options are
+Sends one message to many connections and encodes it once. The message is a string or an object, as for L</send>, and is
+encoded as by L</send>. Returns the number of connections that get it; connections that are closed are skipped. Call it on the
+class or on any connection. I<Not in the original.> The options are
 
 =over
 
 =item except => $connection
 
-A connection to skip, although it is in the list.
+A connection in the list that is skipped.
 
 =item max_buffered_amount => $bytes
 
-Skip connections for which more than this number of bytes is waiting. Default: skip none.
+Connections whose L</buffered_amount> is larger are skipped. By default, none are.
 
 =back
 
@@ -367,10 +368,9 @@ Skip connections for which more than this number of bytes is waiting. Default: s
     $connection->broadcast([values %clients], $message, except => $connection, max_buffered_amount => 1_000_000);
   });
 
-An unknown option, and an element that is not an object, such as undef, are exceptions at the caller's line. Array elements
-that do not exist are skipped. If a subclass has its own C<send>, or an object is of another class, its C<send> is called. If
-that dies, or a L</finish> callback does, everybody else is still served, and then C<broadcast> dies with the first
-exception.
+An unknown option, and an element that is not an object, such as undef, raise an exception at the caller's line. Array elements
+that do not exist are skipped. If a connection's class has a C<send> of its own, that is called. If a C<send> or a callback for
+L</finish> dies, all other connections still get the message, and then C<broadcast> dies with the first exception.
 
 =head2 buffered_amount
 
@@ -396,8 +396,8 @@ still sends it.
   $connection->close($code);
   $connection->close($code, $reason);
 
-Sends a Close frame, and shuts the socket for writing when everything sent before is out. Returns the connection. Only the
-first call does anything.
+Sends a Close frame, and shuts the socket down for writing when all queued data is written. Returns the connection. Only the
+first call has an effect.
 
 The code is a number from 1000 to 4999. A code that must not be sent (RFC 6455, 7.4) causes a warning, but is sent. Without a
 code, the Close frame is empty, which the peer sees as 1005; see L</$DEFAULT_CLOSE_CODE>. The reason is a string of characters;
@@ -406,27 +406,27 @@ caller's line.
 
   $connection->close(1001, 'the server restarts');
 
-Messages that the peer has already sent still arrive. A proxy in between, such as nginx, may take the shut socket for the end
-of both directions, and then they do not, nor does the peer's Close frame.
+Messages that the peer has already sent still arrive. But a proxy such as nginx may close both directions when it sees that we
+have closed one. Then neither these messages nor the peer's Close frame arrive.
 
 =head2 enable_deflate
 
   $connection->enable_deflate($parameters);
 
-Enables compression on a connection that was made without L</deflate>. Takes what C<accept> or C<confirm> of
+Enables compression on a connection that was made without L</deflate>. Takes the parameters that C<accept> or C<confirm> of
 L<AnyEvent::WebSocket::Deflate> returned. Returns the connection. I<Not in the original.>
 
   my($header, $parameters) = AnyEvent::WebSocket::Deflate::accept('permessage-deflate');
   $connection->enable_deflate($parameters) if $parameters;
 
-Call it before control is back in the event loop, which may bring compressed messages. After a message was sent or received,
-it is an exception at the caller's line; so is undef.
+Call it before control returns to the event loop, because the peer may have sent compressed messages already. After a message
+was sent or received, it raises an exception at the caller's line; so does undef.
 
 =head2 latency
 
   my $seconds = $connection->latency;
 
-Returns the round-trip time of the last ping that was answered, or undef if none was. A pong that arrives after the next ping
+Returns the round-trip time of the last answered ping, or undef if none was answered. A pong that arrives after the next ping
 was sent does not count. I<Not in the original.>
 
   printf "%.1f ms\n", 1000 * $connection->latency if defined $connection->latency;
@@ -445,7 +445,7 @@ for a UNIX socket with or without a path, or undef if the handle has no socket. 
   my $cancel = $connection->on($event => $callback);
 
 Registers a callback for one of the L</EVENTS>. Any number of callbacks can be registered for an event. Returns a code
-reference that removes the callback. An unknown event, and a callback that is not a code reference, are exceptions at the
+reference that removes the callback. An unknown event, and a callback that is not a code reference, raise an exception at the
 caller's line.
 
   my $cancel = $connection->on(each_message => sub { print $_[1]->body, "\n" });
@@ -491,8 +491,8 @@ exception at the caller's line. Returns the connection. I<Not in the original.>
 
   $connection->resume;
 
-Ends L</pause>. What was held back is delivered from the event loop, not before this method returns. Returns the connection.
-I<Not in the original.>
+Ends L</pause>. Messages that had already been read are delivered from the event loop, after this method has returned. Returns
+the connection. I<Not in the original.>
 
   $connection->on(each_message => sub {
     my($connection, $message) = @_;
@@ -519,7 +519,7 @@ the caller's line. So does any message while another is being sent by L</send_fr
 
   $connection->send_binary($octets);
 
-Sends octets as a binary message. A string with characters over 255, and a reference, are exceptions at the caller's line.
+Sends octets as a binary message. A string with characters over 255, and a reference, raise an exception at the caller's line.
 Returns the connection. I<Not in the original.>
 
   $connection->send_binary(pack 'N*', 1 .. 100);
@@ -535,7 +535,7 @@ and C<final>, which is true for the last one.
   $connection->send_fragment('first,', binary => 1);
   $connection->send_fragment('second', binary => 1, final => 1);
 
-An unknown option is an exception at the caller's line, and so is another message before the last fragment. Pings are
+An unknown option raises an exception at the caller's line, and so does another message before the last fragment. Pings are
 allowed in between. Fragments are not compressed.
 
 =head2 send_json
@@ -547,8 +547,8 @@ connection. I<Not in the original.> See also L<AnyEvent::WebSocket::Message/deco
 
   $connection->send_json({ op => 'subscribe', channels => ['trades'] });
 
-More or less than one value, and data that JSON cannot express, such as a code reference, are exceptions at the caller's
-line. Infinity and NaN become whatever the module makes of them: C<null>, or words that are not JSON.
+No value, several values, and data that JSON cannot express, such as a code reference, raise an exception at the caller's line.
+Infinity and NaN depend on the module: it encodes them as C<null>, or as words that are not JSON.
 
 =head2 send_stream
 
@@ -588,14 +588,14 @@ refuse frames of more than 65,536 bytes, and messages of more than 128 frames, b
 yours, let it use L</message_chunk>, which has no limit on the number of frames, or raise its L</max_fragments>.
 
 If C<$next> dies, the connection is closed with 1011. The exception is raised in the caller if C<send_stream> has not returned
-yet, and otherwise goes to the event loop. Another message before the end of this one is an exception at the caller's line.
+yet, and otherwise goes to the event loop. Another message before the end of this one raises an exception at the caller's line.
 Pings are allowed in between. A stream is not compressed.
 
 =head2 send_text
 
   $connection->send_text($characters);
 
-Sends characters as a text message, encoded as UTF-8, whether or not the string has Perl's UTF8 flag. A reference is an
+Sends characters as a text message, encoded as UTF-8, whether or not the string has Perl's UTF8 flag. A reference raises an
 exception at the caller's line. Returns the connection. I<Not in the original.>
 
   $connection->send_text("\x{20ac} 5");
@@ -615,13 +615,13 @@ check, as it does nothing unless the connection is open. I<Not in the original.>
 
   my $stats = $connection->stats;
 
-Returns a reference to a hash with what has gone over the connection so far. I<Not in the original.> The keys are
+Returns a reference to a hash with counts of the traffic so far. I<Not in the original.> The keys are
 
 =over
 
 =item messages_received, messages_sent
 
-Messages, text and binary. A message counts from its first frame on.
+Text and binary messages. A message counts from its first frame on.
 
 =item frames_received, frames_sent
 
@@ -629,7 +629,7 @@ Frames of all kinds. A frame counts from its header on.
 
 =item bytes_received, bytes_sent
 
-Bytes of payload of all frames, as they are on the wire: compressed, if they are.
+Bytes of payload of all frames. Of a compressed message, the compressed bytes count.
 
 =item pings_received, pings_sent, pongs_received, pongs_sent
 
@@ -637,12 +637,12 @@ Control frames.
 
 =item compression_ratio_received, compression_ratio_sent
 
-Size of the messages that were compressed, divided by their size on the wire. Missing as long as there were none, and from
-L</finish> on.
+The uncompressed size of the compressed messages, divided by their compressed size. These keys do not exist before the first
+compressed message, nor after L</finish>.
 
 =item seconds_since_read, seconds_since_write
 
-Seconds since something was read or written last.
+Seconds since something was last read or written.
 
 =back
 
@@ -651,19 +651,19 @@ Seconds since something was read or written last.
 
 =head1 EVENTS
 
-Callbacks are called in the order in which they were registered. Each gets the connection first, so that it need not close
-over it.
+Callbacks are called in the order in which they were registered. Each gets the connection as its first argument, so that it
+need not close over it.
 
 If a callback for a message, a L</message_chunk>, a ping or a pong dies, the connection is shut down without a Close frame,
-and L</parse_error> gets the exception. If nothing listens to that, the exception is logged as an error by L<AnyEvent::Log>.
-An exception in any other callback goes to the event loop.
+and L</parse_error> gets the exception. If there is no callback for that, L<AnyEvent::Log> logs the exception as an error. An
+exception in any other callback goes to the event loop.
 
 =head2 drain
 
   $connection->on(drain => sub { my($connection) = @_; ... });
 
-Called when everything that had to wait has been written: L</buffered_amount> is 0 again. Not called once the transport is
-gone. I<Not in the original.>
+Called when all waiting data has been written, and L</buffered_amount> is 0 again. Not called after the connection has ended.
+I<Not in the original.>
 
   sub copy_from {
     my($connection, $file) = @_;
@@ -693,9 +693,9 @@ Called for each text or binary message, with an L<AnyEvent::WebSocket::Message>.
 
   $connection->on(finish => sub { my($connection, $error) = @_; ... });
 
-Called once, when the connection is over. C<$error> is undef if the peer's end of file was read, whether or not a Close frame
-came before; it is a text if there was an error of the network, or a timeout or limit of ours. See L</HOW A CONNECTION ENDS>.
-A callback that is registered after the end is called from the event loop; the original never calls it.
+Called once, when the connection ends. C<$error> is undef if the peer has closed the socket, with or without a Close frame
+before. It is a text after a network error, a timeout, or too much waiting data. See L</HOW A CONNECTION ENDS>. A
+callback that is registered after the end is called from the event loop; the original never calls it.
 
   $connection->on(finish => sub {
     my($connection, $error) = @_;
@@ -716,12 +716,12 @@ the last part may be empty. I<Not in the original.>
     $connection->send_text('stored') if $is_final;
   });
 
-As long as a callback is registered for this event, messages that begin are delivered in this way, and L</each_message> and
-L</next_message> are not called for them. Memory is used only for what was read at a time, or for what that inflates to.
+A message that begins while a callback is registered for this event is delivered in this way, and L</each_message> and
+L</next_message> are not called for it. Only the current part is in memory.
 
-Of the limits, L</max_message_size> applies, and so does L</max_payload_size>: a browser sends a file as a single frame, so
-uploads need a C<max_payload_size> of 0, and a C<max_message_size> in its place. L</max_fragments> does not apply. With
-L</strict>, text is checked across parts, which may end within a character.
+L</max_message_size> and L</max_payload_size> apply, but L</max_fragments> does not. A browser sends a file as a single frame,
+so set C<max_payload_size> to 0 for uploads, and limit them with C<max_message_size>. A part may end within a character. With
+L</strict>, the text of the whole message has to be UTF-8.
 
 =head2 next_message
 
@@ -738,15 +738,15 @@ Called for the next message only, before the callbacks for L</each_message>.
 
   $connection->on(parse_error => sub { my($connection, $error) = @_; ... });
 
-Called when the peer broke a rule or a limit, with a text, after a Close frame has told the peer so; or when a message
-callback died, with the exception. The connection neither sends nor receives any more, and L</finish> follows.
+Called with a text after the peer has broken a rule or a limit and a Close frame has been sent, or with the exception after a
+message callback has died. The connection neither sends nor receives any more, and L</finish> follows.
 
   $connection->on(parse_error => sub {
     my($connection, $error) = @_;
     warn $connection->peer // 'a peer', ": $error\n";
   });
 
-The original looks for fewer violations, so a program that calls C<die> or C<exit> here may do so more often than it did.
+The original finds fewer violations, so a program that calls C<die> or C<exit> here may do so more often than it did.
 
 =head2 ping (event)
 
@@ -760,14 +760,14 @@ Called when the peer has sent a ping, with its payload in octets. The ping is an
 
   $connection->on(pong => sub { my($connection, $payload) = @_; ... });
 
-Called when the peer has sent a pong, asked for or not, with its payload in octets. I<Not in the original.>
+Called when the peer has sent a pong, whether or not it answers a ping, with its payload in octets. I<Not in the original.>
 
   $connection->on(pong => sub { my($connection, $payload) = @_; print "pong: $payload\n" });
 
 =head1 HOW A CONNECTION ENDS
 
-L</finish> alone does not tell why: its error is undef whenever the peer's end of file was read. Two other things complete the
-picture, L</parse_error> and L</close_code>. This is what they are:
+L</finish> alone does not tell why: its error is undef whenever the peer has closed the socket. L</parse_error> and
+L</close_code> tell the rest:
 
 =for code output
 
@@ -788,7 +788,7 @@ picture, L</parse_error> and L</close_code>. This is what they are:
   the program destroyed the handle        -            no finish               undef
 
 After a broken rule, the peer has C<close_timeout> seconds to hang up. If it does not, C<finish> and C<close_error> have the
-text of that timeout. If a Close frame has come, C<close_code> stays what it was, whatever comes after.
+text of that timeout. After a Close frame, C<close_code> stays, whatever follows.
 
 The connection does not keep the code that we have sent. It is the code that L</close> was given, or the peer's own in the
 answer to its Close frame, or the code of the broken rule or limit in the table below, without a reason. When a message
@@ -850,7 +850,8 @@ The class is made with L<Moo>, and can be extended with Moo or with plain C<@ISA
 
 =head2 Making Client or Server return a subclass
 
-Client and Server construct this class by name. Rebless what they return, before control is back in the event loop:
+Client and Server construct this class by name. Rebless the connection that they return, before control returns to the event
+loop:
 
   {
     package My::Connection;
@@ -868,8 +869,8 @@ Client and Server construct this class by name. Rebless what they return, before
   my $connection = AnyEvent::WebSocket::Client->new->connect($url)->recv;
   bless $connection, 'My::Connection';
 
-With C<bless>, neither the defaults of the subclass's attributes nor its C<BUILD> take effect. If you need defaults, write a
-role and apply it to the object:
+C<bless> neither sets the defaults of the subclass's attributes nor calls its C<BUILD>. If you need defaults, write a role and
+apply it to the object:
 
   {
     package My::Counting;
@@ -884,8 +885,8 @@ role and apply it to the object:
 
 =head2 What a subclass's send and close see
 
-All messages but L</send_fragment> and L</send_stream>, and all control frames but the Close frame for a broken rule, go
-through the subclass's C<send>:
+The subclass's C<send> is called for every message, except by L</send_fragment> and L</send_stream>, and for every control
+frame, except the Close frame for a broken rule:
 
 =for code output
 
@@ -901,9 +902,9 @@ through the subclass's C<send>:
   the Close frame for a broken rule       not called                          not called
   send_fragment, send_stream              not called                          not called
 
-A C<send> that does not call ours sends nothing. A C<send> that was put into this class itself, by L<Test::MockModule>,
-C<local *send> or a method modifier, sees the same. A subclass with a C<send> of its own is slower, since all this is then
-done in Perl.
+A C<send> that does not call ours sends nothing. A C<send> that replaces that of this class itself, by L<Test::MockModule>,
+C<local *send> or a method modifier, is called for the same. A subclass with a C<send> of its own is slower, because all this
+is then done in Perl.
 
 =head2 Names that a subclass has already
 
@@ -917,12 +918,12 @@ default for an attribute sets it in its C<BUILD>.
 
   $AnyEvent::WebSocket::Connection::DEFAULT_CLOSE_CODE = 1000;
 
-The code that L</close> uses if it is given none. Default 1005, or what the environment variable
-C<ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE> held when the class was loaded. I<Not in the original.>
+The code that L</close> uses if it is given none. Default 1005, or the value of the environment variable
+C<ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE> when the class was loaded. I<Not in the original.>
 
 With 1005, C<close> sends an empty Close frame, which is what 1005 means. C<close(undef, $reason)> then sends the code 1005
-and the reason, which RFC 6455 forbids but versions 0.44 to 0.54 of the original did. Set it to 1000 for what version 0.55
-does.
+and the reason, which RFC 6455 forbids but versions 0.44 to 0.54 of the original did. Version 0.55 sends 1000; set it to 1000
+for the same.
 
 =head1 ENVIRONMENT
 
@@ -942,7 +943,7 @@ The default of L</strict>. The default is read when the connection is made.
 =head2 ANYEVENT_WEBSOCKET_TRACE
 
 If true when the class is loaded, each frame is logged in a line, and so is the end of each connection. L<AnyEvent::Log> adds
-the time, and writes to STDERR unless the program has told it otherwise; its level does not matter.
+the time, and writes to STDERR unless the program has configured it otherwise; its level does not matter.
 
 =for code output
 
