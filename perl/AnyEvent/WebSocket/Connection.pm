@@ -88,8 +88,8 @@ relate.
 This page is the reference. L<AnyEvent::WebSocket::Native::Manual> is the guide: it has a complete program for each task. The
 folder F<examples> of the distribution has larger ones.
 
-Entries say I<Not in the original> if only this class has them. With C<ANYEVENT_WEBSOCKET_PP=1>, such a method or event raises
-an exception, except L</backend>, and such an attribute in the arguments of L</new> is ignored with a warning.
+Entries say I<Not in the original> if only this class has them. With C<ANYEVENT_WEBSOCKET_PP=1>, such a method or event
+raises an exception, except L</backend>, and such an attribute in the arguments of L</new> is ignored with a warning.
 
 A connection lives as long as the program holds a reference to it, or one of its callbacks is running. When the last
 reference is gone, queued data is still sent, and then the socket is closed. No Close frame is sent; call L</close> first if
@@ -101,10 +101,10 @@ gets as its first argument, or weaken the reference.
 A frame carries octets. A Perl string holds either octets or characters, and the program has to know which. An octet is a
 byte; this documentation says octets only in contrast to characters.
 
-Sending: L</send_text> takes characters, L</send_binary> takes octets, and L</send_json> takes data. With these three, nothing
-can go wrong. L</send> is the original's method, and does what that does: it encodes a string with Perl's UTF8 flag as UTF-8,
-and sends a string without the flag as it is. The flag depends on a string's history, not on what it contains. So use C<send>
-for text that is already encoded, and for ASCII; it sends C<"\xe9"> as one octet, which is not UTF-8.
+Sending: L</send_text> takes characters, L</send_binary> takes octets, and L</send_json> takes data. With these three,
+nothing can go wrong. L</send> is the original's method, and does what that does: it encodes a string with Perl's UTF8 flag
+as UTF-8, and sends a string without the flag as it is. The flag depends on a string's history, not on what it contains. So
+use C<send> for text that is already encoded, and for ASCII; it sends C<"\xe9"> as one octet, which is not UTF-8.
 
 Receiving: L<AnyEvent::WebSocket::Message/body> always returns octets,
 L<decoded_body|AnyEvent::WebSocket::Message/decoded_body> returns characters, and
@@ -147,10 +147,11 @@ the event loop, so callbacks that are registered before that miss none.
 
 =head1 ATTRIBUTES
 
-L</handle>, L</masked>, L</subprotocol> and L</deflate> are read-only. L</close_code>, L</close_reason> and L</close_error> are
-set by the connection. The others can be set at any time. Set them on a connection that Client or Server has made. In the
-original, L</max_payload_size> and L</max_fragments> are read-only too. A new value takes effect at once: limits from the next
-frame on, the UTF-8 rule of L</strict> from the next message on, and L</close_timeout> if the connection is not closing yet.
+L</handle>, L</masked>, L</subprotocol> and L</deflate> are read-only. L</close_code>, L</close_reason> and L</close_error>
+are set by the connection. The others can be set at any time. Set them on a connection that Client or Server has made. In the
+original, L</max_payload_size> and L</max_fragments> are read-only too. A new value takes effect at once: limits from the
+next frame on, the UTF-8 rule of L</strict> from the next message on, and L</close_timeout> if the connection is not closing
+yet.
 
 A number may be anything that Perl takes for one. The empty string and undef stand for the default. Sizes are in bytes, times
 in seconds, and times may have a fraction. An attribute that is not set returns undef, not its default; only L</masked>,
@@ -218,9 +219,9 @@ callback is called, not even for L</finish>.
 
   $connection->idle_timeout($seconds);
 
-The number of seconds after which a connection ends if the peer has sent nothing: the handle is destroyed, data that waits for
-the peer is dropped, and L</finish> gets an error. Pongs count, so with L</ping_interval> only a peer that is gone is silent.
-Time spent in L</pause> does not count. 0 and undef, the default, mean never. I<Not in the original.>
+The number of seconds after which a connection ends if the peer has sent nothing: the handle is destroyed, data that waits
+for the peer is dropped, and L</finish> gets an error. Pongs count, so with L</ping_interval> only a peer that is gone is
+silent. Time spent in L</pause> does not count. 0 and undef, the default, mean never. I<Not in the original.>
 
   $connection->ping_interval(25);
   $connection->idle_timeout(60);
@@ -238,9 +239,9 @@ Default 0.
 
   $connection->max_buffered_amount($bytes);
 
-The largest L</buffered_amount> after a send. If it is larger, the connection ends: the handle is destroyed, data that waits for
-the peer is dropped, and L</finish> gets an error. It should be larger than the largest message. 0 and undef, the default,
-mean no limit. I<Not in the original.>
+The largest L</buffered_amount> after a send. If it is larger, the connection ends: the handle is destroyed, data that waits
+for the peer is dropped, and L</finish> gets an error. It should be larger than the largest message. 0 and undef, the
+default, mean no limit. I<Not in the original.>
 
   $connection->max_buffered_amount(4_000_000);
 
@@ -248,9 +249,9 @@ mean no limit. I<Not in the original.>
 
   $connection->max_control_rate($count);
 
-The largest number of pings and pongs that the peer may send per second. Seconds without any, or in which nothing is read, are
-saved up: with a rate of 10, a peer that was silent for nine seconds may send 100 at once. A peer that sends more gets Close
-1008, and then L</parse_error> is called. 0 and undef, the default, mean no limit. I<Not in the original.>
+The largest number of pings and pongs that the peer may send per second. Seconds without any, or in which nothing is read,
+are saved up: with a rate of 10, a peer that was silent for nine seconds may send 100 at once. A peer that sends more gets
+Close 1008, and then L</parse_error> is called. 0 and undef, the default, mean no limit. I<Not in the original.>
 
   $connection->max_control_rate(10);
 
@@ -301,10 +302,10 @@ mean none. I<Not in the original.>
 
   $connection->ping_timeout($seconds);
 
-The number of seconds to wait for an answer to an automatic ping. Any pong is an answer. The time starts again if the peer has
-meanwhile sent something else, or has read some of the data that waited for it. When the time is up, the connection ends: the
-handle is destroyed, data that waits for the peer is dropped, and L</finish> gets an error. Time spent in L</pause> does not
-count. 0 waits forever. Default 20. I<Not in the original.>
+The number of seconds to wait for an answer to an automatic ping. Any pong is an answer. The time starts again if the peer
+has meanwhile sent something else, or has read some of the data that waited for it. When the time is up, the connection ends:
+the handle is destroyed, data that waits for the peer is dropped, and L</finish> gets an error. Time spent in L</pause> does
+not count. 0 waits forever. Default 20. I<Not in the original.>
 
   $connection->ping_interval(25);
   $connection->ping_timeout(10);
@@ -315,8 +316,8 @@ count. 0 waits forever. Default 20. I<Not in the original.>
 
 If true, three rules are enforced that peers are known to break: text is UTF-8 (Close 1007), a server refuses frames that are
 not masked, and a client refuses frames that are (Close 1002). All other rules of RFC 6455 are always enforced. Default 0, or
-1 if the environment variable C<ANYEVENT_WEBSOCKET_STRICT> is true. The default is read when the connection is made.
-I<Not in the original.>
+1 if the environment variable C<ANYEVENT_WEBSOCKET_STRICT> is true. The default is read when the connection is made. I<Not in
+the original.>
 
   my $connection = AnyEvent::WebSocket::Connection->new(handle => $handle, strict => 1);
 
@@ -330,16 +331,15 @@ The subprotocol that the handshake agreed on, or undef. The connection does not 
 
 =head1 METHODS
 
-After L</close>, after the peer has gone, and after a broken rule, a method that sends does nothing, and needs no check before
-it. A wrong argument still raises an exception.
+After L</close>, after the peer has gone, and after a broken rule, a method that sends does nothing, and needs no check
+before it. A wrong argument still raises an exception.
 
 =head2 backend
 
   my $name = AnyEvent::WebSocket::Connection->backend;
 
-Returns C<rust> for this class, or C<pp> if C<ANYEVENT_WEBSOCKET_PP> has made this class load the original.
-I<Not in the original>: a program that may run where the original comes first in C<@INC> calls
-L<AnyEvent::WebSocket::Native/backend>.
+Returns C<rust> for this class, or C<pp> if C<ANYEVENT_WEBSOCKET_PP> has made this class load the original. I<Not in the
+original>: a program that may run where the original comes first in C<@INC> calls L<AnyEvent::WebSocket::Native/backend>.
 
   print "runs on the native engine\n" if AnyEvent::WebSocket::Connection->backend eq 'rust';
 
@@ -348,8 +348,8 @@ L<AnyEvent::WebSocket::Native/backend>.
   my $count = AnyEvent::WebSocket::Connection->broadcast(\@connections, $message, %options);
 
 Sends one message to many connections and encodes it once. The message is a string or an object, as for L</send>, and is
-encoded as by L</send>. Returns the number of connections that get it; connections that are closed are skipped. Call it on the
-class or on any connection. I<Not in the original.> The options are
+encoded as by L</send>. Returns the number of connections that get it; connections that are closed are skipped. Call it on
+the class or on any connection. I<Not in the original.> The options are
 
 =over
 
@@ -368,27 +368,28 @@ Connections whose L</buffered_amount> is larger are skipped. By default, none ar
     $connection->broadcast([values %clients], $message, except => $connection, max_buffered_amount => 1_000_000);
   });
 
-An unknown option, and an element that is not an object, such as undef, raise an exception at the caller's line. Array elements
-that do not exist are skipped. If a connection's class has a C<send> of its own, that is called. If a C<send> or a callback for
-L</finish> dies, all other connections still get the message, and then C<broadcast> dies with the first exception.
+An unknown option, and an element that is not an object, such as undef, raise an exception at the caller's line. Array
+elements that do not exist are skipped. If a connection's class has a C<send> of its own, that is called. If a C<send> or a
+callback for L</finish> dies, all other connections still get the message, and then C<broadcast> dies with the first
+exception.
 
 =head2 buffered_amount
 
   my $bytes = $connection->buffered_amount;
 
 Returns the number of bytes that wait to be written to the socket, as they go over the wire: with headers, masked and
-encrypted. Data in the kernel's socket buffer does not count. If it is not 0, a L</drain> event follows.
-I<Not in the original.>
+encrypted. Data in the kernel's socket buffer does not count. If it is not 0, a L</drain> event follows. I<Not in the
+original.>
 
   $connection->on(each_message => sub {
     my($connection, $message) = @_;
     $connection->send($message) if $connection->buffered_amount < 1_000_000;
   });
 
-A frame is usually written at once. A reply sent from a message callback may wait up to about a millisecond, so that it leaves
-together with other replies. If the callback for the next message takes longer, the reply waits until that callback returns or
-runs the event loop. If that callback ends the process with C<exec>, C<POSIX::_exit> or a signal, the reply is lost; C<exit>
-still sends it.
+A frame is usually written at once. A reply sent from a message callback may wait up to about a millisecond, so that it
+leaves together with other replies. If the callback for the next message takes longer, the reply waits until that callback
+returns or runs the event loop. If that callback ends the process with C<exec>, C<POSIX::_exit> or a signal, the reply is
+lost; C<exit> still sends it.
 
 =head2 close
 
@@ -400,14 +401,14 @@ Sends a Close frame, and shuts the socket down for writing when all queued data 
 first call has an effect.
 
 The code is a number from 1000 to 4999. A code that must not be sent (RFC 6455, 7.4) causes a warning, but is sent. Without a
-code, the Close frame is empty, which the peer sees as 1005; see L</$DEFAULT_CLOSE_CODE>. The reason is a string of characters;
-it is cut off, between two characters, if it is longer than 123 bytes of UTF-8. Any other code raises an exception at the
-caller's line.
+code, the Close frame is empty, which the peer sees as 1005; see L</$DEFAULT_CLOSE_CODE>. The reason is a string of
+characters; it is cut off, between two characters, if it is longer than 123 bytes of UTF-8. Any other code raises an
+exception at the caller's line.
 
   $connection->close(1001, 'the server restarts');
 
-Messages that the peer has already sent still arrive. But a proxy such as nginx may close both directions when it sees that we
-have closed one. Then neither these messages nor the peer's Close frame arrive.
+Messages that the peer has already sent still arrive. But a proxy such as nginx may close both directions when it sees that
+we have closed one. Then neither these messages nor the peer's Close frame arrive.
 
 =head2 enable_deflate
 
@@ -460,8 +461,8 @@ run. Pings and the peer's Close frame wait too. Sending goes on. Returns the con
 example see L</resume>.
 
 While a connection is paused, it does not notice that the peer has hung up until it sends something, and neither
-L</idle_timeout> nor L</ping_timeout> ends it. If the peer may stop reading while you send, set the handle's C<wtimeout>, and a
-shorter L</ping_interval>: C<wtimeout> also ends a connection on which nothing had to be written for that time.
+L</idle_timeout> nor L</ping_timeout> ends it. If the peer may stop reading while you send, set the handle's C<wtimeout>, and
+a shorter L</ping_interval>: C<wtimeout> also ends a connection on which nothing had to be written for that time.
 
   $connection->ping_interval(25);
   $connection->handle->wtimeout(60);
@@ -471,8 +472,8 @@ shorter L</ping_interval>: C<wtimeout> also ends a connection on which nothing h
   my $address = $connection->peer;
 
 Returns the peer's address, as it was when the connection was made: C<127.0.0.1:40004> or C<[::1]:40004>, C<unix/> or
-C<unix/:/path> for a UNIX socket without or with a path, or undef if the handle has no socket. It is still known in L</finish>
-and later. Behind a proxy it is the proxy's address. I<Not in the original.>
+C<unix/:/path> for a UNIX socket without or with a path, or undef if the handle has no socket. It is still known in
+L</finish> and later. Behind a proxy it is the proxy's address. I<Not in the original.>
 
   $connection->on(finish => sub { print $_[0]->peer // 'somebody', " has gone\n" });
 
@@ -491,8 +492,8 @@ exception at the caller's line. Returns the connection. I<Not in the original.>
 
   $connection->resume;
 
-Ends L</pause>. Messages that had already been read are delivered from the event loop, after this method has returned. Returns
-the connection. I<Not in the original.>
+Ends L</pause>. Messages that had already been read are delivered from the event loop, after this method has returned.
+Returns the connection. I<Not in the original.>
 
   $connection->on(each_message => sub {
     my($connection, $message) = @_;
@@ -519,8 +520,8 @@ the caller's line. So does any message while another is being sent by L</send_fr
 
   $connection->send_binary($octets);
 
-Sends octets as a binary message. A string with characters over 255, and a reference, raise an exception at the caller's line.
-Returns the connection. I<Not in the original.>
+Sends octets as a binary message. A string with characters over 255, and a reference, raise an exception at the caller's
+line. Returns the connection. I<Not in the original.>
 
   $connection->send_binary(pack 'N*', 1 .. 100);
 
@@ -528,9 +529,9 @@ Returns the connection. I<Not in the original.>
 
   $connection->send_fragment($data, %options);
 
-Sends one fragment, that is, a frame of a message. The data is encoded as by L</send>. Returns the connection.
-I<Not in the original.> The options are C<binary>, which is true if the message is binary, and the same for all its fragments;
-and C<final>, which is true for the last one.
+Sends one fragment, that is, a frame of a message. The data is encoded as by L</send>. Returns the connection. I<Not in the
+original.> The options are C<binary>, which is true if the message is binary, and the same for all its fragments; and
+C<final>, which is true for the last one.
 
   $connection->send_fragment('first,', binary => 1);
   $connection->send_fragment('second', binary => 1, final => 1);
@@ -547,8 +548,8 @@ connection. I<Not in the original.> See also L<AnyEvent::WebSocket::Message/deco
 
   $connection->send_json({ op => 'subscribe', channels => ['trades'] });
 
-No value, several values, and data that JSON cannot express, such as a code reference, raise an exception at the caller's line.
-Infinity and NaN depend on the module: it encodes them as C<null>, or as words that are not JSON.
+No value, several values, and data that JSON cannot express, such as a code reference, raise an exception at the caller's
+line. Infinity and NaN depend on the module: it encodes them as C<null>, or as words that are not JSON.
 
 =head2 send_stream
 
@@ -587,9 +588,9 @@ Each part is sent as one frame, and an empty frame ends the message. A receiver 
 refuse frames of more than 65,536 bytes, and messages of more than 128 frames, by default. If the receiver is a program of
 yours, let it use L</message_chunk>, which has no limit on the number of frames, or raise its L</max_fragments>.
 
-If C<$next> dies, the connection is closed with 1011. The exception is raised in the caller if C<send_stream> has not returned
-yet, and otherwise goes to the event loop. Another message before the end of this one raises an exception at the caller's line.
-Pings are allowed in between. A stream is not compressed.
+If C<$next> dies, the connection is closed with 1011. The exception is raised in the caller if C<send_stream> has not
+returned yet, and otherwise goes to the event loop. Another message before the end of this one raises an exception at the
+caller's line. Pings are allowed in between. A stream is not compressed.
 
 =head2 send_text
 
@@ -694,8 +695,8 @@ Called for each text or binary message, with an L<AnyEvent::WebSocket::Message>.
   $connection->on(finish => sub { my($connection, $error) = @_; ... });
 
 Called once, when the connection ends. C<$error> is undef if the peer has closed the socket, with or without a Close frame
-before. It is a text after a network error, a timeout, or too much waiting data. See L</HOW A CONNECTION ENDS>. A
-callback that is registered after the end is called from the event loop; the original never calls it.
+before. It is a text after a network error, a timeout, or too much waiting data. See L</HOW A CONNECTION ENDS>. A callback
+that is registered after the end is called from the event loop; the original never calls it.
 
   $connection->on(finish => sub {
     my($connection, $error) = @_;
@@ -719,9 +720,9 @@ the last part may be empty. I<Not in the original.>
 A message that begins while a callback is registered for this event is delivered in this way, and L</each_message> and
 L</next_message> are not called for it. Only the current part is in memory.
 
-L</max_message_size> and L</max_payload_size> apply, but L</max_fragments> does not. A browser sends a file as a single frame,
-so set C<max_payload_size> to 0 for uploads, and limit them with C<max_message_size>. A part may end within a character. With
-L</strict>, the text of the whole message has to be UTF-8.
+L</max_message_size> and L</max_payload_size> apply, but L</max_fragments> does not. A browser sends a file as a single
+frame, so set C<max_payload_size> to 0 for uploads, and limit them with C<max_message_size>. A part may end within a
+character. With L</strict>, the text of the whole message has to be UTF-8.
 
 =head2 next_message
 
@@ -794,8 +795,7 @@ The connection does not keep the code that we have sent. It is the code that L</
 answer to its Close frame, or the code of the broken rule or limit in the table below, without a reason. When a message
 callback dies, no Close frame is sent. The L<trace|/ANYEVENT_WEBSOCKET_TRACE> shows what was sent.
 
-The texts begin as follows, and these beginnings stay as they are within version 1. First
-L</finish> and L</close_error>:
+The texts begin as follows, and these beginnings stay as they are within version 1. First L</finish> and L</close_error>:
 
 =for code output
 
@@ -869,8 +869,8 @@ loop:
   my $connection = AnyEvent::WebSocket::Client->new->connect($url)->recv;
   bless $connection, 'My::Connection';
 
-C<bless> neither sets the defaults of the subclass's attributes nor calls its C<BUILD>. If you need defaults, write a role and
-apply it to the object:
+C<bless> neither sets the defaults of the subclass's attributes nor calls its C<BUILD>. If you need defaults, write a role
+and apply it to the object:
 
   {
     package My::Counting;

@@ -274,8 +274,8 @@ comma. With PSGI, the header is in C<< $env->{HTTP_SEC_WEBSOCKET_EXTENSIONS} >>.
 =head2 A client
 
 L<AnyEvent::WebSocket::Client> can send the header, but does not show the server's answer.
-L<AnyEvent::WebSocket::Deflate::Client> is a subclass that does both. A client with a handshake of its own sends
-what L</offer> returns, and gives the answer to L</confirm>.
+L<AnyEvent::WebSocket::Deflate::Client> is a subclass that does both. A client with a handshake of its own sends what
+L</offer> returns, and gives the answer to L</confirm>.
 
 =head1 FUNCTIONS
 
@@ -287,8 +287,8 @@ caller's line.
   my($header, $parameters) = AnyEvent::WebSocket::Deflate::accept($offers, %options);
 
 For a server: takes the value of the request's header, or undef if there is none. Returns the value of the response's header
-and the parameters for the connection, or the empty list if nothing can be agreed on. It takes the first
-acceptable offer, and skips offers with unknown or invalid parameters.
+and the parameters for the connection, or the empty list if nothing can be agreed on. It takes the first acceptable offer,
+and skips offers with unknown or invalid parameters.
 
   my($header, $parameters) = AnyEvent::WebSocket::Deflate::accept('permessage-deflate; client_max_window_bits');
   print "$header\n" if defined $header;
@@ -331,7 +331,8 @@ The defaults suit thousands of connections: the window is small, and compression
 
   AnyEvent::WebSocket::Deflate::check(client_max_window_bits => 15);
 
-The window of what the client sends, as the base-2 logarithm of its size in bytes: 9 to 15, default 12. The other end may ask for less.
+The window of what the client sends, as the base-2 logarithm of its size in bytes: 9 to 15, default 12. The other end may ask
+for less.
 
 =head2 client_no_context_takeover
 

@@ -71,8 +71,8 @@ Returns the body, decoded from UTF-8. What is not UTF-8 becomes U+FFFD.
 
   my $data = $message->decoded_json;
 
-Decodes the body as JSON and returns the data. It is decoded once and then kept. A body that is not JSON is an exception at the
-caller's line. I<Not in the original.> See also L<AnyEvent::WebSocket::Connection/send_json>.
+Decodes the body as JSON and returns the data. It is decoded once and then kept. A body that is not JSON is an exception at
+the caller's line. I<Not in the original.> See also L<AnyEvent::WebSocket::Connection/send_json>.
 
   my $event = eval { $message->decoded_json };
   print "text: $event->{text}\n" if ref $event eq 'HASH';
