@@ -401,9 +401,9 @@ Sends a Close frame, and shuts the socket down for writing when all queued data 
 first call has an effect.
 
 The code is a number from 1000 to 4999. A code that must not be sent (RFC 6455, 7.4) causes a warning, but is sent. Without a
-code, the Close frame is empty, which the peer sees as 1005; see L</$DEFAULT_CLOSE_CODE>. The reason is a string of
-characters; it is cut off, between two characters, if it is longer than 123 bytes of UTF-8. Any other code raises an
-exception at the caller's line.
+code, the Close frame is empty, which the peer sees as 1005; see L</$DEFAULT_CLOSE_CODE>. Any other number
+raises an exception at the caller's line. The reason is a string of characters; it is cut off, between two characters, if it
+is longer than 123 bytes of UTF-8.
 
   $connection->close(1001, 'the server restarts');
 

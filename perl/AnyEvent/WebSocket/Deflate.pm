@@ -331,15 +331,15 @@ The defaults suit thousands of connections: the window is small, and compression
 
   AnyEvent::WebSocket::Deflate::check(client_max_window_bits => 15);
 
-The window of what the client sends, as the base-2 logarithm of its size in bytes: 9 to 15, default 12. The other end may ask
+The window for messages from the client, as the base-2 logarithm of its size in bytes: 9 to 15, default 12. The other end may ask
 for less.
 
 =head2 client_no_context_takeover
 
   AnyEvent::WebSocket::Deflate::check(client_no_context_takeover => 1);
 
-If true, the client compresses each message by itself. It then needs no memory between messages, but what small messages have
-in common is sent each time. Default 0.
+If true, the client compresses each message by itself. It then needs no memory between messages, but text that is common to
+small messages is sent each time. Default 0.
 
 =head2 idle_timeout
 
@@ -366,7 +366,7 @@ How much memory zlib uses for compressing, besides the window: 1 to 9, default 5
 
   AnyEvent::WebSocket::Deflate::check(server_max_window_bits => 15);
 
-The window of what the server sends: as L</client_max_window_bits>.
+The window for messages from the server: as L</client_max_window_bits>.
 
 =head2 server_no_context_takeover
 
@@ -391,10 +391,10 @@ for that direction. A connection without compression uses none of this.
 
 =head1 LIMITS
 
-C<max_payload_size> of L<AnyEvent::WebSocket::Connection> applies to frames as they arrive, and again to what they inflate
-to: a message may inflate to C<max_payload_size> times the number of its frames. So whether a message is accepted does not
+C<max_payload_size> of L<AnyEvent::WebSocket::Connection> applies to frames as they arrive, and again to the inflated data:
+a message may inflate to C<max_payload_size> times the number of its frames. So whether a message is accepted does not
 depend on how well it was compressed. Inflating stops at the limit, and the peer gets Close 1009. In a message that is
-received in chunks, each frame may inflate to C<max_payload_size>. C<max_message_size> limits the inflated message too. With
+received in parts, each frame may inflate to C<max_payload_size>. C<max_message_size> limits the inflated message too. With
 a C<max_payload_size> of 0 and no C<max_message_size>, there is no limit, and a kilobyte from the peer may become a megabyte.
 
 Data that cannot be inflated is answered with Close 1007, and RSV1 where it must not be set with Close 1002. After a block

@@ -45,7 +45,7 @@ Both are read-only, and are given to C<new> by name.
 
   my $octets = $message->body;
 
-The payload; required. Of a received message it is octets, not decoded.
+The payload; required. The body of a received message is octets that are not decoded.
 
   print length $message->body, " bytes\n";
 
@@ -111,8 +111,8 @@ Returns true if the opcode is 1.
 
   my $message = AnyEvent::WebSocket::Message->prepare($string);
 
-Takes whatever C<send> takes, and returns a message whose body is octets, so that characters are encoded once, however often
-the message is sent. I<Not in the original.>
+Takes a string or an object, as C<send> does, and returns a message whose body is encoded to octets already. However often it
+is sent, the characters are encoded only once. I<Not in the original.>
 
   my $news = AnyEvent::WebSocket::Message->prepare("Gr\x{fc}\x{df}e, \x{263a}");
   $_->send($news) for @connections;

@@ -155,7 +155,7 @@ Returns a few lines of text that tell which classes programs run on, and why. Fr
 =head1 WHERE IT DIFFERS FROM THE ORIGINAL
 
 Rules of RFC 6455 that the original does not enforce are enforced. A peer that breaks one gets a Close frame with a code,
-C<parse_error> callbacks are called, and the connection goes down. These rules are
+C<parse_error> callbacks are called, and the connection ends. These rules are
 
 =over
 
@@ -197,7 +197,8 @@ C<close> without a code sends an empty Close frame, which is what code 1005 mean
 
 =item *
 
-A peer that never answers our Close is given up after L<AnyEvent::WebSocket::Connection/close_timeout>, 30 seconds by default.
+If a peer never answers our Close frame, the connection ends after L<AnyEvent::WebSocket::Connection/close_timeout>, 30 seconds
+by default.
 
 =item *
 
@@ -232,7 +233,7 @@ server with workers.
 
 A child may drop its copies of the parent's connections: it writes nothing, and the parent goes on. Or the parent drops them
 and the child uses them. Both must not use one connection, as with any socket. Frames that were waiting when the process
-forked are written by the parent alone, and masking keys are drawn anew.
+forked are written by the parent alone, and the child draws new masking keys.
 
 EV and AnyEvent's own loop work in a child; for others, see their documentation. To hand a peer over to a child, hand over
 the socket, and make the connection there: on EV, a connection that the parent has used may miss an event in the child.
@@ -257,8 +258,8 @@ The initial value of L<AnyEvent::WebSocket::Connection/$DEFAULT_CLOSE_CODE>. Rea
 
 =head2 ANYEVENT_WEBSOCKET_PP
 
-If true when the classes are loaded, both step aside and load the original that they shadow. It is an exception if there is
-none. The original does not have the methods and events that these classes add, and a warning names each attribute that it
+If true when the classes are loaded, both step aside and load the original that they shadow. If there is none, loading
+them raises an exception. The original does not have the methods and events that these classes add, and a warning names each attribute that it
 ignores.
 
 =head2 ANYEVENT_WEBSOCKET_STRICT
@@ -272,7 +273,7 @@ If true when the class is loaded, frames are logged: see L<AnyEvent::WebSocket::
 =head1 VERSIONS AND COMPATIBILITY
 
 It runs on perl 5.22 or newer, with or without threads, on Unix systems, with AnyEvent 7.0, Moo 2.0 and Protocol::WebSocket
-0.20 or newer, and on each of AnyEvent's event loops. To build it takes Rust 1.85 or newer. F<INSTALL.md> lists the systems
+0.20 or newer, and on each of AnyEvent's event loops. Building it needs Rust 1.85 or newer. F<INSTALL.md> lists the systems
 on which it is tested.
 
 The original's test suites of 0.44, 0.54 and 0.55 pass unchanged. A newer original may be installed: its Client then runs on
@@ -280,7 +281,7 @@ our Connection, and a method that only its own Connection has is missing.
 
 Within version 1, a program that uses what is documented keeps working: names, arguments, defaults, close codes, and the
 beginnings of error texts stay as they are. New methods, attributes and events may be added; a subclass that already uses
-such a name keeps its own. Whatever breaks this comes with a new major version, and F<Changes> says so. Undocumented methods,
+such a name keeps its own. A change that breaks this comes only with a new major version, and F<Changes> says so. Undocumented methods,
 which begin with an underscore, may change at any time.
 
 =head1 SUPPORT
