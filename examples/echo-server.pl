@@ -5,8 +5,8 @@
 #
 # Without a port, or with port 0, it takes a free one; its first line says which. Ctrl-C ends it.
 #
-# It answers the handshake by hand with Protocol::WebSocket, as a server needs to that limits the time of the handshake, or
-# takes other HTTP requests too. AnyEvent::WebSocket::Server does that part for you.
+# It answers the handshake by hand with Protocol::WebSocket, as a server has to that also answers other HTTP requests.
+# AnyEvent::WebSocket::Server does that part for you.
 #
 # It also runs on the original AnyEvent::WebSocket::Connection, with fewer limits: set ANYEVENT_WEBSOCKET_PP=1.
 use strict;
@@ -47,7 +47,7 @@ sub accept_client {
     my $handshake = Protocol::WebSocket::Handshake::Server->new;
 
     my $handle;
-    # For all of the handshake; a timeout of the handle would begin anew with each octet.
+    # For the whole handshake; the handle's timeout would start again with each byte.
     my $timer = AE::timer 10, 0, sub { undef $handle };
     $handle = AnyEvent::Handle->new(
         fh       => $socket,

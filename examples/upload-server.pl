@@ -44,7 +44,7 @@ sub accept_client {
     my $handshake = Protocol::WebSocket::Handshake::Server->new;
 
     my $handle;
-    # For all of the handshake; a timeout of the handle would begin anew with each octet.
+    # For the whole handshake; the handle's timeout would start again with each byte.
     my $timer = AE::timer 10, 0, sub { undef $handle };
     $handle = AnyEvent::Handle->new(
         fh       => $socket,
