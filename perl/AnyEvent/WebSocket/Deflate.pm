@@ -331,8 +331,8 @@ The defaults suit thousands of connections: the window is small, and compression
 
   AnyEvent::WebSocket::Deflate::check(client_max_window_bits => 15);
 
-The window for messages from the client, as the base-2 logarithm of its size in bytes: 9 to 15, default 12. The other end may ask
-for less.
+The window for messages from the client, as the base-2 logarithm of its size in bytes: 9 to 15, default 12. The other end may
+ask for less.
 
 =head2 client_no_context_takeover
 

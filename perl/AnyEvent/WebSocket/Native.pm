@@ -258,9 +258,9 @@ The initial value of L<AnyEvent::WebSocket::Connection/$DEFAULT_CLOSE_CODE>. Rea
 
 =head2 ANYEVENT_WEBSOCKET_PP
 
-If true when the classes are loaded, both step aside and load the original that they shadow. If there is none, loading
-them raises an exception. The original does not have the methods and events that these classes add, and a warning names each attribute that it
-ignores.
+If true when the classes are loaded, both step aside and load the original that they shadow. If there is none, loading them
+raises an exception. The original does not have the methods and events that these classes add, and a warning names each
+attribute that it ignores.
 
 =head2 ANYEVENT_WEBSOCKET_STRICT
 
@@ -281,8 +281,8 @@ our Connection, and a method that only its own Connection has is missing.
 
 Within version 1, a program that uses what is documented keeps working: names, arguments, defaults, close codes, and the
 beginnings of error texts stay as they are. New methods, attributes and events may be added; a subclass that already uses
-such a name keeps its own. A change that breaks this comes only with a new major version, and F<Changes> says so. Undocumented methods,
-which begin with an underscore, may change at any time.
+such a name keeps its own. A change that breaks this comes only with a new major version, and F<Changes> says so.
+Undocumented methods, which begin with an underscore, may change at any time.
 
 =head1 SUPPORT
 
