@@ -376,4 +376,21 @@ for my $case (['a reference', {}, qr/^send_stream: the data/], ['an object that 
     };
 }
 
+subtest 'a stream that ends while an outer call sends a part of it' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my @parts = map { 'x' x 20 } 1 .. 12;
+    my ($is_over, $asked_late, @done) = (0, 0);
+    # The peer has read something, while a part is sent: the stream goes on in the callback.
+    $connection->handle->on_drain(sub { AnyEvent::WebSocket::Native::Events::call_back($connection, 'drain') if @parts == 6 });
+    $connection->send_stream(
+        sub { $asked_late++ if $is_over; my $part = shift @parts; $is_over++ if !defined $part; return $part },
+        done => sub { push @done, $_[1]; poke() },
+    );
+    wait_until('the end of the stream', sub { @done });
+    settle();
+    is $asked_late, 0, 'no part is asked for after the end';
+    is_deeply \@done, [undef], 'done is called once, without an error';
+    is_deeply [map { length $_->{payload} } $peer->next_frames(13)], [(20) x 12, 0], 'the peer gets every part';
+};
+
 done_testing;

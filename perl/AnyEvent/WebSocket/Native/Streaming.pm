@@ -68,10 +68,10 @@ sub _send_chunks
 {
   my($self) = @_;
   my $stream = $self->{_ws_stream} or return;
-  # The code reference may run the event loop, and so come by here.
-  return if $stream->{is_asked};
   for (1 .. CHUNKS_A_TURN)
   {
+    # What sends a chunk, or is asked for one, may run the event loop, and so this sub: that may ask for the end, or send it.
+    return if $stream->{is_asked} || $stream->{is_over} || ($self->{_ws_stream} || 0) != $stream;
     return _end_stream($self) if !AnyEvent::WebSocket::Native::Engine::is_open($self);
     return if AnyEvent::WebSocket::Native::Backpressure::buffered_amount($self);
     return _end_stream($self) if !_send_next($self, $stream);
@@ -90,6 +90,7 @@ sub _send_next
     local $@;
     return $has_more if eval {
       my $chunk = _next_chunk($self, $stream);
+      $stream->{is_over} = !defined $chunk;
       _send_part($self, 'send_stream', $chunk, $stream->{binary}, !defined $chunk);
       $has_more = defined $chunk;
       1;
