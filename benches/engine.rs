@@ -25,7 +25,7 @@ fn masked_frame(payload: &[u8]) -> Vec<u8> {
 }
 
 fn server() -> Connection<BytesMut> {
-    Connection::new(Config { masked: false, strict: false, max_payload_size: None, max_fragments: u64::MAX })
+    Connection::new(Config::DEFAULT)
 }
 
 /// Returns the number of messages in `input`, which must end with one.

@@ -71,6 +71,7 @@ fn config() -> impl Strategy<Value = Config> {
         strict,
         max_payload_size,
         max_fragments,
+        ..Config::DEFAULT
     })
 }
 
@@ -175,7 +176,7 @@ proptest! {
             encode_frame(opcode as u8, &payload, from_client.then_some(KEY), &mut wire);
             expected.push(Seen::Message(opcode, payload));
         }
-        let config = Config { masked: !from_client, strict: false, max_payload_size: None, max_fragments: 1 };
+        let config = Config { masked: !from_client, max_fragments: 1, ..Config::DEFAULT };
         let mut endpoint = Endpoint::new(config, None);
         split(&wire, &sizes).for_each(|piece| endpoint.receive(piece));
         prop_assert_eq!(endpoint.seen, expected);
@@ -249,7 +250,7 @@ proptest! {
         sizes in vec(1..2000_usize, 1..8),
     ) {
         let end = |masked, deflate| {
-            let config = Config { masked, strict: false, max_payload_size: None, max_fragments: 1 };
+            let config = Config { masked, max_fragments: 1, ..Config::DEFAULT };
             Endpoint::compressing(config, deflate, &Rc::default())
         };
         let [mut here, mut there] = [end(from_client, deflate), end(!from_client, peer_of(deflate))];

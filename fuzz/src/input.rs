@@ -19,6 +19,7 @@ impl From<Limits> for Config {
             strict: limits.strict,
             max_payload_size: limits.max_payload_size.map(u64::from),
             max_fragments: u64::from(limits.max_fragments % 8),
+            ..Config::DEFAULT
         }
     }
 }

@@ -100,7 +100,7 @@ pub struct Session {
 impl Session {
     pub fn new(terms: Terms, wire: Vec<u8>) -> Self {
         let mut connection = Connection::new(terms.config);
-        connection.set_max_message_size(terms.max_message_size);
+        connection.configure(0, |config| config.max_message_size = terms.max_message_size);
         if let Some(deflate) = terms.deflate {
             assert!(connection.enable_deflate(deflate, &Rc::default()));
         }

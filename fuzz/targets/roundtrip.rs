@@ -94,9 +94,7 @@ fuzz_target!(|input: Input| {
     let pool = Rc::new(DeflatePool::default());
     let [here, there] = [input.from_client, !input.from_client].map(|masked| Config {
         masked,
-        strict: false,
-        max_payload_size: None,
-        max_fragments: u64::MAX,
+        ..Config::DEFAULT
     });
     let endpoint = Endpoint::compressing(here, deflate, &pool);
     let mut sender = Sender { endpoint, plain: 0, begun: None, expected: Vec::new() };

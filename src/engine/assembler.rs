@@ -57,7 +57,7 @@ impl<B: MessageBuffer> Assembler<B> {
             fragments: 0,
             max_fragments: config.max_fragments,
             size: 0,
-            max_size: u64::MAX,
+            max_size: config.max_message_size.unwrap_or(u64::MAX),
             inflated: 0,
             streams: false,
             is_streamed: false,
@@ -71,10 +71,7 @@ impl<B: MessageBuffer> Assembler<B> {
     pub(super) fn configure(&mut self, config: &Config) {
         self.max_fragments = config.max_fragments;
         self.is_strict = config.strict;
-    }
-
-    pub(super) fn set_max_size(&mut self, limit: Option<u64>) {
-        self.max_size = limit.unwrap_or(u64::MAX);
+        self.max_size = config.max_message_size.unwrap_or(u64::MAX);
     }
 
     pub(super) fn set_streaming(&mut self, streams: bool) {

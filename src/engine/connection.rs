@@ -1,11 +1,12 @@
 //! One whole connection: takes the bytes that arrive and returns events; takes messages to send and returns bytes.
 
+use super::Nanos;
 use super::assembler::{Assembler, MessageBuffer};
 use super::config::Config;
 use super::control::Controls;
 use super::deflate::Deflate;
 use super::error::ProtocolError;
-use super::event::{CloseFrame, ControlPayload, Event, Payload};
+use super::event::{CloseFrame, ControlPayload, Event, Notice, Payload};
 use super::frame::{FrameHeader, MAX_HEADER_LEN};
 use super::mask::apply_mask;
 use super::opcode::Opcode;
@@ -63,6 +64,8 @@ pub struct Connection<B> {
 impl<B: MessageBuffer> Connection<B> {
     /// Creates a connection whose opening handshake is done.
     pub fn new(config: Config) -> Self {
+        let mut controls = Controls::default();
+        controls.configure(&config, None);
         Self {
             config,
             state: State::default(),
@@ -70,7 +73,7 @@ impl<B: MessageBuffer> Connection<B> {
             partial_header_len: 0,
             incoming: None,
             control: None,
-            controls: Controls::default(),
+            controls,
             message: Assembler::new(&config),
             fragmented: None,
             received: Traffic::default(),
@@ -165,15 +168,11 @@ impl<B: MessageBuffer> Connection<B> {
     }
 
     /// Changes the configuration. Limits apply from the next frame on, and text validation (`strict`) from the next
-    /// message on.
-    pub fn configure(&mut self, change: impl FnOnce(&mut Config)) {
+    /// message on; a new limit for control frames counts from `now` on.
+    pub fn configure(&mut self, now: Nanos, change: impl FnOnce(&mut Config)) {
         change(&mut self.config);
         self.message.configure(&self.config);
-    }
-
-    /// Sets the maximum payload length of a whole message, in bytes; `None`, the default, for no limit.
-    pub fn set_max_message_size(&mut self, limit: Option<u64>) {
-        self.message.set_max_size(limit);
+        self.controls.configure(&self.config, Some(now));
     }
 
     /// Sets whether messages that begin from now on are reported as [`Event::Chunk`]s. These may have any number of
@@ -300,7 +299,7 @@ impl<B: MessageBuffer> Connection<B> {
         }
         Some(match incoming.header.opcode {
             Opcode::Ping => Event::Ping(payload),
-            Opcode::Pong => Event::Pong(payload),
+            Opcode::Pong => Event::Notice(Notice::Pong(payload)),
             _ => Event::Close(Box::new(CloseFrame::parse(*payload))),
         })
     }

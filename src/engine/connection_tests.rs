@@ -7,7 +7,7 @@ mod compression;
 
 const KEY: MaskKey = [0x37, 0xfa, 0x21, 0x3d];
 
-const LENIENT: Config = Config { masked: false, strict: false, max_payload_size: Some(65536), max_fragments: 128 };
+const LENIENT: Config = Config { max_payload_size: Some(65536), max_fragments: 128, ..Config::DEFAULT };
 const STRICT_SERVER: Config = Config { strict: true, ..LENIENT };
 const STRICT_CLIENT: Config = Config { masked: true, ..STRICT_SERVER };
 
@@ -35,7 +35,8 @@ fn seen(event: Event<'_, BytesMut>) -> Seen {
             if opcode == Opcode::Text { Seen::Text(octets) } else { Seen::Binary(octets) }
         }
         Event::Ping(payload) => Seen::Ping(payload.as_slice().into()),
-        Event::Pong(payload) => Seen::Pong(payload.as_slice().into()),
+        Event::Notice(Notice::Pong(payload)) => Seen::Pong(payload.as_slice().into()),
+        Event::Notice(notice) => unreachable!("the engine does not report {notice:?}"),
         Event::Close(frame) => Seen::Close(frame.code.map(CloseCode::value), frame.reason().into(), frame.error),
     }
 }
@@ -146,7 +147,7 @@ fn the_frames_of_a_message_count_together_and_control_frames_do_not() {
     let run = |wire: &[u8]| {
         let limited = || {
             let mut connection = Connection::new(LENIENT);
-            connection.set_max_message_size(Some(4));
+            connection.configure(0, |config| config.max_message_size = Some(4));
             connection
         };
         run_each(limited, wire)
@@ -269,7 +270,7 @@ fn fragments_are_sent_as_one_message_and_others_wait_for_its_end() {
 #[test]
 fn too_many_control_frames_are_answered_as_a_violation() {
     let mut connection = Connection::<BytesMut>::new(LENIENT);
-    connection.set_max_control_rate(Some(1), 0);
+    connection.configure(0, |config| config.max_control_rate = Some(1));
     assert_eq!(connection.count_control(|| 0), Ok(()));
     assert!(connection.can_receive());
     assert_eq!(connection.count_control(|| 0), Err(ProtocolError::TooManyControls { limit: 1 }));

@@ -1,6 +1,7 @@
 //! Control frames: which pings are answered, and how many pings and pongs the peer may send.
 
 use super::Nanos;
+use super::config::Config;
 use super::error::ProtocolError;
 use super::event::ControlPayload;
 
@@ -37,8 +38,12 @@ impl Controls {
         self.owed_pong.take()
     }
 
-    pub(super) fn set_max_rate(&mut self, limit: Option<u64>, now: Nanos) {
-        self.rate = limit.map(|limit| Box::new(Rate { limit, left: limit, since: now }));
+    /// Applies a configuration. A new limit opens a window `now`; if that is `None`, when the first frame arrives.
+    pub(super) fn configure(&mut self, config: &Config, now: Option<Nanos>) {
+        match (config.max_control_rate, &mut self.rate) {
+            (Some(limit), Some(rate)) if rate.limit == limit => rate.since = rate.since.or(now),
+            (limit, rate) => *rate = limit.map(|limit| Box::new(Rate { limit, left: limit, since: now })),
+        }
     }
 
     /// Counts a ping or pong.
@@ -56,16 +61,17 @@ impl Controls {
 struct Rate {
     limit: u64,
     left: u64,
-    since: Nanos,
+    /// When the window opened.
+    since: Option<Nanos>,
 }
 
 impl Rate {
     fn count(&mut self, now: Nanos) -> Result<(), ProtocolError> {
-        let elapsed = now.saturating_sub(self.since);
+        let elapsed = now.saturating_sub(*self.since.get_or_insert(now));
         if elapsed >= WINDOW {
             let seconds = elapsed / WINDOW + 1;
             self.left = self.limit.saturating_mul(seconds);
-            self.since = now;
+            self.since = Some(now);
         }
         self.left = self.left.checked_sub(1).ok_or(ProtocolError::TooManyControls { limit: self.limit })?;
         Ok(())
@@ -80,8 +86,13 @@ mod tests {
 
     fn limited(limit: u64) -> Controls {
         let mut controls = Controls::default();
-        controls.set_max_rate(Some(limit), 5 * SECOND);
+        set_limit(&mut controls, Some(limit));
         controls
+    }
+
+    /// Sets the limit when the clock shows 5 seconds.
+    fn set_limit(controls: &mut Controls, limit: Option<u64>) {
+        controls.configure(&Config { max_control_rate: limit, ..Config::DEFAULT }, Some(5 * SECOND));
     }
 
     /// Returns how many of `count` frames are accepted `seconds` after the limit was set.
@@ -127,10 +138,25 @@ mod tests {
     fn a_new_limit_begins_a_window() {
         let mut controls = limited(1);
         assert_eq!(taken(&mut controls, 0, 2), 1);
-        controls.set_max_rate(Some(2), 5 * SECOND);
+        set_limit(&mut controls, Some(2));
         assert_eq!(taken(&mut controls, 0, 3), 2);
-        controls.set_max_rate(None, 5 * SECOND);
+        set_limit(&mut controls, None);
         assert_eq!(taken(&mut controls, 0, 1000), 1000);
+    }
+
+    #[test]
+    fn another_setting_does_not_begin_a_window() {
+        let mut controls = limited(3);
+        assert_eq!(taken(&mut controls, 0, 2), 2);
+        set_limit(&mut controls, Some(3));
+        assert_eq!(taken(&mut controls, 0, 5), 1);
+    }
+
+    #[test]
+    fn without_a_time_the_window_opens_with_the_first_frame() {
+        let mut controls = Controls::default();
+        controls.configure(&Config { max_control_rate: Some(3), ..Config::DEFAULT }, None);
+        assert_eq!(taken(&mut controls, 1000, 5), 3);
     }
 
     #[test]

@@ -27,11 +27,37 @@ pub enum Event<'a, B> {
     },
     /// A ping; answer it with a pong that has the same payload.
     Ping(Box<ControlPayload>),
-    /// A pong.
-    Pong(Box<ControlPayload>),
+    /// Something that needs no answer.
+    Notice(Notice),
     /// The peer's Close frame. Answer it with [`close`](super::Connection::close), or with
     /// [`fail`](super::Connection::fail) if `error` is set.
     Close(Box<CloseFrame>),
+}
+
+/// An event that only has to be reported to the program.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A ping, which is answered without the program.
+    Ping(Box<ControlPayload>),
+    /// A pong.
+    Pong(Box<ControlPayload>),
+}
+
+impl Notice {
+    /// Returns the name under which programs register callbacks for the event.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Ping(_) => "ping",
+            Self::Pong(_) => "pong",
+        }
+    }
+
+    /// Returns the data that callbacks are passed, if the event has any.
+    pub fn payload(&self) -> Option<&[u8]> {
+        match self {
+            Self::Ping(payload) | Self::Pong(payload) => Some(payload.as_slice()),
+        }
+    }
 }
 
 /// The payload of a message.

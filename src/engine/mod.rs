@@ -27,7 +27,7 @@ pub use config::Config;
 pub use connection::Connection;
 pub use deflate::{DeflateConfig, DeflatePool, Savings};
 pub use error::{ProtocolError, UsageError};
-pub use event::{CloseFrame, ControlPayload, Event, Payload};
+pub use event::{CloseFrame, ControlPayload, Event, Notice, Payload};
 pub use frame::{FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, encode_frame, encode_header};
 pub use mask::{MaskKey, apply_mask};
 pub use opcode::Opcode;

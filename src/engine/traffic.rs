@@ -23,6 +23,17 @@ impl Traffic {
         self.frames - self.pings - self.pongs - self.others
     }
 
+    /// Returns the counts, with the names by which programs know them.
+    pub fn by_name(&self) -> [(&'static str, u64); 5] {
+        [
+            ("messages", self.messages()),
+            ("frames", self.frames),
+            ("bytes", self.bytes),
+            ("pings", self.pings),
+            ("pongs", self.pongs),
+        ]
+    }
+
     #[inline]
     pub(super) fn count_frame(&mut self, opcode: u8, payload_len: u64) {
         self.frames += 1;

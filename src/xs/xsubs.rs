@@ -4,7 +4,6 @@ use super::conn::broadcast::Broadcast;
 use super::conn::connection::{self, Connection, Failure, Lookup, Parts, Shared};
 use super::conn::dispatch::{self, Outcome};
 use super::conn::receive;
-use super::conn::send::Engine;
 use super::conn::shim;
 use super::io::{clock, tls};
 use super::perl::ffi::{self, After, CV, Perl, SV, State, Xsub};
@@ -128,31 +127,21 @@ impl Call<'_> {
     }
 }
 
-/// What a connection is told by name.
+/// Settings passed by name.
 struct Settings {
     config: Config,
     is_traced: bool,
-    max_message_size: Option<u64>,
-    max_control_rate: Option<u64>,
 }
 
 impl Settings {
-    /// Reads pairs of a name and a value, which begin with the argument at `index`. In limits, 0 is no bound. If there is a
-    /// mistake, the XSUB croaks.
+    /// Reads pairs of a name and a value, starting at argument `index`. Croaks if there is a mistake.
     fn of(call: &Call<'_>, index: usize, after: &mut After) -> Result<Self, ()> {
-        let config = Config { masked: false, strict: false, max_payload_size: None, max_fragments: 0 };
-        let mut settings = Self { config, is_traced: false, max_message_size: None, max_control_rate: None };
+        let mut settings = Self { config: Config::DEFAULT, is_traced: false };
         for index in (index..call.args.len()).step_by(2) {
             let value = call.setting(index + 1, after)?;
-            let limit = Some(value).filter(|&value| value != 0);
             match sv::plain_octets(call.args[index]) {
-                b"masked" => settings.config.masked = value != 0,
-                b"strict" => settings.config.strict = value != 0,
                 b"is_traced" => settings.is_traced = value != 0,
-                b"max_payload_size" => settings.config.max_payload_size = limit,
-                b"max_fragments" => settings.config.max_fragments = value,
-                b"max_message_size" => settings.max_message_size = limit,
-                b"max_control_rate" => settings.max_control_rate = limit,
+                name if settings.config.set(name, value) => {}
                 _ => {
                     after.croaking(call.located("there is no such setting"));
                     return Err(());
@@ -160,12 +149,6 @@ impl Settings {
             }
         }
         Ok(settings)
-    }
-
-    /// Gives an engine the limits that are not in its [`Config`].
-    fn limit(&self, engine: &mut Engine) {
-        engine.set_max_message_size(self.max_message_size);
-        engine.set_max_control_rate(self.max_control_rate, clock::monotonic());
     }
 }
 
@@ -268,10 +251,6 @@ package "AnyEvent::WebSocket::Native::Engine" {
         let (config, is_traced) = (settings.config, settings.is_traced);
         let parts = Parts { interpreter, object, handle, hook: &HOOK, config, is_traced };
         after.returning(Connection::attach(call.perl, parts));
-        // SAFETY: the object is live, and no Perl code runs.
-        if let Lookup::Connection(shared) = unsafe { connection::find(call.perl, object.cast()) } {
-            settings.limit(&mut shared.borrow_mut().engine);
-        }
     };
     /// `start($connection)`: delivers what has arrived so far; from now on, messages are delivered as they come.
     start = |call, after| {
@@ -316,15 +295,20 @@ package "AnyEvent::WebSocket::Native::Engine" {
         let name = if connection.handle().is_destroyed() { "closed" } else { connection.engine.state_name() };
         after.returning(sv::new_string(call.perl, name.as_bytes()));
     };
-    /// `traffic($connection)`: a reference to an array of what was received: messages, frames, bytes, pings, pongs; and
-    /// of what was sent, the same; with compression, bytes before and after it, of both.
+    /// `traffic($connection)`: a reference to an array of names and numbers: what was received and sent, and with compression,
+    /// the bytes before (`plain_...`) and after it (`wire_...`).
     traffic = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let engine = &shared.borrow().engine;
-        let counts = engine.traffic().map(|t| [t.messages(), t.frames, t.bytes, t.pings, t.pongs]).concat();
-        let savings = engine.compression().into_iter().flatten().flat_map(|savings| [savings.plain, savings.wire]);
-        let numbers = counts.into_iter().chain(savings).map(|count| sv::new_number(call.perl, count));
-        after.returning(sv::new_array(call.perl, numbers));
+        let mut pairs = Vec::new();
+        for (index, direction) in ["received", "sent"].into_iter().enumerate() {
+            let savings = engine.compression().map(|both| [("plain", both[index].plain), ("wire", both[index].wire)]);
+            for (name, count) in engine.traffic()[index].by_name().into_iter().chain(savings.into_iter().flatten()) {
+                pairs.push(sv::new_string(call.perl, format!("{name}_{direction}").as_bytes()));
+                pairs.push(sv::new_number(call.perl, count));
+            }
+        }
+        after.returning(sv::new_array(call.perl, pairs));
     };
     /// `addresses($connection)`: a reference to an array of the peer's address and our own, packed.
     addresses = |call, after| {
@@ -370,9 +354,9 @@ package "AnyEvent::WebSocket::Native::Engine" {
     configure = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let Ok(settings) = Settings::of(call, 1, after) else { return };
-        let engine = &mut shared.borrow_mut().engine;
-        engine.configure(|config| *config = Config { masked: config.masked, ..settings.config });
-        settings.limit(engine);
+        shared.borrow_mut().engine.configure(clock::monotonic(), |config| {
+            *config = Config { masked: config.masked, ..settings.config };
+        });
     };
     /// `flush($connection)`: writes what waits for the end of a dispatch.
     flush = |call, after| {

@@ -1,8 +1,8 @@
 //! An endpoint whose observable effects can all be compared, for the property tests and the fuzz targets.
 
 use anyevent_websocket::engine::{
-    CloseCode, CloseFrame, Config, Connection, DeflateConfig, DeflatePool, Event, MaskKey, MessageBuffer, Opcode,
-    Payload, ProtocolError,
+    CloseCode, CloseFrame, Config, Connection, DeflateConfig, DeflatePool, Event, MaskKey, MessageBuffer, Notice,
+    Opcode, Payload, ProtocolError,
 };
 use bytes::BytesMut;
 use std::rc::Rc;
@@ -28,7 +28,8 @@ impl<B: MessageBuffer> From<Event<'_, B>> for Seen {
             }
             Event::Chunk { .. } => unreachable!("nobody has asked for chunks"),
             Event::Ping(payload) => Self::Ping(payload.as_slice().into()),
-            Event::Pong(payload) => Self::Pong(payload.as_slice().into()),
+            Event::Notice(Notice::Pong(payload)) => Self::Pong(payload.as_slice().into()),
+            Event::Notice(notice) => unreachable!("the engine does not report {notice:?}"),
             Event::Close(frame) => Self::from(*frame),
         }
     }

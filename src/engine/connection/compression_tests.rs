@@ -247,7 +247,7 @@ fn max_message_size_bounds_what_a_streamed_message_is_inflated_to() {
     let connection = |limit| {
         let mut connection = compressing(LENIENT, TAKEOVER);
         connection.set_streaming(true);
-        connection.set_max_message_size(Some(limit));
+        connection.configure(0, |config| config.max_message_size = Some(limit));
         connection
     };
     let too_big = Seen::Violation(ProtocolError::MessageTooBig { size: 2000, limit: 1999 });

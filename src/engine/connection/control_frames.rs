@@ -11,12 +11,7 @@ use crate::engine::opcode::Opcode;
 use bytes::BufMut;
 
 impl<B: MessageBuffer> Connection<B> {
-    /// Limits the number of pings and pongs that the peer may send per second; `None`, the default, for no limit.
-    pub fn set_max_control_rate(&mut self, limit: Option<u64>, now: Nanos) {
-        self.controls.set_max_rate(limit, now);
-    }
-
-    /// Counts an [`Event::Ping`](super::Event::Ping) or [`Event::Pong`](super::Event::Pong). The clock is read only if
+    /// Counts a ping or pong that was received. The clock is read only if
     /// there is a limit.
     ///
     /// # Errors

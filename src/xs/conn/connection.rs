@@ -6,14 +6,14 @@ use super::job::Job;
 use super::outbox::{Outbox, Process};
 use super::turn::Turn;
 use crate::engine::{self, Config, ProtocolError};
-use crate::xs::io::descriptor;
 use crate::xs::io::handle::Handle;
 use crate::xs::io::transport::Route;
+use crate::xs::io::{clock, descriptor};
 use crate::xs::perl::buffer::PerlBuffer;
 use crate::xs::perl::ffi::{self, AV, HV, Perl, SV, State, Xsub};
-use crate::xs::perl::fork;
 use crate::xs::perl::magic::{self, Kind};
 use crate::xs::perl::sv;
+use crate::xs::perl::{fork, keys};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::c_void;
@@ -102,6 +102,7 @@ impl Connection {
 
     fn new(parts: Parts) -> Self {
         let mut engine = engine::Connection::new(parts.config);
+        engine.configure(clock::monotonic(), |_| {});
         if parts.is_traced {
             engine.trace_frames();
         }
@@ -168,6 +169,11 @@ impl Connection {
 
     fn has(&self, slot: Slot) -> bool {
         self.interpreter.keys.fetch(self.perl(), self.object, slot).is_some_and(sv::is_set)
+    }
+
+    /// Returns `true` if the object has a slot of this name.
+    pub fn has_slot(&self, name: &str) -> bool {
+        keys::has_key(self.perl(), self.object, name)
     }
 
     /// Returns `true` if the program may want to know about the backlog.

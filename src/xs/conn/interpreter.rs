@@ -19,8 +19,6 @@ slots! {
         EachMessage = "_each_message_cb",
         MaxBufferedAmount = "max_buffered_amount",
         NextMessage = "_next_message_cb",
-        Ping = "_ws_ping_cb",
-        Pong = "_ws_pong_cb",
         WindowTimer = "_ws_window_timer",
     }
 }

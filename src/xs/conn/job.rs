@@ -3,7 +3,7 @@
 use super::callbacks::Pair;
 use super::message::MessagePool;
 use super::shim;
-use crate::engine::{CloseFrame, ControlPayload, Event, Opcode, Payload, ProtocolError};
+use crate::engine::{CloseFrame, ControlPayload, Event, Notice, Opcode, Payload, ProtocolError};
 use crate::xs::perl::buffer::PerlBuffer;
 use crate::xs::perl::ffi::{Call, MAX_ARGS, Perl, SV};
 use std::ffi::{CStr, c_int};
@@ -81,10 +81,10 @@ pub enum Job {
     Ping(Box<ControlPayload>),
     /// Answer a ping.
     AnswerPing(Box<ControlPayload>),
-    /// Call the ping callbacks.
-    NotifyPing(Box<ControlPayload>),
-    /// Call the pong callbacks.
-    NotifyPong(Box<ControlPayload>),
+    /// A pong arrived.
+    Pong(Notice),
+    /// Call the callbacks for an event.
+    Notify(Notice),
     /// Answer the peer's Close frame.
     Close(Box<CloseFrame>),
     /// Fail the connection.
@@ -100,7 +100,8 @@ impl Job {
                 Self::Chunk { message: message_of(opcode, payload, messages), is_final }
             }
             Ok(Event::Ping(payload)) => Self::Ping(payload),
-            Ok(Event::Pong(payload)) => Self::NotifyPong(payload),
+            Ok(Event::Notice(notice @ Notice::Pong(_))) => Self::Pong(notice),
+            Ok(Event::Notice(notice)) => Self::Notify(notice),
             Ok(Event::Close(frame)) => Self::Close(frame),
             Err(error) => Self::Fail(error),
         }

@@ -5,11 +5,10 @@ use super::connection::{Connection, Failure};
 use super::interpreter::Slot;
 use super::job::Job;
 use super::shim;
-use crate::engine::{CloseFrame, ControlPayload, Opcode};
+use crate::engine::{CloseFrame, ControlPayload, Notice, Opcode};
 use crate::xs::io::clock;
 use crate::xs::perl::ffi::{self, Call, SV};
 use crate::xs::perl::sv;
-use std::ffi::CStr;
 use std::ptr::null_mut;
 
 impl Connection {
@@ -31,16 +30,13 @@ impl Connection {
             Job::Chunk { message, is_final } => {
                 Some(Call::method(shim::CHUNK_RECEIVED, [message, sv::new_number(self.perl(), is_final.into())]))
             }
-            Job::Ping(_) | Job::NotifyPong(_) if !self.admit_control() => None,
+            Job::Ping(_) | Job::Pong(_) if !self.count_control() => None,
             Job::Ping(payload) => {
-                if self.callbacks(Slot::Ping).is_some() {
-                    self.jobs.push_front(Job::NotifyPing(payload.clone()));
-                }
+                self.jobs.push_front(Job::Notify(Notice::Ping(payload.clone())));
                 self.answer_or_defer(payload)
             }
+            Job::Pong(notice) | Job::Notify(notice) => self.notify(&notice),
             Job::AnswerPing(payload) => self.answer_or_defer(payload),
-            Job::NotifyPing(payload) => Some(self.notify(shim::PING_RECEIVED, &payload)),
-            Job::NotifyPong(payload) => self.callbacks(Slot::Pong).map(|_| self.notify(shim::PONG_RECEIVED, &payload)),
             Job::Close(frame) => Some(self.answer_close(&frame)),
             Job::Fail(error) => {
                 self.failure = Some(Failure::Violation(error));
@@ -83,7 +79,7 @@ impl Connection {
     }
 
     /// Counts a control frame. Returns `false` if it exceeds the limit, which fails the connection.
-    fn admit_control(&mut self) -> bool {
+    fn count_control(&mut self) -> bool {
         let result = self.engine.count_control(clock::monotonic);
         if let Err(error) = result {
             self.failure = Some(Failure::Violation(error));
@@ -113,9 +109,16 @@ impl Connection {
         None
     }
 
-    /// Creates a call of the method that calls the callbacks for a control frame.
-    fn notify(&self, method: &'static CStr, payload: &ControlPayload) -> Call {
-        Call::method(method, [self.interpreter.messages.received_string(payload.as_slice())])
+    /// Creates the call of the sub that calls the callbacks for an event, if there may be any.
+    fn notify(&self, notice: &Notice) -> Option<Call> {
+        if !self.has_slot(&format!("_ws_{}_cb", notice.name())) {
+            return None;
+        }
+        let name = sv::new_string(self.perl(), notice.name().as_bytes());
+        Some(match notice.payload() {
+            Some(payload) => Call::method(shim::CALL_BACK, [name, self.interpreter.messages.received_string(payload)]),
+            None => Call::method(shim::CALL_BACK, [name]),
+        })
     }
 
     /// Creates a call of the method that sets the attributes of a Close frame and, if the frame is valid, answers it.

@@ -45,10 +45,8 @@ pub const SEND_ANYTHING: &CStr = c"AnyEvent::WebSocket::Native::Formats::send_an
 pub const PAIR_UP: &CStr = c"AnyEvent::WebSocket::Native::Events::pair_up";
 /// `(connection, message, is_final)`: call the callbacks for a part of a message.
 pub const CHUNK_RECEIVED: &CStr = c"AnyEvent::WebSocket::Native::Streaming::chunk_received";
-/// `(connection, payload)`: call the callbacks for a ping.
-pub const PING_RECEIVED: &CStr = c"AnyEvent::WebSocket::Native::Keepalive::ping_received";
-/// `(connection, payload)`: note a pong, and call the callbacks for it.
-pub const PONG_RECEIVED: &CStr = c"AnyEvent::WebSocket::Native::Keepalive::pong_received";
+/// `(connection, event, payload if it has one)`: call the callbacks for an event.
+pub const CALL_BACK: &CStr = c"AnyEvent::WebSocket::Native::Events::call_back";
 /// `(connection)`: answer the last ping once the peer reads.
 pub const EXPECT_DRAIN: &CStr = c"AnyEvent::WebSocket::Native::Backpressure::expect_drain";
 /// `(connection, code or undef, reason, is_valid)`: set the attributes and, if the Close frame is valid, answer it.

@@ -126,3 +126,9 @@ impl<S: Slot, const COUNT: usize> KeyTable<S, COUNT> {
         unsafe { self.0[slot.index()].as_ref().hek_hash }
     }
 }
+
+/// Returns `true` if a hash has this key.
+pub fn has_key(perl: Perl, hv: *mut HV, name: &str) -> bool {
+    // SAFETY: `hv` is a live hash, and the key has its right length; a hash value of 0 has perl compute it.
+    unsafe { !ffi::ws_fetch(perl, hv, name.as_ptr().cast(), name.len() as i32, 0, false).is_null() }
+}

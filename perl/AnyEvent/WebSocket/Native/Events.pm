@@ -11,9 +11,9 @@ use Scalar::Util ();
 
 our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
 
-# The slots of the lists of callbacks, which are made when they are needed: the dispatcher looks into those of
-# next_message and each_message, and for those of ping and pong. That of each_message has [callback, unregister] pairs
-# once there was a message.
+# The slots of the lists of callbacks, which are made when they are needed: the dispatcher reads those of next_message and
+# each_message, and discards an event of the engine's that has no list. That of each_message has [callback, unregister]
+# pairs once there was a message.
 # Those of the original's events have the names that they have there; all others of our slots begin with _ws_, as programs'
 # subclasses have slots too.
 my %SLOT = (

@@ -13,17 +13,13 @@ use Scalar::Util ();
 
 use constant IS_TRACED => AnyEvent::WebSocket::Native::Util::switched_on('ANYEVENT_WEBSOCKET_TRACE');
 
-my @COUNTS = qw( messages frames bytes pings pongs );
-
 sub stats
 {
   my($self) = @_;
-  my @numbers = @{ AnyEvent::WebSocket::Native::Engine::traffic($self) || return };
-  my %stats;
-  for my $direction (qw( received sent )) { $stats{"${_}_$direction"} = shift @numbers for @COUNTS }
+  my %stats = @{ AnyEvent::WebSocket::Native::Engine::traffic($self) || return };
   for my $direction (qw( received sent ))
   {
-    my($plain, $wire) = splice @numbers, 0, 2;
+    my($plain, $wire) = delete @stats{"plain_$direction", "wire_$direction"};
     $stats{"compression_ratio_$direction"} = $plain / $wire if $wire;
   }
   my $handle = $self->handle;

@@ -26,8 +26,9 @@ sub ping
   my $text = AnyEvent::WebSocket::Native::Util::text_of($payload, 'ping: the payload');
   my $octets = AnyEvent::WebSocket::Native::Payload::octets($text);
   Carp::croak('ping: the payload must not be longer than ' . MAX_PAYLOAD . ' bytes') if length $octets > MAX_PAYLOAD;
-  # Without a list of callbacks, the dispatcher discards pongs.
-  $self->{_ws_pong_cb} ||= [];
+  # Before the program's callbacks, which may ask for the latency.
+  my $callbacks = $self->{_ws_pong_cb} ||= [];
+  unshift @$callbacks, \&_note_pong unless @$callbacks && $callbacks->[0] == \&_note_pong;
   $self->{_ws_last_ping} = [$octets, AE::time];
   return $self->send(AnyEvent::WebSocket::Message->new(opcode => PING, body => $octets));
 }
@@ -135,22 +136,13 @@ sub _await_silence
   });
 }
 
-# Called by the library for a Ping, if the program listens.
-sub ping_received
-{
-  my($self, $payload) = @_;
-  AnyEvent::WebSocket::Native::Events::call_back($self, ping => $payload);
-}
-
-# Called by the library for a Pong. Whatever the peer answers, it is there; but only the last ping's own pong tells how long
-# one takes.
-sub pong_received
+# Whatever the peer answers, it is there; but only the last ping's own pong tells how long one takes.
+sub _note_pong
 {
   my($self, $payload) = @_;
   delete $self->{_ws_pong_timer};
   my $last = $self->{_ws_last_ping};
   $self->{_ws_latency} = AE::time - delete($self->{_ws_last_ping})->[1] if $last && $last->[0] eq $payload;
-  AnyEvent::WebSocket::Native::Events::call_back($self, pong => $payload);
 }
 
 1;
