@@ -71,6 +71,12 @@ static inline void renew_topic(pTHX)
     SvREFCNT_dec(topic);
 }
 
+/* Returns `connection`, a reference to `object`; or another one, if a callback has overwritten it through its $_[0]. */
+static inline SV *intact(pTHX_ SV *connection, SV *object)
+{
+    return SvROK(connection) && SvRV(connection) == object ? connection : sv_2mortal(newRV_inc(object));
+}
+
 static inline void call_back(pTHX_ const struct ws_call *call, SV *object, SV *connection, I32 flags)
 {
     dSP;
@@ -81,12 +87,10 @@ static inline void call_back(pTHX_ const struct ws_call *call, SV *object, SV *c
         sv_2mortal(call->owned[i]);
     if (!call->sub && !call->method)
         return;
-    if (!SvROK(connection) || SvRV(connection) != object) /* a callback has overwritten its $_[0] */
-        connection = sv_2mortal(newRV_inc(object));
     renew_topic(aTHX);
     PUSHMARK(SP);
     EXTEND(SP, 1 + WS_MAX_ARGS);
-    PUSHs(connection);
+    PUSHs(intact(aTHX_ connection, object));
     for (i = 0; i < call->count; i++)
         PUSHs(call->args[i]);
     PUTBACK;
@@ -151,7 +155,7 @@ static void call_all(pTHX_ const struct ws_after *after, SV *connection)
         dSP;
 
         PUSHMARK(SP);
-        XPUSHs(connection);
+        XPUSHs(intact(aTHX_ connection, object));
         PUTBACK;
         call_sv((SV *)after->dispatch_loop, G_VOID | G_DISCARD | G_EVAL);
     }
