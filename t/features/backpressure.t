@@ -408,23 +408,4 @@ subtest 'max_buffered_amount that makes no sense' => sub {
     }
 };
 
-subtest 'a callback that overwrites its first argument, and has messages left behind it' => sub {
-    my ($connection, $peer) = connection_and_peer();
-    my @seen;
-    $connection->on(each_message => sub {
-        my ($self, $message) = @_;
-        push @seen, ref($self) . ' ' . $message->body;
-        poke();
-        return $self->pause if $message->body eq 2;
-        return if $message->body ne 1;
-        $_[0] = 'mine';
-        $peer->write(map { text($_) } 2 .. 4);
-        wait_until('the second message', sub { @seen == 2 });
-        $connection->resume;
-    });
-    $peer->write(text(1));
-    wait_until('all messages', sub { @seen == 4 });
-    is_deeply \@seen, [map { ref($connection) . " $_" } 1 .. 4], 'does so for itself alone';
-};
-
 done_testing;

@@ -15,7 +15,7 @@ sub ready {
 
 sub payloads { [map { $_->{opcode} == 8 ? 'close' : $_->{payload} } @_] }
 
-subtest 'a callback that overwrites its first argument, and protects it' => sub {
+differs 'a callback that overwrites its first argument, and protects it' => 'passes the value on' => sub {
     my ($connection, $peer) = connection_and_peer();
     my @called;
     $connection->on(each_message => sub { $_[0] = 'mine'; Internals::SvREADONLY($_[0], 1) });
@@ -178,6 +178,24 @@ subtest 'a reply does not wait for later messages' => sub {
     $connection->on(each_message => sub { $_[0]->send('re: ' . $_[1]->body) });
     $peer->write(text('1') . text('2') . substr text('3'), 0, 2);
     is_deeply payloads($peer->next_frames(2)), ['re: 1', 're: 2'], 'when only a part of the next is there';
+};
+
+differs 'a callback that overwrites its first argument in a nested event loop' => 'passes the value on' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my @seen;
+    $connection->on(next_message => sub {
+        $peer->write(map { text($_) } 2 .. 4);
+        wait_until('the other messages', sub { @seen == 4 });
+    });
+    $connection->on(each_message => sub {
+        my ($self, $message) = @_;
+        push @seen, ref($self) . ' ' . $message->body;
+        $_[0] = 'mine';
+        poke();
+    });
+    $peer->write(text(1));
+    wait_until('all messages', sub { @seen == 4 });
+    is_deeply [sort @seen], [map { ref($connection) . " $_" } 1 .. 4], 'does so for itself alone';
 };
 
 done_testing;
