@@ -2,9 +2,9 @@
 
 use super::conn::broadcast::Broadcast;
 use super::conn::connection::{self, Connection, Failure, Lookup, Parts, Shared};
-use super::conn::dispatch::{self, Outcome};
+use super::conn::dispatch::{self, Ending};
+use super::conn::perl_subs;
 use super::conn::receive;
-use super::conn::shim;
 use super::io::{clock, tls};
 use super::perl::ffi::{self, After, CV, Perl, SV, State, Xsub};
 use super::perl::magic::Kind;
@@ -25,7 +25,7 @@ pub unsafe extern "C" fn boot_AnyEvent__WebSocket__Native(#[cfg(perl_usemultipli
     unsafe { ffi::ws_boot(perl, cv) }
 }
 
-/// What C calls has the types that C counts on.
+/// Checks that the functions below have the types declared in `interface.h`.
 const _: () = {
     _ = [ffi::ws_rust_next_call as unsafe extern "C" fn(_, _, _) -> _, ws_rust_next_call];
     _ = [ffi::ws_rust_dispatched as unsafe extern "C" fn(_, _, _, _), ws_rust_dispatched];
@@ -34,14 +34,14 @@ const _: () = {
     _ = [ffi::ws_rust_free as unsafe extern "C" fn(_) -> _, ws_rust_free];
 };
 
-/// What every XSUB is given.
-struct Call<'a> {
+/// The arguments of an XSUB.
+struct Arguments<'a> {
     perl: Perl,
     sub: *mut CV,
     args: &'a [*mut SV],
 }
 
-impl Call<'_> {
+impl Arguments<'_> {
     fn arg(&self, index: usize) -> Option<*mut SV> {
         self.args.get(index).copied()
     }
@@ -50,8 +50,8 @@ impl Call<'_> {
         sv::plain_integer(self.arg(index)?)
     }
 
-    /// The whole number that is an argument: `None` if that is undef or not there. What else it may be is the shim's mistake,
-    /// which must not become "no limit": the XSUB croaks.
+    /// Returns a whole number, or `None` if the argument is undef or missing. Anything else is a mistake in the Perl half
+    /// and must not become "no limit": the XSUB croaks.
     fn number(&self, index: usize, after: &mut After) -> Result<Option<u64>, ()> {
         match self.arg(index).filter(|&value| !sv::is_undef(value)) {
             None => Ok(None),
@@ -65,11 +65,21 @@ impl Call<'_> {
         }
     }
 
+    /// Returns an opcode; one that does not exist if the argument is not an opcode's number.
+    fn opcode(&self, index: usize) -> u8 {
+        self.integer(index).and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
+    }
+
+    /// Returns the bytes of a plain string; an empty slice if the argument is something else.
+    fn octets(&self, index: usize) -> &[u8] {
+        self.arg(index).map_or(b"", sv::plain_octets)
+    }
+
     fn is_true(&self, index: usize) -> bool {
         self.integer(index).is_some_and(|n| n != 0)
     }
 
-    /// The connection of the object that is the first argument. If it is no such object, the XSUB croaks.
+    /// Returns the connection of the first argument; croaks if that is not a connection.
     #[inline(always)]
     fn connection(&self, after: &mut After) -> Option<&Shared> {
         let object = self.arg(0).and_then(sv::referent);
@@ -90,7 +100,7 @@ impl Call<'_> {
         }
     }
 
-    /// The connection a bound sub belongs to.
+    /// Returns the connection that the handle callback belongs to.
     fn bound_connection(&self) -> Option<&Shared> {
         // SAFETY: perl keeps the sub that it calls.
         match unsafe { connection::find(self.perl, self.sub.cast()) } {
@@ -99,20 +109,21 @@ impl Call<'_> {
         }
     }
 
-    /// The hook's connection has gone: a handle that stays reads for itself, and what it has read is discarded.
-    fn hook_without_connection(&self, argument: Option<*mut SV>, after: &mut After) {
+    /// Handles a call of a handle callback whose connection was freed: a handle that still exists reads for itself, and
+    /// bytes it has read are discarded.
+    fn call_without_connection(&self, argument: Option<*mut SV>, after: &mut After) {
         // SAFETY: perl keeps the sub that it calls.
-        let left = unsafe { ffi::ws_left_handle(self.perl, self.sub.cast()) };
+        let left = unsafe { ffi::ws_orphaned_handle(self.perl, self.sub.cast()) };
         match argument {
             Some(handle) if left.is_null() || handle == left.cast() => {
-                after.calling(shim::DISCARD, [sv::new_reference(self.perl, handle)]);
+                after.calling(perl_subs::DISCARD, [sv::new_reference(self.perl, handle)]);
             }
             _ if left.is_null() => {}
-            _ => after.calling(shim::READ_BY_HANDLE, [sv::new_reference(self.perl, left.cast())]),
+            _ => after.calling(perl_subs::READ_BY_HANDLE, [sv::new_reference(self.perl, left.cast())]),
         }
     }
 
-    /// The argument at `index` as a setting's value: a whole number.
+    /// Returns the value of a setting, a whole number.
     fn setting(&self, index: usize, after: &mut After) -> Result<u64, ()> {
         self.number(index, after)?.ok_or_else(|| after.croaking(self.located("a setting must have a value")))
     }
@@ -135,7 +146,7 @@ struct Settings {
 
 impl Settings {
     /// Reads pairs of a name and a value, starting at argument `index`. Croaks if there is a mistake.
-    fn of(call: &Call<'_>, index: usize, after: &mut After) -> Result<Self, ()> {
+    fn of(call: &Arguments<'_>, index: usize, after: &mut After) -> Result<Self, ()> {
         let mut settings = Self { config: Config::DEFAULT, is_traced: false };
         for index in (index..call.args.len()).step_by(2) {
             let value = call.setting(index + 1, after)?;
@@ -152,9 +163,9 @@ impl Settings {
     }
 }
 
-/// Runs an XSUB's body. A panic is our mistake: the program gets an exception, and the connection, if it was one's, is
-/// given up.
-fn run(call: &Call<'_>, after: &mut After, body: impl FnOnce(&mut After)) {
+/// Runs an XSUB's body. A panic is a bug in this library: the program gets an exception, and the connection, if there is
+/// one, is abandoned.
+fn run(call: &Arguments<'_>, after: &mut After, body: impl FnOnce(&mut After)) {
     let Err(panic) = catch_unwind(AssertUnwindSafe(|| body(after))) else { return };
     let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
@@ -164,7 +175,7 @@ fn run(call: &Call<'_>, after: &mut After, body: impl FnOnce(&mut After)) {
     for value in [value, call.sub.cast()] {
         // SAFETY: perl keeps an XSUB and its arguments while no Perl code runs.
         if let Lookup::Connection(shared) = unsafe { connection::find(call.perl, value) } {
-            give_up(shared);
+            abandon(shared);
         }
     }
 }
@@ -175,16 +186,15 @@ macro_rules! xsubs {
             $($(#[$doc:meta])* $name:ident = |$call:ident, $after:ident| $body:expr;)*
         })*
         without a name {
-            $($(#[$hook_doc:meta])* $hook:ident = |$hook_call:ident, $hook_after:ident| $hook_body:expr;)*
+            $(#[$doc_of_unnamed:meta])* $unnamed:ident = |$its_call:ident, $its_after:ident| $its_body:expr;
         }
     ) => {
-        /// What the trampoline calls.
+        /// The bodies that the trampoline calls.
         #[allow(unused_imports)]
         mod bodies {
             use super::*;
             $($(xsubs!(body $(#[$doc])* $name, $call, $after, $body);)*)*
-            $(xsubs!(body $(#[$hook_doc])* $hook, $hook_call, $hook_after, $hook_body);)*
-            xsubs!(body nothing, _call, _after, ());
+            xsubs!(body $(#[$doc_of_unnamed])* $unnamed, $its_call, $its_after, $its_body);
         }
 
         /// The rows of the table.
@@ -199,17 +209,17 @@ macro_rules! xsubs {
                 body: Some(bodies::$name),
                 name: concat!($package, "::", stringify!($name), "\0").as_ptr().cast(),
             },)*)*
-            Xsub { body: Some(bodies::nothing), name: null() },
+            Xsub { body: None, name: null() },
         ];
 
-        $(static HOOK: Xsub = Xsub { body: Some(bodies::$hook), name: null() };)*
+        static HANDLE_CALLBACK: Xsub = Xsub { body: Some(bodies::$unnamed), name: null() };
     };
     (body $(#[$doc:meta])* $name:ident, $call:ident, $after:ident, $body:expr) => {
         $(#[$doc])*
         pub(super) extern "C" fn $name(perl: Perl, sub: *mut CV, args: *mut *mut SV, items: i32, after: *mut After) {
             // SAFETY: the trampoline passes its own struct, and the stack from the first argument on.
             let (args, after) = unsafe { (slice::from_raw_parts(args, items as usize), &mut *after) };
-            let call = Call { perl, sub, args };
+            let call = Arguments { perl, sub, args };
             run(&call, after, |$after| { let $call = &call; $body });
         }
     };
@@ -230,17 +240,17 @@ package "AnyEvent::WebSocket::Connection" {
     };
 }
 package "AnyEvent::WebSocket::Native::Engine" {
-    /// `send_frame($connection, $opcode, $octets)`: returns what is wrong, if anything is.
+    /// `send_frame($connection, $opcode, $octets)`: returns an error text, or undef.
     send_frame = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        let opcode = call.integer(1).and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX);
-        let octets = call.arg(2).map_or(&b""[..], |sv| sv::plain_octets(sv));
+        let opcode = call.opcode(1);
+        let octets = call.octets(2);
         if let Err(error) = shared.borrow_mut().send(opcode, octets, after) {
             after.returning(sv::new_string(call.perl, error.to_string().as_bytes()));
         }
     };
-    /// `attach($connection, $handle, $name => $value, ...)`, with settings: returns the hook, which is to be the handle's
-    /// `on_read`, `on_eof` and `on_error`, and to be called from the loop once.
+    /// `attach($connection, $handle, $name => $value, ...)`, with settings: returns the handle callback, which must become
+    /// the handle's `on_read`, `on_eof` and `on_error`, and be called from the loop once.
     attach = |call, after| {
         let hash = |index| call.arg(index).and_then(sv::referent).filter(|&sv| sv::is_hash(sv)).map(|sv| sv.cast());
         let Ok(settings) = Settings::of(call, 2, after) else { return };
@@ -249,18 +259,18 @@ package "AnyEvent::WebSocket::Native::Engine" {
         };
         let interpreter = connection::interpreter(call.perl, call.sub.cast(), &ws_rust_xsubs[Row::send as usize]);
         let (config, is_traced) = (settings.config, settings.is_traced);
-        let parts = Parts { interpreter, object, handle, hook: &HOOK, config, is_traced };
+        let parts = Parts { interpreter, object, handle, handle_callback: &HANDLE_CALLBACK, config, is_traced };
         after.returning(Connection::attach(call.perl, parts));
     };
-    /// `start($connection)`: delivers what has arrived so far; from now on, messages are delivered as they come.
+    /// `start($connection)`: delivers what has arrived so far; from now on, messages are delivered as they arrive.
     start = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         shared.borrow_mut().is_started = true;
         let handle = shared.borrow().handle;
         receive::on_read(shared, handle, after);
     };
-    /// `start_if_untouched($connection)`: if nothing has arrived yet, messages are delivered as they come, and may be read
-    /// natively. Returns whether that is so.
+    /// `start_if_untouched($connection)`: returns true if nothing has arrived yet; messages are then delivered as they
+    /// arrive, and may be read natively.
     start_if_untouched = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let connection = &mut *shared.borrow_mut();
@@ -273,29 +283,29 @@ package "AnyEvent::WebSocket::Native::Engine" {
         let handle = shared.borrow().handle;
         shared.borrow_mut().take_unread(handle);
     };
-    /// `deliver_rest($connection)`: delivers what a dispatch has left to the loop's next turn, which will not come.
+    /// `deliver_rest($connection)`: delivers the messages that were left for the loop's next iteration, which will not come.
     deliver_rest = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         dispatch::deliver_rest(shared, after);
     };
-    /// `resume($connection)`: goes on with the messages that wait behind one whose callback runs the event loop.
-    resume = |call, after| {
+    /// `dispatch_pending($connection)`: delivers the messages that wait behind one whose callback runs the event loop.
+    dispatch_pending = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         dispatch::start(shared, after);
     };
-    /// `hold($connection, $is_held)`: whether messages that have arrived wait.
-    hold = |call, after| {
+    /// `set_paused($connection, $is_paused)`: pauses or resumes delivery.
+    set_paused = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        shared.borrow_mut().turn.hold(call.is_true(1));
+        shared.borrow_mut().turn.set_paused(call.is_true(1));
     };
-    /// `$connection->state`.
+    /// `state($connection)`: returns the name of the state.
     state = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let connection = shared.borrow();
         let name = if connection.handle().is_destroyed() { "closed" } else { connection.engine.state_name() };
         after.returning(sv::new_string(call.perl, name.as_bytes()));
     };
-    /// `traffic($connection)`: a reference to an array of names and numbers: what was received and sent, and with compression,
+    /// `traffic($connection)`: returns a reference to an array of names and numbers: what was received and sent, and with compression,
     /// the bytes before (`plain_...`) and after it (`wire_...`).
     traffic = |call, after| {
         let Some(shared) = call.connection(after) else { return };
@@ -310,22 +320,21 @@ package "AnyEvent::WebSocket::Native::Engine" {
         }
         after.returning(sv::new_array(call.perl, pairs));
     };
-    /// `addresses($connection)`: a reference to an array of the peer's address and our own, packed.
+    /// `addresses($connection)`: returns a reference to an array of the peer's address and our own, packed.
     addresses = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        let (addresses, peer_len) = &shared.borrow().addresses;
-        let (peer, local) = addresses.split_at(*peer_len);
-        after.returning(sv::new_array(call.perl, [peer, local].map(|address| sv::new_string(call.perl, address))));
+        let addresses = &shared.borrow().addresses;
+        let both = [addresses.peer(), addresses.local()];
+        after.returning(sv::new_array(call.perl, both.map(|address| sv::new_string(call.perl, address))));
     };
-    /// `broadcast(\@connections, $opcode, $octets, $except or undef, $max_backlog or undef)`: returns what is wrong; nothing if
-    /// an element has to be fetched first; or a reference to an array: how many get it, and references to arrays of those
-    /// whose `send` is to be called, of what is none of ours, of those whose handles have to write the rest, and of
-    /// [connection, errno] for those that are broken.
+    /// `broadcast(\@connections, $opcode, $octets, $except or undef, $max_backlog or undef)`: returns an error text; or undef
+    /// if an element must be fetched first; or a reference to an array of a count and four arrays: connections whose `send`
+    /// must be called, values that are not ours, connections with a partial write, and [connection, errno] pairs.
     broadcast = |call, after| {
         let list = call.arg(0).and_then(sv::referent).filter(|&list| sv::is_plain_array(list));
         let Some(list) = list else { return after.croaking(call.located("the connections must be an array")) };
-        let opcode = call.integer(1).and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX);
-        let octets = call.arg(2).map_or(&b""[..], |sv| sv::plain_octets(sv));
+        let opcode = call.opcode(1);
+        let octets = call.octets(2);
         let Ok(max_backlog) = call.number(4, after) else { return };
         let broadcast = Broadcast::new(opcode, octets, call.arg(3).and_then(sv::referent), max_backlog);
         let result = broadcast.run(call.perl, list.cast());
@@ -335,16 +344,17 @@ package "AnyEvent::WebSocket::Native::Engine" {
             Ok(None) => {}
         }
     };
-    /// `send_fragment($connection, $opcode, $octets, $is_final)`: returns what is wrong, if anything is.
+    /// `send_fragment($connection, $opcode, $octets, $is_final)`: returns an error text, or undef.
     send_fragment = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        let opcode = if call.integer(1) == Some(2) { Opcode::Binary } else { Opcode::Text };
-        let octets = call.arg(2).map_or(&b""[..], |sv| sv::plain_octets(sv));
+        let is_binary = call.integer(1) == Some(Opcode::Binary as i64);
+        let opcode = if is_binary { Opcode::Binary } else { Opcode::Text };
+        let octets = call.octets(2);
         if let Err(error) = shared.borrow_mut().send_fragment(opcode, call.is_true(3), octets, after) {
             after.returning(sv::new_string(call.perl, error.to_string().as_bytes()));
         }
     };
-    /// `set_streaming($connection, $streams)`: whether messages that begin from now on are handed on in parts.
+    /// `set_streaming($connection, $streams)`: sets whether messages that begin from now on are delivered in parts.
     set_streaming = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         shared.borrow_mut().engine.set_streaming(call.is_true(1));
@@ -358,12 +368,12 @@ package "AnyEvent::WebSocket::Native::Engine" {
             *config = Config { masked: config.masked, ..settings.config };
         });
     };
-    /// `flush($connection)`: writes what waits for the end of a dispatch.
+    /// `flush($connection)`: writes the frames that wait for the end of a dispatch.
     flush = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         shared.borrow_mut().flush(after);
     };
-    /// `can_close($connection)`: says whether a Close frame may still be sent.
+    /// `can_close($connection)`: returns true if a Close frame may still be sent.
     can_close = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         after.returning(call.boolean(shared.borrow().engine.can_send(Opcode::Close as u8)));
@@ -373,33 +383,33 @@ package "AnyEvent::WebSocket::Native::Engine" {
         let Some(shared) = call.connection(after) else { return };
         after.returning(call.boolean(shared.borrow().engine.owes_close()));
     };
-    /// `send_close($connection, $code or undef, $octets)`: says whether a Close frame was sent.
+    /// `send_close($connection, $code or undef, $octets)`: returns true if a Close frame was sent.
     send_close = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let Ok(code) = call.number(1, after) else { return };
         let code = code.map(|code| CloseCode::new(u16::try_from(code).unwrap_or_default()));
-        let reason = call.arg(2).map_or(&b""[..], |sv| sv::plain_octets(sv));
+        let reason = call.octets(2);
         let reason = String::from_utf8_lossy(reason);
         match shared.borrow_mut().send_close(code, &reason, after) {
             Ok(is_sent) => after.returning(call.boolean(is_sent)),
             Err(error) => after.croaking(call.located(&error.to_string())),
         }
     };
-    /// `sends_natively($connection)`: returns whether its `send` is ours, and not one that a subclass or a program has put
+    /// `sends_natively($connection)`: returns true if its `send` is ours, and not one that a subclass or a program has put
     /// there.
     sends_natively = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let connection = shared.borrow();
         after.returning(call.boolean(connection.interpreter.sends_natively(connection.object)));
     };
-    /// `transport_closed($connection)`: says whether that is news.
+    /// `transport_closed($connection)`: returns true the first time.
     transport_closed = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let is_news = shared.borrow_mut().engine.transport_closed();
         after.returning(call.boolean(is_news));
     };
-    /// `take_failure($connection)`: returns why the connection goes down, once: a reference to an array of a text or an
-    /// exception, and whether it is an exception.
+    /// `take_failure($connection)`: returns the reason why the connection fails, once: a reference to an array of a text or
+    /// an exception, and true if it is an exception.
     take_failure = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let error = match shared.borrow_mut().failure.take() {
@@ -411,7 +421,7 @@ package "AnyEvent::WebSocket::Native::Engine" {
         };
         after.returning(sv::new_array(call.perl, [error, call.boolean(false)]));
     };
-    /// `answer_ping($connection)`: the peer has read something; says whether the last ping still waits for its answer.
+    /// `answer_ping($connection)`: the peer has read something; returns true if the last ping still waits for its answer.
     answer_ping = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let is_waiting = dispatch::answer_pending_ping(shared, after);
@@ -419,13 +429,13 @@ package "AnyEvent::WebSocket::Native::Engine" {
     };
     /// `use_tls($path)`: uses the OpenSSL that the loaded library at that path is linked to.
     use_tls = |call, _after| {
-        let path = call.arg(0).map_or(&b""[..], |path| sv::plain_octets(path));
+        let path = call.octets(0);
         if let Ok(path) = CString::new(path) {
             tls::use_library(&path);
         }
     };
     /// `enable_deflate($connection, $window_bits, $no_context_takeover, $peer_window_bits, $peer_no_context_takeover,
-    /// $level, $mem_level, $threshold)`: says `false` if a message has gone either way already.
+    /// $level, $mem_level, $threshold)`: returns false if a message was already sent or received.
     enable_deflate = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let numbers = [1, 3, 5, 6, 7].map(|index| call.number(index, after));
@@ -444,8 +454,8 @@ package "AnyEvent::WebSocket::Native::Engine" {
         let is_enabled = connection.engine.enable_deflate(config, &connection.interpreter.deflate);
         after.returning(call.boolean(is_enabled));
     };
-    /// `forget_idle_window($connection)`: drops the window of what was sent, if nothing was since the last call; says
-    /// whether there still is one.
+    /// `forget_idle_window($connection)`: frees the window of sent messages if nothing was sent since the last call; returns
+    /// true if there still is one.
     forget_idle_window = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let connection = &mut *shared.borrow_mut();
@@ -459,30 +469,30 @@ package "AnyEvent::WebSocket::Native" {
     };
 }
 without a name {
-    /// The hook. Called with the handle, or with one that this passes calls on to, it is `on_error` if there are more
-    /// arguments, `on_eof` if nothing is left to be read, and else `on_read`; called with whatever an event loop passes, a
-    /// timer has had it start, or the descriptor is readable.
-    hook = |call, after| {
+    /// The handle callback. If it is called with the handle, or with one that the handle passes calls on to, it is
+    /// `on_error` if there are more arguments, `on_eof` if nothing is left to be read, and otherwise `on_read`. The event
+    /// loop calls it with other arguments, when the connection has to start, and when the descriptor is readable.
+    handle_callback = |call, after| {
         let hash = call.arg(0).and_then(sv::referent).filter(|&sv| sv::is_hash(sv));
-        let Some(shared) = call.bound_connection() else { return call.hook_without_connection(hash, after) };
+        let Some(shared) = call.bound_connection() else { return call.call_without_connection(hash, after) };
         let connection = || sv::new_reference(call.perl, shared.borrow().object.cast());
         let handle = hash.map(<*mut SV>::cast).filter(|&hash| shared.borrow().is_read_through(hash));
         let is_started = shared.borrow().is_started;
         match (handle, call.arg(2)) {
-            (Some(_), Some(message)) => after.calling(shim::FINISH, [connection(), sv::retain(message)]),
+            (Some(_), Some(message)) => after.calling(perl_subs::FINISH, [connection(), sv::retain(message)]),
             (Some(handle), None) if receive::is_at_eof(shared, handle) => {
-                after.calling(shim::FINISH, [connection()]);
+                after.calling(perl_subs::FINISH, [connection()]);
             }
             (Some(handle), None) => receive::on_read(shared, handle, after),
             (None, _) if is_started => receive::readable(shared, after),
-            (None, _) => after.calling(shim::BEGIN, [connection()]),
+            (None, _) => after.calling(perl_subs::BEGIN, [connection()]),
         }
     };
 }
 }
 
-/// Sends a string or a message of our own class. `None` if it takes Perl code to do so, or to say what is wrong.
-fn send_fast(call: &Call<'_>, shared: &Shared, after: &mut After) -> Option<()> {
+/// Sends a string or a message of our own class. Returns `None` if sending, or reporting what is wrong, needs Perl code.
+fn send_fast(call: &Arguments<'_>, shared: &Shared, after: &mut After) -> Option<()> {
     let message = call.arg(1)?;
     let (opcode, body) = match sv::referent(message) {
         None => (Opcode::Text as u8, message),
@@ -495,51 +505,51 @@ fn send_fast(call: &Call<'_>, shared: &Shared, after: &mut After) -> Option<()> 
     shared.borrow_mut().send(opcode, payload, after).ok()
 }
 
-fn send_anything(call: &Call<'_>, after: &mut After) {
+fn send_anything(call: &Arguments<'_>, after: &mut After) {
     match *call.args {
-        [connection] => after.calling(shim::SEND_ANYTHING, [sv::retain(connection)]),
+        [connection] => after.calling(perl_subs::SEND_ANYTHING, [sv::retain(connection)]),
         [connection, message, ..] => {
-            after.calling(shim::SEND_ANYTHING, [sv::retain(connection), sv::retain(message)]);
+            after.calling(perl_subs::SEND_ANYTHING, [sv::retain(connection), sv::retain(message)]);
         }
         [] => {}
     }
 }
 
-/// What the dispatch loop calls next; `false` if nothing is left. `call` holds what it called before.
+/// Replaces `call` by the next call of the dispatch loop. Returns `false` if none is left.
 #[unsafe(no_mangle)]
 extern "C" fn ws_rust_next_call(connection: *const c_void, stack: *const c_void, call: *mut ffi::Call) -> bool {
     // SAFETY: the loop holds the object on which the connection hangs, and passes its own struct.
     let (shared, call) = unsafe { (&*connection.cast::<Shared>(), &mut *call) };
     let next = catch_unwind(AssertUnwindSafe(|| shared.borrow_mut().next_call(stack, call)));
     next.unwrap_or_else(|_| {
-        give_up(shared);
+        abandon(shared);
         false
     })
 }
 
-/// The dispatch loop has ended: `exception` is what a callback died with, whose reference count is handed over.
+/// Ends a dispatch; takes over the reference count of `exception`, with which a callback died.
 #[unsafe(no_mangle)]
 extern "C" fn ws_rust_dispatched(connection: *const c_void, exception: *mut SV, is_exiting: bool, after: *mut After) {
     // SAFETY: the loop holds the object on which the connection hangs, and passes its own struct.
     let (shared, after) = unsafe { (&*connection.cast::<Shared>(), &mut *after) };
     let outcome = match (is_exiting, exception.is_null()) {
-        (true, _) => Outcome::Exiting,
-        (false, true) => Outcome::Done,
-        (false, false) => Outcome::Died(exception),
+        (true, _) => Ending::Exiting,
+        (false, true) => Ending::Done,
+        (false, false) => Ending::Died(exception),
     };
     if catch_unwind(AssertUnwindSafe(|| dispatch::end(shared, outcome, after))).is_err() {
         after.exiting = is_exiting;
-        give_up(shared);
+        abandon(shared);
     }
 }
 
-fn give_up(shared: &Shared) {
+fn abandon(shared: &Shared) {
     if let Ok(mut connection) = shared.try_borrow_mut() {
         connection.engine.abandon();
     }
 }
 
-/// The connection that a state stands for; null if it is not an object's.
+/// Returns the connection of a state; null unless the state is an object's.
 #[unsafe(no_mangle)]
 extern "C" fn ws_rust_connection(state: State) -> *const c_void {
     if state.is(Kind::Object) { state.state } else { null() }
@@ -549,7 +559,7 @@ extern "C" fn ws_rust_connection(state: State) -> *const c_void {
 #[unsafe(no_mangle)]
 extern "C" fn ws_rust_before_read(state: State) {
     // SAFETY: the state hangs on the slot, and is a connection's.
-    let shared = unsafe { state.get::<Shared>(Kind::Reader) };
+    let shared = unsafe { state.get::<Shared>(Kind::WatchedSlot) };
     if let Some(Ok(mut connection)) = shared.map(|shared| shared.try_borrow_mut()) {
         if catch_unwind(AssertUnwindSafe(|| connection.encrypt_waiting())).is_err() {
             connection.engine.abandon();
@@ -557,9 +567,9 @@ extern "C" fn ws_rust_before_read(state: State) {
     }
 }
 
-/// Frees state that hung on a Perl value; returns a value of which a reference count is to be given up, or null.
+/// Frees a state. Returns a value whose reference count C must give up, or null.
 #[unsafe(no_mangle)]
 extern "C" fn ws_rust_free(state: State) -> *mut SV {
-    // SAFETY: C calls this once for each state it was given. A panic here has nobody to go to.
+    // SAFETY: C passes each state once. A panic cannot be reported here.
     catch_unwind(AssertUnwindSafe(|| unsafe { connection::free(state) })).unwrap_or(null_mut())
 }

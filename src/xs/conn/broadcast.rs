@@ -5,7 +5,7 @@ use super::send::Engine;
 use crate::engine::{DeflateConfig, MAX_HEADER_LEN, UsageError, encode_frame};
 use crate::xs::io::clock;
 use crate::xs::io::descriptor::{self, WriteError};
-use crate::xs::io::handle::Outlet;
+use crate::xs::io::handle::DirectWriter;
 use crate::xs::perl::ffi::{AV, HV, Perl, SV};
 use crate::xs::perl::sv::{self, Appender};
 use bytes::BufMut;
@@ -18,7 +18,7 @@ use std::rc::Rc;
 /// connections' data and this code from the processor's caches.
 const GROUP: usize = 32;
 
-/// One message to broadcast, and the recipients to skip.
+/// One message to broadcast, and which recipients to skip.
 pub struct Broadcast<'a> {
     opcode: u8,
     payload: &'a [u8],
@@ -44,13 +44,13 @@ struct Frame {
 struct Recipient {
     element: *mut SV,
     frame: Rc<Frame>,
-    outlet: Outlet,
+    writer: DirectWriter,
     fd: RawFd,
 }
 
 /// The result of a broadcast.
 #[derive(Default)]
-pub struct Outcome {
+pub struct Deliveries {
     /// Number of connections that the message is sent to.
     pub count: u64,
     /// Connections whose `send` must be called, for example because they mask, encrypt, or have bytes queued.
@@ -63,7 +63,7 @@ pub struct Outcome {
     pub broken: Vec<(*mut SV, WriteError)>,
 }
 
-impl Outcome {
+impl Deliveries {
     /// Returns a reference to an array of all fields. It holds the elements themselves, because copying a tied one runs
     /// Perl code.
     pub fn into_array(self, perl: Perl) -> *mut SV {
@@ -90,9 +90,9 @@ impl<'a> Broadcast<'a> {
     /// run Perl code.
     ///
     /// # Errors
-    /// No such frame may exist.
-    pub fn run(&self, perl: Perl, list: *mut AV) -> Result<Option<Outcome>, UsageError> {
-        let mut outcome = Outcome::default();
+    /// The opcode or the payload's length is invalid.
+    pub fn run(&self, perl: Perl, list: *mut AV) -> Result<Option<Deliveries>, UsageError> {
+        let mut deliveries = Deliveries::default();
         // SAFETY: `list` is live, and so are its elements while no Perl code runs.
         let elements = unsafe { sv::slots(list) }.iter().copied();
         let elements: Vec<*mut SV> = elements.filter(|element| !element.is_null()).collect();
@@ -103,22 +103,27 @@ impl<'a> Broadcast<'a> {
             prefetch(perl, group);
             let mut recipients = Vec::with_capacity(group.len());
             for &element in group {
-                recipients.extend(self.admit(perl, element, &mut outcome)?);
+                recipients.extend(self.select(perl, element, &mut deliveries)?);
             }
             for recipient in &recipients {
                 match self.write_to(perl, recipient) {
                     Ok(true) => {}
-                    Ok(false) => outcome.partly_written.push(recipient.element),
-                    Err(error) => outcome.broken.push((recipient.element, error)),
+                    Ok(false) => deliveries.partly_written.push(recipient.element),
+                    Err(error) => deliveries.broken.push((recipient.element, error)),
                 }
             }
         }
-        Ok(Some(outcome))
+        Ok(Some(deliveries))
     }
 
     /// Counts the message for one element of the list, unless it is skipped. Returns the recipient if the frame can be
     /// written directly.
-    fn admit(&self, perl: Perl, element: *mut SV, outcome: &mut Outcome) -> Result<Option<Recipient>, UsageError> {
+    fn select(
+        &self,
+        perl: Perl,
+        element: *mut SV,
+        deliveries: &mut Deliveries,
+    ) -> Result<Option<Recipient>, UsageError> {
         let object = sv::referent(element);
         if object.is_some() && object == self.except {
             return Ok(None);
@@ -126,25 +131,25 @@ impl<'a> Broadcast<'a> {
         // SAFETY: the list keeps the object alive, and no Perl code runs.
         let shared = object.and_then(|object| unsafe { connection::of_object(perl, object) });
         let Some(mut connection) = shared.map(|shared| shared.borrow_mut()) else {
-            outcome.foreign.push(element);
+            deliveries.foreign.push(element);
             return Ok(None);
         };
         if !connection.engine.can_send(self.opcode) || self.is_too_far_behind(&connection) {
             return Ok(None);
         }
-        let recipient = self.recipient(perl, element, &mut connection);
+        let recipient = self.prepare_recipient(perl, element, &mut connection);
         match &recipient {
             Some(recipient) => self.count(&mut connection.engine, &recipient.frame)?,
             None if connection.handle().is_destroyed() => return Ok(None),
-            None => outcome.rest.push(element),
+            None => deliveries.rest.push(element),
         }
-        outcome.count += 1;
+        deliveries.count += 1;
         Ok(recipient)
     }
 
     /// Returns the recipient if the frame can bypass the handle; the rest of a partial write goes into the handle's
     /// buffer.
-    fn recipient(&self, perl: Perl, element: *mut SV, connection: &mut Connection) -> Option<Recipient> {
+    fn prepare_recipient(&self, perl: Perl, element: *mut SV, connection: &mut Connection) -> Option<Recipient> {
         let engine = &mut connection.engine;
         if engine.is_sending_fragments() || engine.is_masked() || engine.is_traced() || engine.owes_pong() {
             return None;
@@ -153,11 +158,11 @@ impl<'a> Broadcast<'a> {
         if !connection.has_stock_handle() || self.overrides_send(connection) {
             return None;
         }
-        let outlet = connection.handle().outlet()?;
+        let writer = connection.handle().writer()?;
         // The buffer is prepared now, because after a partial write the rest must be stored.
-        Appender::new(perl, outlet.buffer, 0)?;
-        let fd = outlet.fd(perl)?;
-        Some(Recipient { element, frame, outlet, fd })
+        Appender::new(perl, writer.buffer, 0)?;
+        let fd = writer.fd(perl)?;
+        Some(Recipient { element, frame, writer, fd })
     }
 
     fn count(&self, engine: &mut Engine, frame: &Frame) -> Result<(), UsageError> {
@@ -174,7 +179,7 @@ impl<'a> Broadcast<'a> {
 
     /// Writes the frame. Returns `true` if the kernel took all of it.
     fn write_to(&self, perl: Perl, recipient: &Recipient) -> Result<bool, WriteError> {
-        let Recipient { frame, outlet: Outlet { buffer, activity, .. }, fd, .. } = recipient;
+        let Recipient { frame, writer: DirectWriter { buffer, activity, .. }, fd, .. } = recipient;
         // The buffer is not empty if the list contains the connection twice.
         let is_first = sv::length(*buffer) == 0;
         let written = if is_first { descriptor::write(*fd, &frame.octets)? } else { 0 };
@@ -234,11 +239,11 @@ fn prefetch(perl: Perl, elements: &[*mut SV]) {
     for handle in &handles {
         black_box(handle.is_tls());
     }
-    let outlets: Vec<_> = handles.iter().filter_map(|handle| handle.outlet()).collect();
-    for outlet in &outlets {
-        black_box(outlet.io(perl));
+    let writers: Vec<_> = handles.iter().filter_map(|handle| handle.writer()).collect();
+    for writer in &writers {
+        black_box(writer.io(perl));
     }
-    for outlet in &outlets {
-        black_box(outlet.fd(perl));
+    for writer in &writers {
+        black_box(writer.fd(perl));
     }
 }

@@ -1,4 +1,4 @@
-//! The shim's lists of callbacks, as the dispatcher reads them. They are plain arrays, unless a program has replaced
+//! The lists of callbacks that the Perl half keeps, as the dispatcher reads them. They are plain arrays, unless a program has replaced
 //! them.
 
 use crate::xs::perl::ffi::{self, AV, Perl, SV};
@@ -10,7 +10,7 @@ pub fn elements(array: *mut AV) -> Vec<*mut SV> {
     unsafe { slots(array) }.iter().filter(|element| !element.is_null()).map(|&element| sv::retain(element)).collect()
 }
 
-/// Returns `true` if the shim has yet to pair callbacks with their unregister subs. It does so late, because pairs take
+/// Returns `true` if the Perl half has yet to pair callbacks with their unregister subs. It does so late, because pairs take
 /// more memory.
 pub fn has_unpaired(list: *mut AV) -> bool {
     // SAFETY: the array is live, and no Perl code runs.
@@ -26,7 +26,7 @@ pub struct Pair {
     array: *mut AV,
     /// The sub itself, not a reference to it.
     unregister: *mut SV,
-    handed_out: *mut SV,
+    last_argument: *mut SV,
 }
 
 impl Pair {
@@ -43,7 +43,7 @@ impl Pair {
                 callback,
                 array,
                 unregister: sv::referent(unregister)?,
-                handed_out: rest.first().copied().unwrap_or(std::ptr::null_mut()),
+                last_argument: rest.first().copied().unwrap_or(std::ptr::null_mut()),
             }),
             _ => None,
         }
@@ -52,18 +52,18 @@ impl Pair {
     /// Returns a reference to the unregister sub, as a scalar that belongs to the callback. It reuses the last one,
     /// unless that has been changed or kept.
     #[inline]
-    pub fn hand_out(self, perl: Perl) -> *mut SV {
-        if !self.handed_out.is_null() && sv::is_sole_reference_to(self.handed_out, self.unregister) {
-            return self.handed_out;
+    pub fn unregister_argument(self, perl: Perl) -> *mut SV {
+        if !self.last_argument.is_null() && sv::is_sole_reference_to(self.last_argument, self.unregister) {
+            return self.last_argument;
         }
-        let new = self.hand_out_once(perl);
+        let new = self.new_unregister_argument(perl);
         // SAFETY: the array is live.
         unsafe { ffi::ws_replace_element(perl, self.array, 2, new) };
         new
     }
 
     /// Returns a reference to the unregister sub in a new scalar, whose reference count the caller owns.
-    pub fn hand_out_once(self, perl: Perl) -> *mut SV {
+    pub fn new_unregister_argument(self, perl: Perl) -> *mut SV {
         sv::new_reference(perl, self.unregister)
     }
 }

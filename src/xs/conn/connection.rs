@@ -6,9 +6,10 @@ use super::job::Job;
 use super::outbox::{Outbox, Process};
 use super::turn::Turn;
 use crate::engine::{self, Config, ProtocolError};
+use crate::xs::io::clock;
+use crate::xs::io::descriptor::{self, Addresses};
 use crate::xs::io::handle::Handle;
 use crate::xs::io::transport::Route;
-use crate::xs::io::{clock, descriptor};
 use crate::xs::perl::buffer::PerlBuffer;
 use crate::xs::perl::ffi::{self, AV, HV, Perl, SV, State, Xsub};
 use crate::xs::perl::magic::{self, Kind};
@@ -29,14 +30,14 @@ pub enum Failure {
 }
 
 /// The most recent dispatch.
-pub struct Running {
+pub struct LastDispatch {
     /// The Perl stack on which it has called its last callback; null after its end.
     pub stack: *const c_void,
     /// The process in which it began.
     pub process: Process,
 }
 
-impl Default for Running {
+impl Default for LastDispatch {
     fn default() -> Self {
         Self { stack: null(), process: 0 }
     }
@@ -51,15 +52,15 @@ pub struct Connection {
     /// Kept alive by the object's magic.
     pub handle: *mut HV,
     /// The sub that the handle and its watcher call; this is a reference count of it.
-    pub hook: *mut SV,
+    pub handle_callback: *mut SV,
     /// Messages are delivered as they arrive, because the program has had a chance to register callbacks: control was
     /// back in the event loop, or nothing had arrived when the connection was created.
     pub is_started: bool,
     pub inbox: Inbox,
-    /// The packed addresses of the peer and of our socket when the connection was created, and the length of the first.
-    pub addresses: (Box<[u8]>, usize),
+    /// The addresses when the connection was created.
+    pub addresses: Addresses,
     pub turn: Turn,
-    pub running: Running,
+    pub last_dispatch: LastDispatch,
     pub outbox: Outbox,
     /// The jobs to be done before the next event is taken from the inbox.
     pub jobs: VecDeque<Job>,
@@ -67,7 +68,7 @@ pub struct Connection {
     pub failure: Option<Failure>,
 }
 
-/// A connection, shared by its object and its hook.
+/// A connection, shared by its object and its handle_callback.
 pub type Shared = RefCell<Connection>;
 
 /// The arguments for [`Connection::attach`].
@@ -75,29 +76,29 @@ pub struct Parts {
     pub interpreter: Rc<Interpreter>,
     pub object: *mut HV,
     pub handle: *mut HV,
-    /// The XSUB that becomes the hook.
-    pub hook: &'static Xsub,
+    /// The XSUB that becomes the handle_callback.
+    pub handle_callback: &'static Xsub,
     pub config: Config,
     pub is_traced: bool,
 }
 
 impl Connection {
-    /// Creates a connection, and hangs it on its object. Returns a reference to its hook.
+    /// Creates a connection, and hangs it on its object. Returns a reference to its handle_callback.
     pub fn attach(perl: Perl, parts: Parts) -> *mut SV {
         fork::watch();
-        let (object, handle, hook) = (parts.object, parts.handle, parts.hook);
+        let (object, handle, handle_callback) = (parts.object, parts.handle, parts.handle_callback);
         let mut connection = Self::new(parts);
         if let Some(fd) = connection.handle().fd() {
             connection.addresses = descriptor::addresses(fd);
         }
         let shared: Rc<Shared> = Rc::new(RefCell::new(connection));
         // SAFETY: the values are live.
-        let hook = unsafe {
+        let handle_callback = unsafe {
             magic::attach(perl, object.cast(), State::new(Kind::Object, &shared), handle.cast());
-            ffi::ws_new_hook(perl, hook, State::new(Kind::Sub, &shared))
+            ffi::ws_new_handle_callback(perl, handle_callback, State::new(Kind::HandleCallback, &shared))
         };
-        shared.borrow_mut().hook = sv::referent(hook).map_or(null_mut(), sv::retain);
-        hook
+        shared.borrow_mut().handle_callback = sv::referent(handle_callback).map_or(null_mut(), sv::retain);
+        handle_callback
     }
 
     fn new(parts: Parts) -> Self {
@@ -111,19 +112,19 @@ impl Connection {
             interpreter: parts.interpreter,
             object: parts.object,
             handle: parts.handle,
-            hook: null_mut(),
+            handle_callback: null_mut(),
             is_started: false,
-            addresses: Default::default(),
+            addresses: Addresses::default(),
             inbox: Inbox::default(),
             turn: Turn::default(),
-            running: Running::default(),
+            last_dispatch: LastDispatch::default(),
             outbox: Outbox::default(),
             jobs: VecDeque::new(),
             failure: None,
         }
     }
 
-    /// Notes that the object is gone. Returns the hook, whose reference count the caller must give up.
+    /// Notes that the object is gone. Returns the handle_callback, whose reference count the caller must give up.
     fn lose_object(&mut self) -> *mut SV {
         self.object = null_mut();
         self.clear_inbox();
@@ -131,7 +132,7 @@ impl Connection {
         if let Some(Failure::Exception(exception)) = self.failure.take() {
             sv::free_later(self.perl(), exception);
         }
-        std::mem::replace(&mut self.hook, null_mut())
+        std::mem::replace(&mut self.handle_callback, null_mut())
     }
 
     /// Returns the interpreter that the connection belongs to.
@@ -191,11 +192,12 @@ impl Connection {
         Handle::new(self.perl(), &self.interpreter.handle_keys, self.handle)
     }
 
-    /// Returns `true` if this is the connection's handle, or one with our hook to which that handle, a wrapper, passes
+    /// Returns `true` if this is the connection's handle, or one with our handle_callback to which that handle, a wrapper, passes
     /// calls on.
     pub fn is_read_through(&self, handle: *mut HV) -> bool {
-        let is_hooked = || Handle::new(self.perl(), &self.interpreter.handle_keys, handle).has_on_read(self.hook);
-        handle == self.handle || !self.has_stock_handle() && is_hooked()
+        let has_our_callback =
+            || Handle::new(self.perl(), &self.interpreter.handle_keys, handle).has_on_read(self.handle_callback);
+        handle == self.handle || !self.has_stock_handle() && has_our_callback()
     }
 
     /// Returns `true` if the handle's methods are AnyEvent::Handle's own, so that its internals may be used.
@@ -210,12 +212,12 @@ impl Connection {
 
     /// Returns `true` if a frame sent now may wait for the replies to later messages.
     pub fn may_batch(&self) -> bool {
-        // SAFETY: the interpreter is running the XSUB that sends.
-        self.turn.may_wait() && unsafe { ffi::ws_is_last_act(self.perl(), self.running.stack) }
+        // SAFETY: the interpreter is last_dispatch the XSUB that sends.
+        self.turn.may_wait() && unsafe { ffi::ws_is_tail_call(self.perl(), self.last_dispatch.stack) }
     }
 }
 
-/// Frees the state that hung on a Perl value. If the value was an object, returns its hook, whose reference count the
+/// Frees the state that hung on a Perl value. If the value was an object, returns its handle_callback, whose reference count the
 /// caller must give up.
 ///
 /// # Safety
@@ -275,7 +277,7 @@ pub unsafe fn find<'a>(perl: Perl, value: *mut SV) -> Lookup<'a> {
     // SAFETY: the caller guarantees this; state of these kinds is a connection.
     unsafe {
         let found = magic::on(perl, value);
-        if !found.is(Kind::Object) && !found.is(Kind::Sub) {
+        if !found.is(Kind::Object) && !found.is(Kind::HandleCallback) {
             return Lookup::NotAConnection;
         }
         match found.state.cast::<Shared>().as_ref() {

@@ -6,8 +6,8 @@
 
 use super::connection::{Connection, Failure, Shared};
 use super::job::Job;
-use super::shim;
-use super::turn::Left;
+use super::perl_subs;
+use super::turn::Remaining;
 use crate::engine::{Event, ProtocolError};
 use crate::xs::io::clock;
 use crate::xs::perl::buffer::PerlBuffer;
@@ -18,7 +18,7 @@ use std::ffi::c_void;
 use std::ptr::{from_ref, null};
 
 /// How a dispatch ended.
-pub enum Outcome {
+pub enum Ending {
     /// No call is left to be made.
     Done,
     /// A callback died with this exception, whose reference count is taken over.
@@ -55,37 +55,38 @@ pub fn answer_pending_ping(shared: &Shared, after: &mut After) -> bool {
 }
 
 /// Ends a dispatch: writes the frames sent in it, and schedules the calls that must follow.
-pub fn end(shared: &Shared, outcome: Outcome, after: &mut After) {
+pub fn end(shared: &Shared, ending: Ending, after: &mut After) {
     let connection = &mut *shared.borrow_mut();
-    let has_taken = connection.take_rest();
+    let has_taken = connection.take_handle_input();
     let mut left = connection.turn.leave();
     if has_taken && connection.turn.is_idle() && connection.turn.may_deliver() {
-        left = Some(Left::Messages);
+        left = Some(Remaining::Messages);
     }
-    connection.running.stack = null();
-    if matches!(outcome, Outcome::Exiting) && connection.running.process != fork::generation() {
+    connection.last_dispatch.stack = null();
+    if matches!(ending, Ending::Exiting) && connection.last_dispatch.process != fork::generation() {
         return connection.exit_in_child(after);
     }
     if connection.turn.is_idle() {
         connection.leave_to_loop(left, after);
     }
     if let Some(Failure::Violation(error)) = connection.failure {
-        match outcome {
-            Outcome::Done => {}
-            Outcome::Exiting => after.exiting(),
-            Outcome::Died(exception) => sv::free_later(connection.perl(), exception),
+        match ending {
+            Ending::Done => {}
+            Ending::Exiting => after.exiting(),
+            Ending::Died(exception) => sv::free_later(connection.perl(), exception),
         }
-        // Without random bytes for a mask the Close frame is not sent, but the connection fails anyway.
+        // Without random bytes for a mask, or a write buffer that is a string of octets, no Close frame is sent, but the
+        // connection fails anyway.
         let _ = connection.fail(error, after);
         connection.flush(after);
-        return after.calling(shim::FAILED, [connection.reference()]);
+        return after.calling(perl_subs::FAILED, [connection.reference()]);
     }
     connection.flush(after);
     connection.trace(after);
-    match outcome {
-        Outcome::Done => {}
-        Outcome::Exiting => after.exiting(),
-        Outcome::Died(exception) => connection.give_up(exception, after),
+    match ending {
+        Ending::Done => {}
+        Ending::Exiting => after.exiting(),
+        Ending::Died(exception) => connection.fail_with_exception(exception, after),
     }
 }
 
@@ -93,13 +94,13 @@ impl Connection {
     /// Asks the trampoline to dispatch what has arrived; `shared` holds this connection.
     pub fn start_dispatch(&mut self, shared: &Shared, after: &mut After) {
         self.turn.enter();
-        self.running.process = fork::generation();
+        self.last_dispatch.process = fork::generation();
         after.dispatching(sv::retain(self.object.cast()), from_ref(shared).cast(), self.interpreter.dispatch_loop);
     }
 
     /// Replaces `call`, which was just made on Perl's `stack`, by the next one. Returns `false` if none is left.
     pub fn next_call(&mut self, stack: *const c_void, call: &mut Call) -> bool {
-        self.running.stack = stack;
+        self.last_dispatch.stack = stack;
         if call.has_message {
             self.interpreter.messages.keep(call.owned[0]);
         }
@@ -153,7 +154,7 @@ impl Connection {
     }
 
     /// Queues the result of parsing bytes that were never in the inbox.
-    pub fn queue(&mut self, event: Result<Event<'_, PerlBuffer>, ProtocolError>) {
+    pub fn queue_event(&mut self, event: Result<Event<'_, PerlBuffer>, ProtocolError>) {
         let job = Job::of(event, &self.interpreter.messages);
         self.jobs.push_back(job);
     }
@@ -177,9 +178,9 @@ impl Connection {
 
     /// Takes what the handle itself has read while a callback ran the event loop. AnyEvent::Handle would not offer it to
     /// `on_read` if it is as long as what `on_read` has just taken. Returns `true` if there is something.
-    fn take_rest(&mut self) -> bool {
+    fn take_handle_input(&mut self) -> bool {
         let handle = self.handle();
-        let is_ours = handle.read_buffers().next().is_some() && handle.reads_for(self.hook);
+        let is_ours = handle.read_buffers().next().is_some() && handle.reads_for(self.handle_callback);
         if is_ours {
             self.take_unread(self.handle);
         }
@@ -187,24 +188,24 @@ impl Connection {
     }
 
     /// Ends the outermost dispatch: messages that are left wait for the event loop.
-    fn leave_to_loop(&mut self, left: Option<Left>, after: &mut After) {
+    fn leave_to_loop(&mut self, remaining: Option<Remaining>, after: &mut After) {
         self.inbox.detach(&self.interpreter.scratch);
         // This comes first, because other calls may start a dispatch.
-        match left {
-            Some(Left::Messages) => after.calling_first(shim::YIELD_TO_LOOP, [self.reference()]),
-            Some(Left::Nothing) => after.calling_first(shim::DISARM_GUARD, [self.reference()]),
+        match remaining {
+            Some(Remaining::Messages) => after.calling_first(perl_subs::YIELD_TO_LOOP, [self.reference()]),
+            Some(Remaining::Nothing) => after.calling_first(perl_subs::DISARM_GUARD, [self.reference()]),
             None => {}
         }
     }
 
     /// Ends the connection after a callback has died: nothing more is delivered.
-    fn give_up(&mut self, exception: *mut SV, after: &mut After) {
+    fn fail_with_exception(&mut self, exception: *mut SV, after: &mut After) {
         if let Some(Failure::Exception(earlier)) = self.failure.replace(Failure::Exception(exception)) {
             sv::free_later(self.perl(), earlier);
         }
         self.engine.abandon();
         self.clear_inbox();
         self.clear_jobs();
-        after.calling(shim::FAILED, [self.reference()]);
+        after.calling(perl_subs::FAILED, [self.reference()]);
     }
 }

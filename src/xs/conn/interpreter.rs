@@ -1,7 +1,7 @@
 //! The state shared by all connections of one interpreter.
 
 use super::message::MessagePool;
-use super::shim;
+use super::perl_subs;
 use crate::engine::DeflatePool;
 use crate::xs::io::handle;
 use crate::xs::io::methods::HandleMethods;
@@ -30,7 +30,7 @@ pub struct Interpreter {
     pub handle_keys: handle::Keys,
     pub handle_methods: HandleMethods,
     pub dispatch_loop: DispatchLoop,
-    /// The shim's sub that each burst calls first, so it is not looked up by name each time.
+    /// The Perl sub that each burst calls first, so it is not looked up by name each time.
     pub arm_guard: *mut SV,
     /// The XSUB `send`.
     send: &'static Xsub,
@@ -46,8 +46,8 @@ impl Interpreter {
     pub fn new(perl: Perl, send: &'static Xsub) -> Self {
         // SAFETY: the interpreter is running.
         let dispatch_loop = unsafe { ffi::ws_new_dispatch_loop(perl) };
-        // SAFETY: the shim has defined this sub before it makes a connection.
-        let arm_guard: *mut SV = unsafe { ffi::ws_sub(perl, shim::ARM_GUARD.as_ptr()).cast() };
+        // SAFETY: the Perl half has defined this sub before it makes a connection.
+        let arm_guard: *mut SV = unsafe { ffi::ws_sub(perl, perl_subs::ARM_GUARD.as_ptr()).cast() };
         Self {
             perl,
             keys: Keys::new(perl),

@@ -3,15 +3,17 @@
 //! * [`connection`]: its state, and how Perl values hold it. [`turn`]: when messages are delivered and frames written.
 //!   [`outbox`]: the frames not written yet.
 //! * [`receive`]: from the transport to the engine, through the [`inbox`].
-//! * [`dispatch`]: from the engine to [`callbacks`]. Events become [`job`]s, and [`prepare`] turns these into calls.
+//! * [`dispatch`]: from the engine to [`callbacks`]. Events become [`job`]s, and [`prepare`] turns these into [`call`]s.
 //!   [`message`]: message objects.
 //! * [`interpreter`]: the state shared by all connections.
 //! * [`send`]: from the program to the transport, with [`flush`]. [`mask_keys`]: random masking keys. [`broadcast`]:
 //!   one message to many connections.
-//! * [`shim`]: the Perl subs that the binding calls.
+//! * [`perl_subs`]: the Perl subs that the binding calls.
 
 #[cfg(feature = "xs")]
 pub mod broadcast;
+#[cfg(feature = "xs")]
+pub mod call;
 #[cfg(feature = "xs")]
 pub mod callbacks;
 #[cfg(feature = "xs")]
@@ -32,11 +34,11 @@ pub mod mask_keys;
 pub mod message;
 pub mod outbox;
 #[cfg(feature = "xs")]
+pub mod perl_subs;
+#[cfg(feature = "xs")]
 pub mod prepare;
 #[cfg(feature = "xs")]
 pub mod receive;
 #[cfg(feature = "xs")]
 pub mod send;
-#[cfg(feature = "xs")]
-pub mod shim;
 pub mod turn;

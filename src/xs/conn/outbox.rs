@@ -1,12 +1,15 @@
 //! Frames that were sent but not written yet. They wait in a buffer of the handle.
 //!
 //! ```text
-//!              queue                 the kernel takes a part
+//!              queue               Perl code must continue
 //!     Empty ──────────> Waiting ─────────────────────────────> Unfinished
 //!       ^                 │  │           writing fails
 //!       │ all is written  │  └───────────────────────────────> Failed
 //!       └─────────────────┘
 //! ```
+//!
+//! Writing can also be tried when the outbox is `Empty`, because the handle's buffer may hold other bytes. `clear`
+//! empties it in every state.
 //!
 //! An `Unfinished` or `Failed` outbox waits until Perl code may run, because only the handle's own methods can
 //! continue.
@@ -111,8 +114,8 @@ impl Outbox {
         waited
     }
 
-    /// Notes the result of writing without Perl code: `Ok(true)` if the kernel took everything, `Ok(false)` if Perl
-    /// code must continue, or an errno.
+    /// Notes the result of writing without Perl code: `Ok(true)` if Perl code need not continue, `Ok(false)` if it must,
+    /// or an errno.
     pub fn note_attempt(&mut self, result: Result<bool, i32>, process: Process) {
         let writing = match result {
             Ok(true) => Writing::Empty,

@@ -4,7 +4,7 @@ use super::callbacks::{self, Pair};
 use super::connection::{Connection, Failure};
 use super::interpreter::Slot;
 use super::job::Job;
-use super::shim;
+use super::perl_subs;
 use crate::engine::{CloseFrame, ControlPayload, Notice, Opcode};
 use crate::xs::io::clock;
 use crate::xs::perl::ffi::{self, Call, SV};
@@ -16,19 +16,19 @@ impl Connection {
     pub fn prepare(&mut self, job: Job) -> Option<Call> {
         if self.engine.has_trace() {
             self.jobs.push_front(job);
-            return Some(Call::method(shim::TRACE, [self.trace_lines()]));
+            return Some(Call::method(perl_subs::TRACE, [self.trace_lines()]));
         }
         match job {
             Job::ArmGuard => Some(Call { is_burst: true, sub: self.interpreter.arm_guard, ..Call::EMPTY }),
             Job::Message(message) => self.message_call(message),
-            Job::Next { callback, message } => Some(Call::next_message(callback, message)),
-            Job::Each { entry, message } => Some(match Pair::of(entry) {
+            Job::NextMessage { callback, message } => Some(Call::next_message(callback, message)),
+            Job::EachMessage { entry, message } => Some(match Pair::of(entry) {
                 Some(pair) => Call::each_message(self.perl(), entry, pair, message, self.turn.is_nested()),
                 None => Call::nothing(message, entry),
             }),
-            Job::EachList { message } => Some(self.queue_each(message)),
+            Job::QueueEachMessage { message } => Some(self.queue_each(message)),
             Job::Chunk { message, is_final } => {
-                Some(Call::method(shim::CHUNK_RECEIVED, [message, sv::new_number(self.perl(), is_final.into())]))
+                Some(Call::method(perl_subs::CHUNK_RECEIVED, [message, sv::new_number(self.perl(), is_final.into())]))
             }
             Job::Ping(_) | Job::Pong(_) if !self.count_control() => None,
             Job::Ping(payload) => {
@@ -45,7 +45,8 @@ impl Connection {
         }
     }
 
-    /// Returns the call for a message that has exactly one callback; if there are more, queues a job for each.
+    /// Returns the call directly if the only callback is one paired each_message callback and no jobs are queued;
+    /// otherwise queues jobs.
     fn message_call(&mut self, message: *mut SV) -> Option<Call> {
         // SAFETY: the lists are live arrays, and no Perl code runs.
         let slots = |list| unsafe { sv::slots(list) };
@@ -59,9 +60,9 @@ impl Connection {
             let perl = self.perl();
             // SAFETY: the list is a live array; its elements' reference counts are taken over.
             let callbacks = (0..slots(next).len()).map(|_| unsafe { ffi::ws_shift(perl, next) });
-            self.jobs.extend(callbacks.map(|callback| Job::Next { callback, message: sv::retain(message) }));
+            self.jobs.extend(callbacks.map(|callback| Job::NextMessage { callback, message: sv::retain(message) }));
         }
-        self.jobs.push_back(Job::EachList { message });
+        self.jobs.push_back(Job::QueueEachMessage { message });
         None
     }
 
@@ -69,11 +70,11 @@ impl Connection {
     fn queue_each(&mut self, message: *mut SV) -> Call {
         let each = self.callbacks(Slot::EachMessage);
         if each.is_some_and(callbacks::has_unpaired) {
-            self.jobs.push_front(Job::EachList { message });
-            return Call::method(shim::PAIR_UP, []);
+            self.jobs.push_front(Job::QueueEachMessage { message });
+            return Call::method(perl_subs::PAIR_UP, []);
         }
         let entries = each.map(callbacks::elements).unwrap_or_default();
-        self.jobs.extend(entries.into_iter().map(|entry| Job::Each { entry, message: sv::retain(message) }));
+        self.jobs.extend(entries.into_iter().map(|entry| Job::EachMessage { entry, message: sv::retain(message) }));
         // The loop frees the message together with the values of its last call.
         Call::nothing(message, null_mut())
     }
@@ -93,18 +94,18 @@ impl Connection {
             self.flush_natively();
         }
         if self.engine.defers_pong(self.handle().backlog()) {
-            return self.engine.owe_pong(payload).then(|| Call::method(shim::EXPECT_DRAIN, []));
+            return self.engine.owe_pong(payload).then(|| Call::method(perl_subs::EXPECT_DRAIN, []));
         }
         self.answer_ping(&payload)
     }
 
     /// Answers a ping, through the method `send` if that is not ours or the handle is not a stock one.
     fn answer_ping(&mut self, payload: &ControlPayload) -> Option<Call> {
-        if self.route().is_foreign() || !self.interpreter.sends_natively(self.object) {
+        if self.route().is_push_write() || !self.interpreter.sends_natively(self.object) {
             let pong = self.interpreter.messages.message(Opcode::Pong as u8, payload.as_slice());
             return Some(Call::method(c"send", [pong]));
         }
-        // Without random bytes for a mask the pong is dropped, because no frame can be sent.
+        // The pong is dropped if there are no random bytes for a mask, or the write buffer is not a string of octets.
         let _ = self.send_later(Opcode::Pong as u8, payload.as_slice());
         None
     }
@@ -116,8 +117,10 @@ impl Connection {
         }
         let name = sv::new_string(self.perl(), notice.name().as_bytes());
         Some(match notice.payload() {
-            Some(payload) => Call::method(shim::CALL_BACK, [name, self.interpreter.messages.received_string(payload)]),
-            None => Call::method(shim::CALL_BACK, [name]),
+            Some(payload) => {
+                Call::method(perl_subs::CALL_BACK, [name, self.interpreter.messages.received_string(payload)])
+            }
+            None => Call::method(perl_subs::CALL_BACK, [name]),
         })
     }
 
@@ -132,6 +135,6 @@ impl Connection {
             None => sv::new_undef(self.perl()),
         };
         let is_valid = sv::new_number(self.perl(), frame.error.is_none().into());
-        Call::method(shim::CLOSE_RECEIVED, [code, reason, is_valid])
+        Call::method(perl_subs::CLOSE_RECEIVED, [code, reason, is_valid])
     }
 }

@@ -3,7 +3,7 @@
 use super::connection::{Connection, Shared};
 use super::dispatch;
 use super::inbox::{Inbox, READ_SIZE};
-use super::shim;
+use super::perl_subs;
 use crate::xs::io::descriptor::{self, Read};
 use crate::xs::io::handle::Handle;
 use crate::xs::io::tls::Session;
@@ -38,17 +38,17 @@ pub fn readable(shared: &Shared, after: &mut After) {
         Arrival::Read(Read::Bytes(_)) => connection.deliver(shared, after),
         Arrival::TlsEnd => {
             connection.deliver(shared, after);
-            after.calling(shim::DRAIN_TLS, [connection.handle().reference()]);
+            after.calling(perl_subs::DRAIN_TLS, [connection.handle().reference()]);
         }
         Arrival::Read(Read::Nothing) => connection.clear_inbox(),
         Arrival::Read(Read::Eof) => {
             connection.clear_inbox();
-            after.calling(shim::READ_EOF, [connection.handle().reference()]);
+            after.calling(perl_subs::READ_EOF, [connection.handle().reference()]);
         }
         Arrival::Read(Read::Failed(errno)) => {
             connection.clear_inbox();
             let errno = sv::new_number(connection.perl(), errno.unsigned_abs().into());
-            after.calling(shim::READ_ERROR, [connection.handle().reference(), errno]);
+            after.calling(perl_subs::READ_ERROR, [connection.handle().reference(), errno]);
         }
     }
 }
@@ -58,7 +58,7 @@ fn read_by_handle(shared: &Shared, after: &mut After) {
     let connection = shared.borrow();
     let handle = connection.handle();
     if !handle.is_destroyed() {
-        after.calling(shim::READ_BY_HANDLE, [handle.reference()]);
+        after.calling(perl_subs::READ_BY_HANDLE, [handle.reference()]);
     }
 }
 
@@ -83,8 +83,8 @@ pub fn is_at_eof(shared: &Shared, handle: *mut HV) -> bool {
 fn read_natively(shared: &Shared, after: &mut After) {
     let connection = shared.borrow();
     if connection.source().is_some() && connection.handle().is_reading() {
-        let hook = sv::new_reference(connection.perl(), connection.hook);
-        after.calling(shim::READ_NATIVELY, [connection.handle().reference(), hook]);
+        let handle_callback = sv::new_reference(connection.perl(), connection.handle_callback);
+        after.calling(perl_subs::READ_NATIVELY, [connection.handle().reference(), handle_callback]);
     }
 }
 
@@ -92,7 +92,7 @@ impl Connection {
     /// Returns the source of bytes, if they can be read natively and are this connection's alone.
     fn source(&self) -> Option<Source> {
         let handle = self.handle();
-        let is_ours = self.has_stock_handle() && handle.reads_for(self.hook);
+        let is_ours = self.has_stock_handle() && handle.reads_for(self.handle_callback);
         if is_ours { Source::of(handle) } else { None }
     }
 
@@ -142,7 +142,7 @@ impl Connection {
         // SAFETY: read(2) has initialised these bytes.
         unsafe { buffer.add_len(count) };
         if let Some(event) = self.engine.payload_appended(count).transpose() {
-            self.queue(event);
+            self.queue_event(event);
         }
         read
     }

@@ -1,9 +1,9 @@
-//! From the program to the transport.
+//! Sends frames.
 
 use super::connection::Connection;
 use super::mask_keys;
 use super::outbox::Place;
-use super::shim;
+use super::perl_subs;
 use crate::engine::{
     CloseCode, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, MaskKey, Opcode, ProtocolError, UsageError, char_prefix,
 };
@@ -17,10 +17,10 @@ use bytes::BufMut;
 use std::borrow::Cow;
 use thiserror::Error;
 
-/// Payloads from this size on, bytes, are not copied to the handle's buffer if the kernel can take them at once.
+/// Minimum size, in bytes, of a payload that is written without copying it to the handle's buffer.
 const MIN_UNCOPIED: usize = 4096;
 
-/// Why nothing was sent; the program's mistake, or its machine's.
+/// The reason why a frame was not sent: a mistake of the program, or a failure of the machine.
 #[derive(Debug, Error)]
 pub enum SendError {
     #[error(transparent)]
@@ -36,13 +36,13 @@ pub type Engine = crate::engine::Connection<PerlBuffer>;
 
 /// The result of queuing a frame.
 struct Appended {
-    /// Whether the engine had a frame to send, or why there can be none.
-    is_sent: Result<bool, SendError>,
-    /// A pong that had to wait is queued before it.
+    /// `Ok(true)` if the engine appended a frame.
+    result: Result<bool, SendError>,
+    /// A pong that was owed was queued before it.
     has_pong: bool,
 }
 
-/// A closure that asks the engine to append one frame to `out`, and returns whether it did.
+/// A closure that asks the engine to append one frame to `out`, and returns `true` if it did.
 trait Encode: FnOnce(&mut Engine, &[u8], Option<MaskKey>, &mut Appender) -> Result<bool, SendError> {}
 impl<F: FnOnce(&mut Engine, &[u8], Option<MaskKey>, &mut Appender) -> Result<bool, SendError>> Encode for F {}
 
@@ -59,7 +59,7 @@ impl Connection {
         }
         self.write(payload, after, |engine, payload, mask, out| Ok(engine.send(opcode, payload, mask, out)?))?;
         if self.engine.has_window() && !self.is_window_watched() {
-            after.calling(shim::EXPECT_IDLENESS, [self.reference()]);
+            after.calling(perl_subs::EXPECT_IDLENESS, [self.reference()]);
         }
         Ok(())
     }
@@ -80,49 +80,50 @@ impl Connection {
         Ok(())
     }
 
-    /// As [`Self::send`], but the frame is written at the end of this dispatch. Not for handles that only push_write.
+    /// Like [`Self::send`], but the frame is written at the end of the dispatch. Must not be used with
+    /// [`Route::PushWrite`], which would lose it.
     pub fn send_later(&mut self, opcode: u8, payload: &[u8]) -> Result<(), SendError> {
         if self.engine.can_send(opcode) {
             let route = self.route();
-            let place = self.waiting_place(route);
+            let place = self.prepare_waiting_place(route);
             self.append(route, place, payload, |engine, payload, mask, out| {
                 Ok(engine.send(opcode, payload, mask, out)?)
             })?
-            .is_sent?;
+            .result?;
         }
         Ok(())
     }
 
-    /// Sends a Close frame, if one is due. Returns whether it was.
+    /// Sends a Close frame, if one is due. Returns `true` if one was sent.
     pub fn send_close(&mut self, code: Option<CloseCode>, reason: &str, after: &mut After) -> Result<bool, SendError> {
-        // The engine cuts the reason; so much of it is enough to see where.
+        // The engine truncates the reason; it needs only this much.
         let reason = char_prefix(reason, MAX_CONTROL_PAYLOAD);
         self.write(reason.as_bytes(), after, |engine, _, mask, out| Ok(engine.close(code, reason, mask, out)))
     }
 
-    /// Answers a violation with a Close frame, if one is due. Returns whether it was.
+    /// Answers a violation with a Close frame, if one is due. Returns `true` if one was sent.
     pub fn fail(&mut self, error: ProtocolError, after: &mut After) -> Result<bool, SendError> {
         self.write(&[0; 2], after, |engine, _, mask, out| Ok(engine.fail(error, mask, out)))
     }
 
-    /// Has what there is to log be logged; in a dispatch that is done by the dispatch, in order.
+    /// Logs the recorded frames; a dispatch logs its own, in order.
     #[inline]
     pub fn trace(&mut self, after: &mut After) {
         if self.turn.is_idle() && self.engine.has_trace() {
-            after.calling(shim::TRACE, [self.reference(), self.trace_lines()]);
+            after.calling(perl_subs::TRACE, [self.reference(), self.trace_lines()]);
         }
     }
 
-    /// Queues a frame, and writes it unless it may wait. Returns whether the engine had one.
+    /// Queues a frame, and writes it unless it may wait. Returns `true` if the engine had one.
     fn write(&mut self, payload: &[u8], after: &mut After, encode: impl Encode) -> Result<bool, SendError> {
         let route = self.route();
-        let place = if self.may_batch() { self.waiting_place(route) } else { None };
-        let Appended { is_sent, has_pong } = self.append(route, place, payload, encode)?;
-        if (has_pong || matches!(is_sent, Ok(true))) && place.is_none() {
+        let place = if self.may_batch() { self.prepare_waiting_place(route) } else { None };
+        let Appended { result, has_pong } = self.append(route, place, payload, encode)?;
+        if (has_pong || matches!(result, Ok(true))) && place.is_none() {
             self.flush_route(route, after);
         }
         self.trace(after);
-        is_sent
+        result
     }
 
     /// Queues a frame in the buffer of the route it will take. If it has no place to wait in, it is encrypted at once.
@@ -137,7 +138,7 @@ impl Connection {
         self.forget_inherited(route);
         let buffer = route.buffer();
         let mark = sv::length(buffer);
-        // Growing the buffer would pull a payload that lies in it from under our feet.
+        // Growing the buffer would move a payload that lies in it.
         let is_inside = sv::plain_octets(buffer).as_ptr_range().contains(&payload.as_ptr());
         let payload = if is_inside { Cow::Owned(payload.to_vec()) } else { Cow::Borrowed(payload) };
         let has_pong = self.engine.owes_pong();
@@ -148,10 +149,10 @@ impl Connection {
             let mask = self.next_mask()?;
             self.engine.send_owed_pong(mask, &mut out)?;
         }
-        let is_sent = encode(&mut self.engine, &payload, mask, &mut out);
+        let result = encode(&mut self.engine, &payload, mask, &mut out);
         out.finish();
         if sv::length(buffer) == mark {
-            return Ok(Appended { is_sent, has_pong });
+            return Ok(Appended { result, has_pong });
         }
         match (route, place) {
             (Route::PushWrite { .. }, _) => {}
@@ -163,10 +164,10 @@ impl Connection {
                 self.outbox.queue(Place::WriteBuffer, mark, fork::generation());
             }
         }
-        Ok(Appended { is_sent, has_pong })
+        Ok(Appended { result, has_pong })
     }
 
-    /// A key for the next frame, if it needs one.
+    /// Returns a key for the next frame, if frames are masked.
     fn next_mask(&self) -> Result<Option<MaskKey>, SendError> {
         Ok(if self.engine.is_masked() { Some(mask_keys::next_key()?) } else { None })
     }
@@ -210,7 +211,7 @@ impl Connection {
         out.put_slice(rest_of_header);
         out.put_slice(rest_of_payload);
         out.finish();
-        after.calling(shim::DRAIN, [self.handle().reference()]);
+        after.calling(perl_subs::DRAIN, [self.handle().reference()]);
         self.report_backlog(after);
         Ok(())
     }

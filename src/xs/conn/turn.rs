@@ -6,19 +6,20 @@
 //!
 //! * A frame waits only if recent callbacks of this connection were quick, and only until a deadline.
 //! * The caller also requires that sending the frame is the last thing its callback does.
-//! * A burst that has kept the event loop busy for too long yields: it resumes in the loop's next iteration, also if that
+//! * A burst that has kept the event loop busy for too long yields: it resumes in the loop's next iteration, even if that
 //!   is one of a nested event loop.
 //!
 //! A waiting frame is written once its deadline has passed and the running callback has returned. If that callback is
 //! unexpectedly slow, the frame waits as long.
 //!
 //! ```text
-//!                    hold                       finish
-//!      Flowing <──────────────> Held     (any) ────────> Final
-//!       │   ^      release       ^
-//!       │   │ leave              │ hold
-//!       v   │                    │
-//!      Yielded ──────────────────┘
+//!                  set_paused(true)                  finish
+//!           Flowing <─────────────> Paused    (any) ────────> Final
+//!            │   ^  set_paused(false)  ^
+//!   note_    │   │                     │
+//!   callback │   │ leave               │ set_paused(true)
+//!            v   │                     │
+//!           Yielded ───────────────────┘
 //! ```
 //!
 //! Nothing leaves `Final`: the transport is closed, and the remaining messages are delivered even if the program
@@ -35,7 +36,7 @@ const MAX_QUICK: Nanos = MAX_WAIT;
 /// How long callbacks are assumed to be quick after a quick one.
 const QUICK_LASTS: Nanos = 20_000_000;
 
-/// Whether messages may be delivered.
+/// The state of delivery.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Delivery {
     #[default]
@@ -43,7 +44,7 @@ enum Delivery {
     /// The burst has used up its time.
     Yielded,
     /// The program has paused the connection.
-    Held,
+    Paused,
     /// The transport is closed.
     Final,
 }
@@ -62,7 +63,7 @@ struct Burst {
 
 /// The work left over when the outermost dispatch of a burst ends.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Left {
+pub enum Remaining {
     /// Nothing is left: the guard against nested event loops can be disarmed.
     Nothing,
     /// Messages are left for the loop's next iteration.
@@ -89,7 +90,7 @@ impl Turn {
     }
 
     /// Ends a dispatch. Returns what is left over if it was the outermost one of a burst.
-    pub fn leave(&mut self) -> Option<Left> {
+    pub fn leave(&mut self) -> Option<Remaining> {
         self.depth -= 1;
         self.guarded_depth = self.guarded_depth.min(self.depth);
         if self.depth > 0 {
@@ -99,7 +100,7 @@ impl Turn {
         if has_yielded {
             self.delivery = Delivery::Flowing;
         }
-        self.burst.take().map(|_| if has_yielded { Left::Messages } else { Left::Nothing })
+        self.burst.take().map(|_| if has_yielded { Remaining::Messages } else { Remaining::Nothing })
     }
 
     /// Returns `true` if no dispatch is running.
@@ -118,7 +119,7 @@ impl Turn {
         match self.delivery {
             Delivery::Flowing | Delivery::Final => true,
             Delivery::Yielded => self.is_nested(),
-            Delivery::Held => false,
+            Delivery::Paused => false,
         }
     }
 
@@ -160,7 +161,7 @@ impl Turn {
 
     /// Returns `true` if a frame sent now may wait for the replies to the messages behind the current one.
     pub fn may_wait(&self) -> bool {
-        self.delivery != Delivery::Held
+        self.delivery != Delivery::Paused
             && self.is_quick()
             && self.burst.as_ref().is_some_and(|burst| burst.is_next_complete)
     }
@@ -178,11 +179,11 @@ impl Turn {
     }
 
     /// Pauses or resumes delivery, as the program wants.
-    pub fn hold(&mut self, is_held: bool) {
-        self.delivery = match (self.delivery, is_held) {
+    pub fn set_paused(&mut self, is_paused: bool) {
+        self.delivery = match (self.delivery, is_paused) {
             (Delivery::Final, _) => Delivery::Final,
-            (_, true) => Delivery::Held,
-            (Delivery::Held, false) => Delivery::Flowing,
+            (_, true) => Delivery::Paused,
+            (Delivery::Paused, false) => Delivery::Flowing,
             (delivery, false) => delivery,
         };
     }
@@ -246,7 +247,7 @@ mod tests {
         turn.note_next(false, || clock.0);
         assert!(!turn.may_wait(), "nothing is behind the last one");
         assert!(turn.is_quick(), "but what waits may wait for its reply");
-        assert_eq!(turn.leave(), Some(Left::Nothing));
+        assert_eq!(turn.leave(), Some(Remaining::Nothing));
     }
 
     #[test]
@@ -294,7 +295,7 @@ mod tests {
         clock.pass(10_000);
         turn.note_callback(|| clock.0);
         assert!(!turn.may_deliver());
-        assert_eq!(turn.leave(), Some(Left::Messages));
+        assert_eq!(turn.leave(), Some(Remaining::Messages));
         assert!(turn.may_deliver());
     }
 
@@ -323,7 +324,7 @@ mod tests {
         assert!(turn.may_deliver());
         assert_eq!(turn.leave(), None);
         assert!(!turn.may_deliver());
-        assert_eq!(turn.leave(), Some(Left::Messages));
+        assert_eq!(turn.leave(), Some(Remaining::Messages));
     }
 
     #[test]
@@ -331,14 +332,14 @@ mod tests {
         let mut clock = Clock::new();
         let mut turn = quick_burst(&mut clock);
         assert!(turn.may_wait());
-        turn.hold(true);
+        turn.set_paused(true);
         assert!(!turn.may_deliver());
         assert!(!turn.may_wait(), "nothing comes that it could wait for");
         clock.pass(20_000);
         turn.note_callback(|| clock.0);
-        assert_eq!(turn.leave(), Some(Left::Nothing), "resuming goes on with it");
+        assert_eq!(turn.leave(), Some(Remaining::Nothing), "resuming goes on with it");
         assert!(!turn.may_deliver());
-        turn.hold(false);
+        turn.set_paused(false);
         assert!(turn.may_deliver());
     }
 
@@ -348,9 +349,9 @@ mod tests {
         let mut turn = quick_burst(&mut clock);
         clock.pass(20_000);
         turn.note_callback(|| clock.0);
-        turn.hold(false);
+        turn.set_paused(false);
         assert!(!turn.may_deliver(), "resuming what is not paused changes nothing");
-        turn.hold(true);
+        turn.set_paused(true);
         turn.leave();
         assert!(!turn.may_deliver());
     }
@@ -359,14 +360,14 @@ mod tests {
     fn the_last_dispatch_neither_yields_nor_pauses() {
         let mut clock = Clock::new();
         let mut turn = quick_burst(&mut clock);
-        turn.hold(true);
+        turn.set_paused(true);
         turn.finish();
         assert!(turn.may_deliver());
         clock.pass(20_000);
         turn.note_callback(|| clock.0);
         assert!(turn.may_deliver());
-        turn.hold(true);
+        turn.set_paused(true);
         assert!(turn.may_deliver());
-        assert_eq!(turn.leave(), Some(Left::Nothing));
+        assert_eq!(turn.leave(), Some(Remaining::Nothing));
     }
 }

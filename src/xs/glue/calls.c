@@ -261,7 +261,7 @@ static inline bool only_leaves(const OP *op)
 
 /* Returns true if calling this XSUB is the last act of the callback that the dispatch loop has called on `stack`.
  * Only then may a frame that it sends wait for later replies: otherwise the callback may go on for long, or forever. */
-bool ws_is_last_act(PerlInterpreter *perl, const void *stack)
+bool ws_is_tail_call(PerlInterpreter *perl, const void *stack)
 {
     TAKE_THX(perl);
     const PERL_CONTEXT *context = cxstack + cxstack_ix;

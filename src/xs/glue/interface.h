@@ -1,7 +1,7 @@
 /* The interface between C and Rust. The build reads this file twice: glue.h includes it, and bindgen makes Rust
  * declarations of it for perl/ffi.rs. So it uses perl's types, but includes none of perl's headers.
  *
- * Each function's contract is at its definition. `perl` is the interpreter; a perl that has only one ignores it. */
+ * Each function's contract is at its definition, unless its name says everything. `perl` is the interpreter; a perl that has only one ignores it. */
 #ifndef WS_INTERFACE_H
 #define WS_INTERFACE_H
 
@@ -17,6 +17,7 @@ struct ws_call {
     const char *method;
     /** The arguments after the connection. */
     SV *args[WS_MAX_ARGS];
+    /** The number of these arguments. */
     int count;
     /** `owned` starts with a message, which is reused if the callback lets it go. */
     bool has_message;
@@ -26,7 +27,7 @@ struct ws_call {
     SV *owned[WS_MAX_ARGS];
 };
 
-/** A call of a sub of the shim. */
+/** A call of a sub of the Perl half. */
 struct ws_sub_call {
     /** The sub's full name. */
     const char *sub;
@@ -48,6 +49,7 @@ struct ws_after {
     SV *dispatch;
     /** The connection of that object. */
     const void *connection;
+    /** The sub that calls the callbacks of a burst. */
     CV *dispatch_loop;
     /** The value of $@ during the dispatch; not owned. */
     SV *error;
@@ -61,14 +63,16 @@ struct ws_after {
     bool needs_fetch;
     /** A callback called exit: continue with that. */
     bool exiting;
+    /** The number of calls to make. */
     int calls;
+    /** The calls, in order. */
     struct ws_sub_call call[WS_MAX_CALLS];
 };
 
 /** An XSUB, as the trampoline sees it. */
 struct ws_xsub {
     void (*body)(PerlInterpreter *perl, CV *cv, SV **args, I32 items, struct ws_after *after);
-    /** The Perl sub's full name; NULL in the last row of the table, and for the hook, which is anonymous. */
+    /** The Perl sub's full name; NULL in the last row of the table, and for the handle callback, which is anonymous. */
     const char *name;
 };
 
@@ -111,14 +115,14 @@ void ws_state_attach(PerlInterpreter *perl, SV *sv, struct ws_state state, SV *k
 struct ws_state ws_state(PerlInterpreter *perl, SV *sv);
 void ws_watch_reads(PerlInterpreter *perl, SV *sv, struct ws_state state);
 bool ws_has_watched_reads(SV *sv);
-HV *ws_left_handle(PerlInterpreter *perl, SV *hook);
-SV *ws_new_hook(PerlInterpreter *perl, const struct ws_xsub *xsub, struct ws_state state);
+HV *ws_orphaned_handle(PerlInterpreter *perl, SV *callback);
+SV *ws_new_handle_callback(PerlInterpreter *perl, const struct ws_xsub *xsub, struct ws_state state);
 
 /* calls.c */
 void ws_boot(PerlInterpreter *perl, CV *cv);
 CV *ws_new_dispatch_loop(PerlInterpreter *perl);
 bool ws_has_xsub(PerlInterpreter *perl, HV *object, const char *method, const struct ws_xsub *xsub);
-bool ws_is_last_act(PerlInterpreter *perl, const void *stack);
+bool ws_is_tail_call(PerlInterpreter *perl, const void *stack);
 bool ws_wants_value(PerlInterpreter *perl);
 SV *ws_located(PerlInterpreter *perl, const char *text, STRLEN len);
 

@@ -5,36 +5,36 @@
 static MAGIC *state_magic(pTHX_ SV *sv);
 
 /* Handles the end of a connection's object. If only the object and its magic hold the handle, the handle goes as
- * well, and its watcher is removed now. Otherwise the hook gets a weak reference to the handle, with which it lets
+ * well, and its watcher is removed now. Otherwise the callback gets a weak reference to the handle, with which it lets
  * the handle read for itself. */
-static void leave_handle(pTHX_ HV *handle, SV *hook)
+static void leave_handle(pTHX_ HV *handle, SV *callback)
 {
     MAGIC *mg;
 
     if (SvREFCNT((SV *)handle) <= 2) {
         (void)hv_delete(handle, "_rw", 3, G_DISCARD);
-    } else if ((mg = state_magic(aTHX_ hook)) && !mg->mg_obj) {
+    } else if ((mg = state_magic(aTHX_ callback)) && !mg->mg_obj) {
         mg->mg_obj = sv_rvweaken(newRV_inc((SV *)handle));
         mg->mg_flags |= MGf_REFCOUNTED;
     }
 }
 
 /* Ext magic ties Rust state to a Perl value: it is freed with the value, and a copy of the value in another thread
- * does not have the state. The mg_obj of an object is its handle; that of a hook whose connection is gone is a weak
+ * does not have the state. The mg_obj of an object is its handle; that of a callback whose connection is gone is a weak
  * reference to the handle. */
 static int state_free(pTHX_ SV *sv, MAGIC *mg)
 {
     struct ws_state state = { mg->mg_private, mg->mg_ptr };
-    SV *hook;
+    SV *callback;
 
     PERL_UNUSED_VAR(sv);
     if (!mg->mg_ptr)
         return 0;
-    hook = ws_rust_free(state);
+    callback = ws_rust_free(state);
     mg->mg_ptr = NULL;
-    if (hook && mg->mg_obj && !PL_dirty)
-        leave_handle(aTHX_ (HV *)mg->mg_obj, hook);
-    SvREFCNT_dec(hook);
+    if (callback && mg->mg_obj && !PL_dirty)
+        leave_handle(aTHX_ (HV *)mg->mg_obj, callback);
+    SvREFCNT_dec(callback);
     return 0;
 }
 
@@ -117,11 +117,11 @@ bool ws_has_watched_reads(SV *sv)
     return mg && mg->mg_virtual == &reader_vtbl && !mg->mg_moremagic;
 }
 
-/* Returns the handle that a hook's freed connection has left behind; NULL if it is gone too. */
-HV *ws_left_handle(PerlInterpreter *perl, SV *hook)
+/* Returns the handle that a callback's freed connection has left behind; NULL if it is gone too. */
+HV *ws_orphaned_handle(PerlInterpreter *perl, SV *callback)
 {
     TAKE_THX(perl);
-    const MAGIC *mg = state_magic(aTHX_ hook);
+    const MAGIC *mg = state_magic(aTHX_ callback);
 
     return mg && mg->mg_obj && SvROK(mg->mg_obj) ? (HV *)SvRV(mg->mg_obj) : NULL;
 }
@@ -141,7 +141,7 @@ struct ws_state ws_state(PerlInterpreter *perl, SV *sv)
 }
 
 /* Returns a reference to an anonymous sub that finds its connection by its magic. */
-SV *ws_new_hook(PerlInterpreter *perl, const struct ws_xsub *xsub, struct ws_state state)
+SV *ws_new_handle_callback(PerlInterpreter *perl, const struct ws_xsub *xsub, struct ws_state state)
 {
     TAKE_THX(perl);
     CV *sub = newXS(NULL, ws_xs_call, __FILE__);

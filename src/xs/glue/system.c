@@ -17,7 +17,7 @@ IO *ws_io(PerlInterpreter *perl, SV *fh)
     return SvTYPE(fh) == SVt_PVIO ? (IO *)fh : NULL;
 }
 
-/* Returns its descriptor; -1 if it has none that read(2) could use. */
+/* Returns the descriptor, or -1 if there is none that read(2) and write(2) can use. */
 static int fileno_of(PerlInterpreter *perl, IO *io)
 {
     TAKE_THX(perl);
@@ -27,10 +27,21 @@ static int fileno_of(PerlInterpreter *perl, IO *io)
     return PerlIO_fileno(IoIFP(io));
 }
 
-/* Returns the descriptor of a handle's fh; -1 if it has none that read(2) could use. */
+/* Returns the descriptor of a handle's fh, or -1 if there is none that read(2) and write(2) can use. */
 int ws_fd(PerlInterpreter *perl, SV *fh)
 {
     return fileno_of(perl, ws_io(perl, fh));
+}
+
+/* Returns what a system call returned, or its negative errno. Keeps the program's $! as it was. */
+static SSize_t outcome(ssize_t count, int before)
+{
+    const int error = errno;
+
+    if (count >= 0)
+        return count;
+    errno = before;
+    return -error;
 }
 
 /* Uses recv(2) and send(2) on a socket: they do the same as read(2) and write(2), without the kernel's work for
@@ -46,17 +57,6 @@ int ws_fd(PerlInterpreter *perl, SV *fh)
         }                                                                    \
         return outcome(count, before);                                       \
     }
-
-/* Returns what a system call returned, or its negative errno. Keeps the program's $! as it was. */
-static SSize_t outcome(ssize_t count, int before)
-{
-    const int error = errno;
-
-    if (count >= 0)
-        return count;
-    errno = before;
-    return -error;
-}
 
 _Static_assert(WS_ADDRESSES_SIZE >= 2 * sizeof(struct sockaddr_storage), "both addresses fit");
 

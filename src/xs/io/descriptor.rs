@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 
 /// The result of reading.
 pub enum Read {
-    /// The number of bytes read; not 0.
+    /// The number of bytes read, at least 1.
     Bytes(usize),
     /// Nothing can be read now.
     Nothing,
@@ -16,7 +16,7 @@ pub enum Read {
 }
 
 /// The result of a system call.
-enum Outcome {
+enum SyscallResult {
     Done(usize),
     /// The call would block, or was interrupted.
     Blocked,
@@ -24,7 +24,7 @@ enum Outcome {
     Failed(i32),
 }
 
-impl Outcome {
+impl SyscallResult {
     /// Interprets `returned`, which is a count or a negative errno.
     fn of(returned: isize) -> Self {
         match usize::try_from(returned) {
@@ -43,21 +43,40 @@ impl Outcome {
 /// `start` has room for `len` bytes.
 pub unsafe fn read(fd: RawFd, start: *mut u8, len: usize) -> Read {
     // SAFETY: the caller guarantees the room.
-    match Outcome::of(unsafe { ffi::ws_read(fd, start.cast(), len) }) {
-        Outcome::Done(0) => Read::Eof,
-        Outcome::Done(count) => Read::Bytes(count),
-        Outcome::Blocked => Read::Nothing,
-        Outcome::Failed(errno) => Read::Failed(errno),
+    match SyscallResult::of(unsafe { ffi::ws_read(fd, start.cast(), len) }) {
+        SyscallResult::Done(0) => Read::Eof,
+        SyscallResult::Done(count) => Read::Bytes(count),
+        SyscallResult::Blocked => Read::Nothing,
+        SyscallResult::Failed(errno) => Read::Failed(errno),
     }
 }
 
-/// Returns the packed addresses of a socket's peer and of the socket itself, one after the other, and the length of the
-/// first. Both are empty if the descriptor is not a socket.
-pub fn addresses(fd: RawFd) -> (Box<[u8]>, usize) {
+/// The packed addresses of a socket's two ends. They are empty if the descriptor is not a socket.
+#[derive(Default)]
+pub struct Addresses {
+    /// The peer's address, and then that of the socket itself.
+    octets: Box<[u8]>,
+    peer_len: usize,
+}
+
+impl Addresses {
+    /// Returns the peer's address.
+    pub fn peer(&self) -> &[u8] {
+        &self.octets[..self.peer_len]
+    }
+
+    /// Returns the socket's own address.
+    pub fn local(&self) -> &[u8] {
+        &self.octets[self.peer_len..]
+    }
+}
+
+/// Returns the addresses of a socket.
+pub fn addresses(fd: RawFd) -> Addresses {
     let (mut out, mut len) = ([0u8; ffi::ADDRESSES_SIZE], [0; 2]);
     // SAFETY: `out` has the size that `ws_addresses` expects.
     unsafe { ffi::ws_addresses(fd, out.as_mut_ptr().cast(), len.as_mut_ptr()) };
-    (out[..len[0] + len[1]].into(), len[0])
+    Addresses { octets: out[..len[0] + len[1]].into(), peer_len: len[0] }
 }
 
 /// The errno with which writing failed for good.
@@ -84,9 +103,9 @@ pub fn write_both(fd: RawFd, header: &[u8], payload: &[u8]) -> Result<usize, Wri
 }
 
 fn written(returned: isize) -> Result<usize, WriteError> {
-    match Outcome::of(returned) {
-        Outcome::Done(count) => Ok(count),
-        Outcome::Blocked => Ok(0),
-        Outcome::Failed(errno) => Err(WriteError(errno)),
+    match SyscallResult::of(returned) {
+        SyscallResult::Done(count) => Ok(count),
+        SyscallResult::Blocked => Ok(0),
+        SyscallResult::Failed(errno) => Err(WriteError(errno)),
     }
 }

@@ -52,7 +52,7 @@ pub enum Written {
     All,
     /// The handle's own watcher will write the rest.
     Later,
-    /// The handle's own methods must continue: the kernel did not take everything, or a callback wants to know what is
+    /// The handle's own methods must continue: the kernel did not take everything, or a callback must learn what is
     /// queued.
     ByHandle,
 }
@@ -88,7 +88,7 @@ impl<'k> Handle<'k> {
         sv::plain_integer(self.slot(slot)?)
     }
 
-    /// Returns the buffer of bytes to be written.
+    /// Returns the buffer of bytes to be written, and creates it if needed.
     pub fn write_buffer(self) -> Option<*mut SV> {
         self.slot_lvalue(Slot::Wbuf)
     }
@@ -118,12 +118,12 @@ impl<'k> Handle<'k> {
         self.is_slot_set(Slot::Tls)
     }
 
-    /// The address of its TLS session.
+    /// Returns the address of the TLS session.
     pub fn tls_session(self) -> Option<i64> {
         sv::watched_integer(self.slot(Slot::Tls)?)
     }
 
-    /// The value that holds the address of its TLS session. Perl code reads it before it uses the session.
+    /// Returns the value that holds the address of the TLS session; Perl code reads it before it uses the session.
     pub fn tls_slot(self) -> Option<*mut SV> {
         self.slot(Slot::Tls)
     }
@@ -133,17 +133,17 @@ impl<'k> Handle<'k> {
         self.slot(Slot::Fh).filter(|&fh| sv::is_set(fh))
     }
 
-    /// Returns the buffer of bytes to be encrypted.
-    pub fn plain_buffer(self) -> Option<*mut SV> {
+    /// Returns the buffer of bytes to be encrypted, and creates it if needed.
+    pub fn unencrypted_buffer(self) -> Option<*mut SV> {
         self.slot_lvalue(Slot::TlsWbuf)
     }
 
     /// Returns the means to write bytes directly, if the stream is not encrypted and [`Self::is_idle`] allows it.
-    pub fn outlet(self) -> Option<Outlet> {
+    pub fn writer(self) -> Option<DirectWriter> {
         let fh = self.slot(Slot::Fh)?;
         let buffer = self.write_buffer()?;
         let is_open = !self.is_tls() && self.is_idle(buffer);
-        is_open.then(|| Outlet { fh, buffer, activity: self.activity(Slot::WriteActivity) })
+        is_open.then(|| DirectWriter { fh, buffer, activity: self.activity(Slot::WriteActivity) })
     }
 
     /// Returns `true` if `on_read` gets everything that arrives, and nothing else does.
@@ -162,7 +162,7 @@ impl<'k> Handle<'k> {
         unsafe { ffi::ws_is_destroyed(self.perl, self.hv) }
     }
 
-    /// Returns `true` if the stream is not encrypted and nothing that was read from it is still unprocessed.
+    /// Returns `true` if the stream is open and not encrypted, and nothing that was read from it is still unprocessed.
     pub fn is_untouched(self) -> bool {
         let has_read = self.read_buffer().is_some_and(|buffer| sv::length(buffer) > 0);
         !has_read && !self.is_eof() && !self.is_tls() && self.has_empty_queue() && self.fd().is_some()
@@ -240,8 +240,8 @@ impl<'k> Handle<'k> {
         if self.is_slot_set(Slot::WriteWatcher) {
             return Ok(Written::Later);
         }
-        let is_watched = self.is_slot_set(Slot::OnDrain) || self.is_slot_set(Slot::Autocork);
-        if is_watched || !sv::make_changeable(self.perl, buffer) {
+        let must_drain_by_handle = self.is_slot_set(Slot::OnDrain) || self.is_slot_set(Slot::Autocork);
+        if must_drain_by_handle || !sv::make_changeable(self.perl, buffer) {
             return Ok(Written::ByHandle);
         }
         let octets = sv::plain_octets(buffer);
@@ -271,13 +271,13 @@ impl<'k> Handle<'k> {
 }
 
 /// Everything needed to write directly. It must not be used after Perl code has run.
-pub struct Outlet {
+pub struct DirectWriter {
     fh: *mut SV,
     pub buffer: *mut SV,
     pub activity: Activity,
 }
 
-impl Outlet {
+impl DirectWriter {
     /// Returns the IO object of the file handle; null if it has none.
     pub fn io(&self, perl: Perl) -> *mut SV {
         // SAFETY: `fh` is live.

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::ffi::CStr;
 use std::ptr::null_mut;
 
-/// The methods whose work is done natively.
+/// The methods whose work is done natively. `_dotls` is not among them: AnyEvent::Handle calls it as a function.
 const METHODS: [&CStr; 7] =
     [c"on_read", c"push_write", c"start_read", c"stop_read", c"_drain_rbuf", c"_drain_wbuf", c"_error"];
 /// The package that defines them.
@@ -18,18 +18,18 @@ const FILE: &CStr = c"AnyEvent/Handle.pm";
 
 /// The result for the class that was checked last.
 #[derive(Clone, Copy)]
-struct Verdict {
+struct CachedResult {
     class: *mut HV,
     generation: u32,
     is_stock: bool,
 }
 
 /// Caches the result of the last check: programs mostly have a single class of handles.
-pub struct HandleMethods(Cell<Verdict>);
+pub struct HandleMethods(Cell<CachedResult>);
 
 impl Default for HandleMethods {
     fn default() -> Self {
-        Self(Cell::new(Verdict { class: null_mut(), generation: 0, is_stock: false }))
+        Self(Cell::new(CachedResult { class: null_mut(), generation: 0, is_stock: false }))
     }
 }
 
@@ -37,7 +37,7 @@ impl HandleMethods {
     /// Returns `true` if the handle's methods are at present those of AnyEvent::Handle.
     pub fn are_stock(&self, perl: Perl, handle: *mut HV) -> bool {
         let last = self.0.get();
-        // SAFETY: `handle` is a live hash.
+        // SAFETY: `handle` is a live hash. `last.class` may be freed; it is only compared.
         if unsafe { ffi::ws_is_of_class(perl, handle, last.class, last.generation) } {
             return last.is_stock;
         }
@@ -56,7 +56,7 @@ impl HandleMethods {
                 .iter()
                 .all(|name| ffi::ws_is_defined_in(perl, class, name.as_ptr(), PACKAGE.as_ptr(), FILE.as_ptr()));
             // Looking up methods may have changed the generation, so read it only now.
-            self.0.set(Verdict { class, generation: ffi::ws_class_generation(perl, class), is_stock });
+            self.0.set(CachedResult { class, generation: ffi::ws_class_generation(perl, class), is_stock });
             is_stock
         }
     }

@@ -1,8 +1,8 @@
-//! TLS: what AnyEvent::Handle does with its Net::SSLeay objects, done natively.
+//! Encrypts and decrypts natively, with the session of an AnyEvent::Handle.
 //!
-//! The handle's session reads from one memory BIO and writes to another. The functions are those that Net::SSLeay itself
-//! is linked to; without them, and wherever anything but data comes up - the end of the session, an
-//! error, a handshake that waits for the peer - the handle's own methods go on from where this leaves off.
+//! The session reads from one memory BIO and writes to another. The functions are those of the OpenSSL that Net::SSLeay
+//! is linked to. The handle's own methods take over if these functions are missing, and for everything but data: the end
+//! of the session, an error, a handshake that waits for the peer.
 
 use super::handle::{Handle, Slot};
 use crate::xs::perl::ffi::SV;
@@ -11,9 +11,9 @@ use bytes::BufMut;
 use std::ffi::{CStr, c_int, c_void};
 use std::sync::OnceLock;
 
-/// SSL_ERROR_WANT_READ: all that has arrived is used up.
+/// SSL_ERROR_WANT_READ: the session has used all input.
 const WANT_READ: c_int = 2;
-/// A TLS record carries at most this much, bytes.
+/// Maximum payload of a TLS record, in bytes.
 const RECORD: usize = 16 * 1024;
 
 macro_rules! functions {
@@ -24,19 +24,19 @@ macro_rules! functions {
         }
 
         impl Functions {
-            /// Finds them in a loaded library, or in what that depends on. Returns `None` if one is not there.
+            /// Looks up the functions in a loaded library and its dependencies. Returns `None` if one is missing.
             ///
             /// # Safety
-            /// `library` is what dlopen(3) has returned for a library that stays loaded.
+            /// `library` is a handle from dlopen(3) that is never closed.
             unsafe fn find(library: *mut c_void) -> Option<Self> {
                 $(
-                    // SAFETY: promised by the caller.
+                    // SAFETY: `library` is an open handle, and the name ends with a NUL.
                     let $field = unsafe { libc::dlsym(library, concat!($name, "\0").as_ptr().cast()) };
                     if $field.is_null() {
                         return None;
                     }
                 )*
-                // SAFETY: OpenSSL's documentation says that they have these types.
+                // SAFETY: these are the types that OpenSSL documents.
                 Some(unsafe { Self { $($field: std::mem::transmute::<
                     *mut c_void,
                     unsafe extern "C" fn($($argument),*) $(-> $result)?,
@@ -58,10 +58,11 @@ functions! {
 
 static FUNCTIONS: OnceLock<Functions> = OnceLock::new();
 
-/// Has sessions use the OpenSSL that the loaded library at `path` is linked to. If that is not loaded, or lacks a function,
-/// the handle's own methods stay in use.
+/// Makes sessions use the OpenSSL that the loaded library at `path` is linked to. If that is not loaded, or lacks a
+/// function, the handle's own methods stay in use.
 pub fn use_library(path: &CStr) {
-    // SAFETY: a string that ends with a NUL; nothing is loaded. What is found is never closed, and so stays loaded.
+    // SAFETY: `path` ends with a NUL. RTLD_NOLOAD loads nothing, and the handle is never closed, so the functions stay
+    // valid.
     let functions = unsafe {
         let library = libc::dlopen(path.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD);
         if library.is_null() { None } else { Functions::find(library) }
@@ -72,7 +73,7 @@ pub fn use_library(path: &CStr) {
     }
 }
 
-/// A handle's session, for as long as no Perl code runs.
+/// A handle's session. It must not be used after Perl code has run.
 pub struct Session {
     functions: &'static Functions,
     ssl: *mut c_void,
@@ -81,7 +82,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// The session of a handle, if it has one that can be used natively.
+    /// Returns the session of a handle, if it can be used natively.
     pub fn of(handle: Handle<'_>) -> Option<Self> {
         let functions = FUNCTIONS.get()?;
         if handle.has(Slot::OnStartTls) {
@@ -97,37 +98,38 @@ impl Session {
         })
     }
 
-    /// Takes bytes from the peer and appends what they mean; says whether that was all there is to do.
-    pub fn decrypt(&self, encrypted: &[u8], plain: &mut Vec<u8>) -> bool {
-        // SAFETY: the session's own objects, and buffers with their lengths; a memory BIO takes everything.
+    /// Decrypts bytes from the peer and appends the cleartext. Returns `true` if the handle's methods need not act.
+    pub fn decrypt(&self, encrypted: &[u8], cleartext: &mut Vec<u8>) -> bool {
+        // SAFETY: the pointers are those of the handle's live session. SSL_read writes at most RECORD bytes, which were
+        // reserved, and initialises the `count` bytes that `set_len` adds.
         unsafe {
             let taken = (self.functions.bio_write)(self.incoming, encrypted.as_ptr().cast(), encrypted.len() as c_int);
             if taken < 0 || taken as usize != encrypted.len() {
                 return false;
             }
             loop {
-                plain.reserve(RECORD);
+                cleartext.reserve(RECORD);
                 (self.functions.err_clear_error)();
                 let count = (self.functions.ssl_read)(
                     self.ssl,
-                    plain.spare_capacity_mut().as_mut_ptr().cast(),
+                    cleartext.spare_capacity_mut().as_mut_ptr().cast(),
                     RECORD as c_int,
                 );
                 if count <= 0 {
                     let is_drained = (self.functions.ssl_get_error)(self.ssl, count) == WANT_READ;
                     return is_drained && (self.functions.bio_ctrl_pending)(self.outgoing) == 0;
                 }
-                plain.set_len(plain.len() + count as usize);
+                cleartext.set_len(cleartext.len() + count as usize);
             }
         }
     }
 
-    /// Encrypts as much of `plain` as the session takes now, from its start; says how much that was.
-    pub fn encrypt(&self, plain: &[u8]) -> usize {
+    /// Encrypts as much of the start of `cleartext` as the session accepts. Returns the number of bytes.
+    pub fn encrypt(&self, cleartext: &[u8]) -> usize {
         let mut done = 0;
-        while done < plain.len() {
-            let rest = &plain[done..];
-            // SAFETY: the session's own objects, and a buffer with its length.
+        while done < cleartext.len() {
+            let rest = &cleartext[done..];
+            // SAFETY: the pointers are those of the handle's live session; `rest` is passed with its length.
             let count = unsafe {
                 (self.functions.err_clear_error)();
                 (self.functions.ssl_write)(self.ssl, rest.as_ptr().cast(), rest.len().min(c_int::MAX as usize) as c_int)
@@ -140,15 +142,16 @@ impl Session {
         done
     }
 
-    /// Moves what the session has for the peer to a handle's write buffer; says `false` if that cannot take it.
+    /// Moves encrypted bytes from the session to the handle's write buffer. Returns `false` if the buffer cannot hold
+    /// them.
     pub fn take_outgoing(&self, handle: Handle<'_>, buffer: *mut SV) -> bool {
-        // SAFETY: the session's own object.
+        // SAFETY: the pointer is that of the handle's live session.
         let pending = unsafe { (self.functions.bio_ctrl_pending)(self.outgoing) };
         if pending == 0 {
             return true;
         }
         let Some(mut out) = Appender::new(handle.perl(), buffer, pending) else { return false };
-        // SAFETY: as much as is pending was reserved, and so much of it is initialised as was read.
+        // SAFETY: `pending` bytes were reserved, and BIO_read initialises the `count` bytes that it returns.
         unsafe {
             let start = out.chunk_mut().as_mut_ptr();
             let count = (self.functions.bio_read)(self.outgoing, start.cast(), pending as c_int);
@@ -159,14 +162,14 @@ impl Session {
     }
 }
 
-/// Encrypts what is in `plain`, a string of the handle's, into its write buffer; says whether that was all of it.
-pub fn encrypt_queued(handle: Handle<'_>, plain: *mut SV) -> bool {
-    if !sv::make_changeable(handle.perl(), plain) {
+/// Encrypts `cleartext`, a buffer of the handle, into the write buffer. Returns `true` if everything was encrypted.
+pub fn encrypt_queued(handle: Handle<'_>, cleartext: *mut SV) -> bool {
+    if !sv::make_changeable(handle.perl(), cleartext) {
         return false;
     }
-    let octets = sv::plain_octets(plain);
+    let octets = sv::plain_octets(cleartext);
     let (Some(session), Some(buffer)) = (Session::of(handle), handle.write_buffer()) else { return octets.is_empty() };
     let done = session.encrypt(octets);
-    handle.consume(plain, done);
-    session.take_outgoing(handle, buffer) && sv::length(plain) == 0
+    handle.consume(cleartext, done);
+    session.take_outgoing(handle, buffer) && sv::length(cleartext) == 0
 }

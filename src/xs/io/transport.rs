@@ -1,5 +1,4 @@
-//! How bytes come from the peer and go to it: by way of the descriptor, of the handle's TLS session, or of the handle's own
-//! methods.
+//! The paths that bytes take: through the descriptor, the handle's TLS session, or the handle's own methods.
 
 use super::descriptor::WriteError;
 use super::handle::{Handle, Written};
@@ -8,32 +7,32 @@ use crate::xs::perl::ffi::SV;
 use crate::xs::perl::sv;
 use std::os::fd::RawFd;
 
-/// How outgoing bytes leave.
+/// The path of outgoing bytes.
 #[derive(Clone, Copy)]
 pub enum Route {
-    /// Append to the handle's write buffer, then write(2) to the file handle.
+    /// Append to the handle's write buffer, and write(2) it.
     Native { fh: *mut SV, buffer: *mut SV },
-    /// Append to the handle's buffer of what is to be encrypted, then encrypt, and write(2) to the file handle.
+    /// Append to the handle's unencrypted buffer, encrypt it, and write(2) the result.
     Tls { fh: *mut SV, buffer: *mut SV },
-    /// Call its `push_write` with this string of ours.
+    /// Pass this string, which we own, to the handle's `push_write`.
     PushWrite { frame: *mut SV },
 }
 
 impl Route {
-    /// The way through a handle; `is_usual` if its methods are AnyEvent::Handle's own.
-    pub fn of(handle: Handle<'_>, is_usual: bool) -> Self {
+    /// Returns the path through a handle. `is_stock` is `true` if its methods are AnyEvent::Handle's own.
+    pub fn of(handle: Handle<'_>, is_stock: bool) -> Self {
         let native = || {
             let fh = handle.fh()?;
             match handle.is_tls() {
-                true => handle.plain_buffer().map(|buffer| Self::Tls { fh, buffer }),
+                true => handle.unencrypted_buffer().map(|buffer| Self::Tls { fh, buffer }),
                 false => handle.write_buffer().map(|buffer| Self::Native { fh, buffer }),
             }
         };
-        let route = if is_usual { native() } else { None };
+        let route = if is_stock { native() } else { None };
         route.unwrap_or_else(|| Self::PushWrite { frame: sv::new_mortal_string(handle.perl()) })
     }
 
-    /// The buffer that frames are appended to.
+    /// Returns the buffer that frames are appended to.
     pub fn buffer(self) -> *mut SV {
         match self {
             Self::Native { buffer, .. } | Self::Tls { buffer, .. } => buffer,
@@ -41,12 +40,12 @@ impl Route {
         }
     }
 
-    /// Returns `true` if the handle's methods do it all.
-    pub fn is_foreign(self) -> bool {
+    /// Returns `true` if frames go through the handle's `push_write`.
+    pub fn is_push_write(self) -> bool {
         matches!(self, Self::PushWrite { .. })
     }
 
-    /// Writes what is queued, as far as that takes none of the handle's methods.
+    /// Writes what is queued, as far as possible without the handle's methods.
     ///
     /// # Errors
     /// The connection is broken.
@@ -65,14 +64,14 @@ impl Route {
     }
 }
 
-/// Where bytes come from.
+/// The source of incoming bytes.
 pub enum Source {
     Plain(RawFd),
     Tls(RawFd, Session),
 }
 
 impl Source {
-    /// Where they can be read natively; `None` if the handle has to read for itself.
+    /// Returns the source, or `None` if the handle must read for itself.
     pub fn of(handle: Handle<'_>) -> Option<Self> {
         let fd = handle.fd()?;
         if handle.is_tls() { Session::of(handle).map(|session| Self::Tls(fd, session)) } else { Some(Self::Plain(fd)) }

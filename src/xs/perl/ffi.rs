@@ -41,7 +41,7 @@ pub const ADDRESSES_SIZE: usize = WS_ADDRESSES_SIZE as usize;
 
 /// The callback to call next. It gets the connection, and then the arguments.
 pub type Call = ws_call;
-/// A sub of the shim to call.
+/// A sub of the Perl half to call.
 pub type SubCall = ws_sub_call;
 /// The Rust state that hangs on a Perl value's magic.
 pub type State = ws_state;

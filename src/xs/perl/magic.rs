@@ -9,14 +9,14 @@ use std::rc::Rc;
 #[repr(u16)]
 pub enum Kind {
     // 0 means that there is none.
-    /// The connection of an object.
+    /// State of an object: its connection.
     Object = 1,
-    /// The connection of a hook, the sub that AnyEvent holds.
-    Sub,
-    /// The `Interpreter` that hangs on an XSUB, of which each interpreter has its own copy.
+    /// State of a handle callback: its connection.
+    HandleCallback,
+    /// State of an XSUB, of which each interpreter has its own copy: the `Interpreter`.
     Interpreter,
-    /// On a value whose reading is watched: a connection.
-    Reader,
+    /// State of a slot whose reading is watched: a connection.
+    WatchedSlot,
 }
 
 impl State {
@@ -25,13 +25,13 @@ impl State {
         Self { kind: kind as u16, state: Rc::into_raw(Rc::clone(state)).cast() }
     }
 
-    /// One more owner of what hangs on a value as `kind`, which is a `T`, to hang on another as `new_kind`. `None` if it
-    /// has gone.
+    /// Creates another owner of the state, a `T`, to hang on another value as `new_kind`. Returns `None` if the state was
+    /// freed.
     ///
     /// # Safety
     /// As for [`Self::get`].
     pub unsafe fn share<T>(&self, kind: Kind, new_kind: Kind) -> Option<Self> {
-        // SAFETY: promised by the caller: the pointer of an `Rc`.
+        // SAFETY: state of this kind is the pointer of an `Rc<T>`, and `get` has shown that it exists.
         unsafe {
             self.get::<T>(kind)?;
             Rc::increment_strong_count(self.state.cast::<T>());
@@ -59,16 +59,16 @@ impl State {
 /// # Safety
 /// Both values are live.
 pub unsafe fn attach(perl: Perl, value: *mut SV, state: State, keeps: *mut SV) {
-    // SAFETY: the caller guarantees this.
+    // SAFETY: both values are live.
     unsafe { ffi::ws_state_attach(perl, value, state, keeps) };
 }
 
-/// Has `state`'s connection told each time before Perl code reads a value.
+/// Arranges that the connection is told each time before Perl code reads the value.
 ///
 /// # Safety
 /// The value is live.
 pub unsafe fn watch_reads(perl: Perl, value: *mut SV, state: State) {
-    // SAFETY: promised by the caller.
+    // SAFETY: the value is live.
     unsafe { ffi::ws_watch_reads(perl, value, state) };
 }
 
@@ -77,6 +77,6 @@ pub unsafe fn watch_reads(perl: Perl, value: *mut SV, state: State) {
 /// # Safety
 /// The value is live.
 pub unsafe fn on(perl: Perl, value: *mut SV) -> State {
-    // SAFETY: the caller guarantees this.
+    // SAFETY: the value is live.
     unsafe { ffi::ws_state(perl, value) }
 }

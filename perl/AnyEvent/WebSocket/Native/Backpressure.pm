@@ -100,7 +100,7 @@ sub _handle_destroyed
 sub pause
 {
   my($self) = @_;
-  AnyEvent::WebSocket::Native::Engine::hold($self, 1);
+  AnyEvent::WebSocket::Native::Engine::set_paused($self, 1);
   AnyEvent::WebSocket::Native::Keepalive::hold($self);
   _stop_reading($self);
   # A handle that has called us for what it has read itself starts reading again when that returns.
@@ -120,7 +120,7 @@ sub resume
 {
   my($self) = @_;
   delete $self->{_ws_pause};
-  AnyEvent::WebSocket::Native::Engine::hold($self, 0);
+  AnyEvent::WebSocket::Native::Engine::set_paused($self, 0);
   AnyEvent::WebSocket::Native::Keepalive::unhold($self);
   $self->handle->start_read;
   # From the event loop, what had arrived before pause is delivered.

@@ -69,7 +69,7 @@ sub arm_guard
   $self->{_ws_guard} = AE::timer $delay || 0, 0, sub {
     $self or return;
     AnyEvent::WebSocket::Native::Engine::flush($self);
-    AnyEvent::WebSocket::Native::Engine::resume($self);
+    AnyEvent::WebSocket::Native::Engine::dispatch_pending($self);
   };
 }
 
