@@ -25,7 +25,10 @@ mod xs {
         }
         // Perl's headers, not ours, cause these warnings.
         glue.flag_if_supported("-Wno-unused-parameter");
-        glue.files(["calls", "state", "system", "values"].map(|name| format!("{GLUE}/{name}.c"))).compile("glue");
+        glue.files(
+            ["calls", "classes", "state", "system", "tail_call", "values"].map(|name| format!("{GLUE}/{name}.c")),
+        )
+        .compile("glue");
         declare_for_rust();
     }
 
@@ -67,7 +70,7 @@ mod xs {
             // Its default, rustfmt, is not everywhere.
             .formatter(bindgen::Formatter::Prettyplease)
             .generate()
-            .expect("libclang reads it")
+            .expect("bindgen parses the interface")
             .to_string();
         // This version of bindgen predates Rust 2024.
         let declarations = declarations.replace("\nextern \"C\" {", "\nunsafe extern \"C\" {");

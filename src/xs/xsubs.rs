@@ -3,6 +3,7 @@
 use super::conn::broadcast::Broadcast;
 use super::conn::connection::{self, Connection, Failure, Lookup, Parts, Shared};
 use super::conn::dispatch::{self, Ending};
+use super::conn::interpreter::Interpreter;
 use super::conn::perl_subs;
 use super::conn::receive;
 use super::io::{clock, tls};
@@ -257,7 +258,7 @@ package "AnyEvent::WebSocket::Native::Engine" {
         let (Some(object), Some(handle)) = (hash(0), hash(1)) else {
             return after.croaking(call.located("the connection and its handle must be hashes"));
         };
-        let interpreter = connection::interpreter(call.perl, call.sub.cast(), &ws_rust_xsubs[Row::send as usize]);
+        let interpreter = Interpreter::of(call.perl, call.sub.cast(), &ws_rust_xsubs[Row::send as usize]);
         let (config, is_traced) = (settings.config, settings.is_traced);
         let parts = Parts { interpreter, object, handle, handle_callback: &HANDLE_CALLBACK, config, is_traced };
         after.returning(Connection::attach(call.perl, parts));

@@ -1,7 +1,6 @@
 //! Sends one message to many connections, encoded once.
 
-use super::connection::{self, Connection};
-use super::send::Engine;
+use super::connection::{self, Connection, Engine};
 use crate::engine::{DeflateConfig, MAX_HEADER_LEN, UsageError, encode_frame};
 use crate::xs::io::clock;
 use crate::xs::io::descriptor::{self, WriteError};
@@ -214,7 +213,7 @@ impl<'a> Broadcast<'a> {
     /// Returns `true` if the object's class overrides `send`. The last result is cached, because most elements have the
     /// same class.
     fn overrides_send(&self, connection: &Connection) -> bool {
-        // SAFETY: the object is live.
+        // SAFETY: a connection's object is live and blessed.
         let class = unsafe { sv::class(connection.object.cast()) };
         match self.last_class.get() {
             Some((last, answer)) if last == class => answer,

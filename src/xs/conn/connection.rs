@@ -45,7 +45,7 @@ impl Default for LastDispatch {
 
 /// The state of one connection object.
 pub struct Connection {
-    pub engine: engine::Connection<PerlBuffer>,
+    pub engine: Engine,
     pub interpreter: Rc<Interpreter>,
     /// The Perl object; null after it has been freed.
     pub object: *mut HV,
@@ -67,6 +67,9 @@ pub struct Connection {
     /// The reason why the connection fails, until `parse_error` callbacks have been called.
     pub failure: Option<Failure>,
 }
+
+/// The engine, with messages that grow in perl's memory.
+pub type Engine = engine::Connection<PerlBuffer>;
 
 /// A connection, shared by its object and its handle_callback.
 pub type Shared = RefCell<Connection>;
@@ -223,7 +226,7 @@ impl Connection {
 /// # Safety
 /// `state` hung on a value, and is not used again.
 pub unsafe fn free(state: State) -> *mut SV {
-    // SAFETY: the caller guarantees this, and the kind tells the type of the pointer.
+    // SAFETY: state of a kind is the pointer of an `Rc` of its type, given up here once.
     unsafe {
         if state.is(Kind::Interpreter) {
             drop(Rc::from_raw(state.state.cast::<Interpreter>()));
@@ -234,28 +237,12 @@ pub unsafe fn free(state: State) -> *mut SV {
     }
 }
 
-/// Returns the state shared by this interpreter's connections, which hangs on the XSUB `sub`; creates it if needed.
-/// `send` is the XSUB of that name.
-pub fn interpreter(perl: Perl, sub: *mut SV, send: &'static Xsub) -> Rc<Interpreter> {
-    // SAFETY: `sub` is live, and the kind tells the type of the pointer.
-    unsafe {
-        let found = magic::on(perl, sub);
-        if found.get::<Interpreter>(Kind::Interpreter).is_some() {
-            Rc::increment_strong_count(found.state.cast::<Interpreter>());
-            return Rc::from_raw(found.state.cast());
-        }
-        let interpreter = Rc::new(Interpreter::new(perl, send));
-        magic::attach(perl, sub, State::new(Kind::Interpreter, &interpreter), null_mut());
-        interpreter
-    }
-}
-
 /// Returns the connection of an object, if it has one.
 ///
 /// # Safety
 /// The object outlives the result.
 pub unsafe fn of_object<'a>(perl: Perl, object: *mut SV) -> Option<&'a Shared> {
-    // SAFETY: the caller guarantees this; state of this kind is a connection.
+    // SAFETY: the object outlives the result; state of this kind is a connection.
     unsafe { magic::on(perl, object).get(Kind::Object) }
 }
 
@@ -274,7 +261,7 @@ pub enum Lookup<'a> {
 /// # Safety
 /// The value outlives the result.
 pub unsafe fn find<'a>(perl: Perl, value: *mut SV) -> Lookup<'a> {
-    // SAFETY: the caller guarantees this; state of these kinds is a connection.
+    // SAFETY: the value outlives the result; state of these kinds is a connection.
     unsafe {
         let found = magic::on(perl, value);
         if !found.is(Kind::Object) && !found.is(Kind::HandleCallback) {

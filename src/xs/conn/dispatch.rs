@@ -72,7 +72,7 @@ pub fn end(shared: &Shared, ending: Ending, after: &mut After) {
     if let Some(Failure::Violation(error)) = connection.failure {
         match ending {
             Ending::Done => {}
-            Ending::Exiting => after.exiting(),
+            Ending::Exiting => after.continue_exit(),
             Ending::Died(exception) => sv::free_later(connection.perl(), exception),
         }
         // Without random bytes for a mask, or a write buffer that is a string of octets, no Close frame is sent, but the
@@ -85,7 +85,7 @@ pub fn end(shared: &Shared, ending: Ending, after: &mut After) {
     connection.trace(after);
     match ending {
         Ending::Done => {}
-        Ending::Exiting => after.exiting(),
+        Ending::Exiting => after.continue_exit(),
         Ending::Died(exception) => connection.fail_with_exception(exception, after),
     }
 }
@@ -173,7 +173,7 @@ impl Connection {
         if self.outbox.has_frames_of(fork::generation()) {
             self.flush(after);
         }
-        after.exiting();
+        after.continue_exit();
     }
 
     /// Takes what the handle itself has read while a callback ran the event loop. AnyEvent::Handle would not offer it to

@@ -7,7 +7,7 @@ use std::os::fd::RawFd;
 pub const READ_SIZE: usize = 128 * 1024;
 
 /// The place where the shared read buffer is kept while no inbox uses it.
-type Scratch = std::cell::Cell<Option<Vec<u8>>>;
+pub type Scratch = std::cell::Cell<Option<Vec<u8>>>;
 
 /// The bytes received but not yet parsed. Between dispatches it is mostly empty, and then holds no memory.
 #[derive(Default)]
@@ -27,7 +27,7 @@ impl Inbox {
         &self.bytes[self.start..]
     }
 
-    /// Discards all but the last `len` bytes.
+    /// Marks all but the last `len` bytes as parsed.
     pub fn keep_last(&mut self, len: usize) {
         self.start = self.bytes.len() - len;
     }

@@ -1,15 +1,17 @@
 //! The state shared by all connections of one interpreter.
 
+use super::inbox::Scratch;
 use super::message::MessagePool;
 use super::perl_subs;
 use crate::engine::DeflatePool;
 use crate::xs::io::handle;
 use crate::xs::io::methods::HandleMethods;
 use crate::xs::perl::after::DispatchLoop;
-use crate::xs::perl::ffi::{self, HV, Perl, SV, Xsub};
+use crate::xs::perl::ffi::{self, HV, Perl, SV, State, Xsub};
 use crate::xs::perl::keys::slots;
+use crate::xs::perl::magic::{self, Kind};
 use crate::xs::perl::sv;
-use std::cell::Cell;
+use std::ptr::null_mut;
 use std::rc::Rc;
 
 slots! {
@@ -36,17 +38,31 @@ pub struct Interpreter {
     send: &'static Xsub,
     pub messages: MessagePool,
     /// The read buffer of all connections, while no inbox uses it.
-    pub scratch: Cell<Option<Vec<u8>>>,
+    pub scratch: Scratch,
     /// The compressors and inflaters that no connection uses.
     pub deflate: Rc<DeflatePool>,
 }
 
 impl Interpreter {
-    /// Creates the shared state; `send` is the XSUB of that name.
-    pub fn new(perl: Perl, send: &'static Xsub) -> Self {
+    /// Returns the shared state, which hangs on the XSUB `sub`; creates it if needed. `send` is the XSUB of that name.
+    pub fn of(perl: Perl, sub: *mut SV, send: &'static Xsub) -> Rc<Self> {
+        // SAFETY: `sub` is live, and state of this kind is the pointer of an `Rc<Interpreter>`.
+        unsafe {
+            let found = magic::on(perl, sub);
+            if found.get::<Self>(Kind::Interpreter).is_some() {
+                Rc::increment_strong_count(found.state.cast::<Self>());
+                return Rc::from_raw(found.state.cast());
+            }
+            let interpreter = Rc::new(Self::new(perl, send));
+            magic::attach(perl, sub, State::new(Kind::Interpreter, &interpreter), null_mut());
+            interpreter
+        }
+    }
+
+    fn new(perl: Perl, send: &'static Xsub) -> Self {
         // SAFETY: the interpreter is running.
         let dispatch_loop = unsafe { ffi::ws_new_dispatch_loop(perl) };
-        // SAFETY: the Perl half has defined this sub before it makes a connection.
+        // SAFETY: the name is a C string; the result may be null.
         let arm_guard: *mut SV = unsafe { ffi::ws_sub(perl, perl_subs::ARM_GUARD.as_ptr()).cast() };
         Self {
             perl,
@@ -54,11 +70,11 @@ impl Interpreter {
             handle_keys: handle::Keys::new(perl),
             handle_methods: HandleMethods::default(),
             dispatch_loop: DispatchLoop::new(perl, dispatch_loop),
-            // Kept, as a program might redefine it.
+            // Kept, because a program might redefine it.
             arm_guard: if arm_guard.is_null() { arm_guard } else { sv::retain(arm_guard) },
             send,
             messages: MessagePool::new(perl),
-            scratch: Cell::new(None),
+            scratch: Scratch::new(None),
             deflate: Rc::default(),
         }
     }

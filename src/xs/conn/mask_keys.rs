@@ -4,11 +4,14 @@ use crate::engine::MaskKey;
 use crate::xs::perl::fork;
 use std::cell::RefCell;
 
+/// Number of keys drawn at a time.
 const POOL_KEYS: usize = 256;
 
+/// Keys drawn in advance.
 struct Pool {
     keys: [MaskKey; POOL_KEYS],
     next: usize,
+    /// The fork generation in which they were drawn: a child must not use the keys of its parent.
     forks: u32,
 }
 

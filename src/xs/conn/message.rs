@@ -18,7 +18,6 @@ const MAX_SPARE_BODY: usize = 4096;
 const MAX_SMALL_BODY: usize = 256;
 /// The memory of a reused large body is at most this many times its length.
 const MAX_WASTE: usize = 8;
-const TYPE_MASK: u32 = 0xff;
 
 /// A message that nothing else refers to.
 #[derive(Clone, Copy)]
@@ -177,9 +176,9 @@ impl MessagePool {
             }
             let body = self.keys.fetch(self.perl, hv, Slot::Body)?;
             let opcode = self.keys.fetch(self.perl, hv, Slot::Opcode)?;
-            let is_plain = is_plain(body, svtype::SVt_PV, SVf_POK | SVp_POK)
-                && is_plain(opcode, svtype::SVt_IV, SVf_IOK | SVp_IOK);
-            is_plain.then_some(Unused { message, body, opcode })
+            let is_unchanged = is_unchanged(body, svtype::SVt_PV, SVf_POK | SVp_POK)
+                && is_unchanged(opcode, svtype::SVt_IV, SVf_IOK | SVp_IOK);
+            is_unchanged.then_some(Unused { message, body, opcode })
         }
     }
 
@@ -211,11 +210,11 @@ impl MessagePool {
 }
 
 /// Returns `true` if a value is of this type, has only these flags (and perhaps a shared buffer), and has one owner.
-unsafe fn is_plain(value: *mut SV, kind: svtype, flags: u32) -> bool {
+unsafe fn is_unchanged(value: *mut SV, kind: svtype, flags: u32) -> bool {
     // SAFETY: the caller passes a live value.
     unsafe {
         (*value).sv_refcnt == 1
-            && (*value).sv_flags & !(SVf_IsCOW | TYPE_MASK) == flags
-            && (*value).sv_flags & TYPE_MASK == kind as u32
+            && (*value).sv_flags & !(SVf_IsCOW | sv::TYPE_MASK) == flags
+            && (*value).sv_flags & sv::TYPE_MASK == kind as u32
     }
 }

@@ -20,7 +20,7 @@ const KEEP_READ_BUFFER: usize = 4096;
 /// The result of reading from the transport.
 enum Arrival {
     Read(Read),
-    /// Bytes were read, and then the TLS session ended or needs the handle's methods.
+    /// Bytes were read, but the handle's methods must continue: the TLS session ended or has something to send.
     TlsEnd,
 }
 
@@ -100,7 +100,7 @@ impl Connection {
     pub fn take_unread(&mut self, handle: *mut HV) {
         let Self { interpreter, inbox, .. } = self;
         for buffer in Handle::new(interpreter.perl, &interpreter.handle_keys, handle).read_buffers() {
-            // SAFETY: `buffer` is live, and reserving makes it a string of bytes.
+            // SAFETY: `read_buffers` yields live scalars, and reserving makes one a string of bytes.
             unsafe {
                 if !ffi::ws_reserve(interpreter.perl, buffer, 0).is_null() {
                     inbox.append(&interpreter.scratch, sv::plain_octets(buffer));

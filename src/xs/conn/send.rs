@@ -1,6 +1,6 @@
 //! Sends frames.
 
-use super::connection::Connection;
+use super::connection::{Connection, Engine};
 use super::mask_keys;
 use super::outbox::Place;
 use super::perl_subs;
@@ -9,7 +9,6 @@ use crate::engine::{
 };
 use crate::xs::io::tls;
 use crate::xs::io::transport::Route;
-use crate::xs::perl::buffer::PerlBuffer;
 use crate::xs::perl::ffi::{After, SV};
 use crate::xs::perl::fork;
 use crate::xs::perl::sv::{self, Appender};
@@ -30,9 +29,6 @@ pub enum SendError {
     #[error("the handle's write buffer is not a string of octets")]
     Buffer,
 }
-
-/// The engine, with messages that grow in perl's memory.
-pub type Engine = crate::engine::Connection<PerlBuffer>;
 
 /// The result of queuing a frame.
 struct Appended {

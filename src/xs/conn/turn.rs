@@ -32,7 +32,7 @@ const MAX_WAIT: Nanos = 1_000_000;
 /// How long a burst may keep the event loop busy.
 const MAX_BURST: Nanos = 10_000_000;
 /// Duration from which a callback counts as slow.
-const MAX_QUICK: Nanos = MAX_WAIT;
+const MAX_QUICK: Nanos = 1_000_000;
 /// How long callbacks are assumed to be quick after a quick one.
 const QUICK_LASTS: Nanos = 20_000_000;
 

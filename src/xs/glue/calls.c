@@ -5,8 +5,6 @@
  * callbacks, and asks Rust for each (struct ws_call). */
 #include "glue.h"
 
-
-
 /* Uses a separate stack, so that a callback cannot leave this frame with `last` or `next`. */
 static void call_sub(pTHX_ const struct ws_sub_call *call)
 {
@@ -27,7 +25,7 @@ static void call_sub(pTHX_ const struct ws_sub_call *call)
     POPSTACK;
 }
 
-/* Makes mortal all values that Rust handed over, because the actions that follow may not return. */
+/* Makes all values that Rust handed over mortal, because the actions that follow may not return. */
 static void adopt(pTHX_ struct ws_after *after)
 {
     int i, j;
@@ -39,6 +37,7 @@ static void adopt(pTHX_ struct ws_after *after)
             sv_2mortal(after->call[i].args[j]);
 }
 
+/* Makes the calls that Rust asked for, then continues an exit or dies. */
 static void carry_out(pTHX_ struct ws_after *after)
 {
     int i;
@@ -77,7 +76,7 @@ static inline SV *intact(pTHX_ SV *connection, SV *object)
     return SvROK(connection) && SvRV(connection) == object ? connection : sv_2mortal(newRV_inc(object));
 }
 
-static inline void call_back(pTHX_ const struct ws_call *call, SV *object, SV *connection, I32 flags)
+static inline void make_call(pTHX_ const struct ws_call *call, SV *object, SV *connection, I32 flags)
 {
     dSP;
     const SSize_t depth = SP - PL_stack_base;
@@ -106,21 +105,21 @@ static inline void call_back(pTHX_ const struct ws_call *call, SV *object, SV *c
 XS_EXTERNAL(ws_xs_dispatch)
 {
     dXSARGS;
-    const void *state = items == 1 && SvROK(ST(0)) ? ws_rust_connection(ws_state(THX, SvRV(ST(0)))) : NULL;
-    SV *connection;
+    const void *connection = items == 1 && SvROK(ST(0)) ? ws_rust_connection(ws_state(THX, SvRV(ST(0)))) : NULL;
+    SV *reference;
     SV *object;
     struct ws_call call;
 
-    if (!state)
+    if (!connection)
         croak("not an AnyEvent::WebSocket::Connection");
-    connection = ST(0);
-    object = SvRV(connection);
+    reference = ST(0);
+    object = SvRV(reference);
     Zero(&call, 1, struct ws_call);
     ENTER;
     SAVETMPS;
-    while (ws_rust_next_call(state, PL_curstackinfo, &call)) {
+    while (ws_rust_next_call(connection, PL_curstackinfo, &call)) {
         FREETMPS;
-        call_back(aTHX_ &call, object, connection, 0);
+        make_call(aTHX_ &call, object, reference, 0);
     }
     FREETMPS;
     LEAVE;
@@ -146,7 +145,7 @@ static void call_all(pTHX_ const struct ws_after *after, SV *connection)
     Zero(&call, 1, struct ws_call);
     while (!is_burst && ws_rust_next_call(after->connection, PL_curstackinfo, &call)) {
         FREETMPS;
-        call_back(aTHX_ &call, object, connection, G_EVAL);
+        make_call(aTHX_ &call, object, connection, G_EVAL);
         if (has_exception(aTHX))
             return;
         is_burst = call.is_burst;
@@ -161,14 +160,14 @@ static void call_all(pTHX_ const struct ws_after *after, SV *connection)
     }
 }
 
-/* Reuses the value `kept` with its memory, unless an outer dispatch or some other code still holds it. */
+/* Returns `kept` for reuse, or a new value if something else still holds it. */
 static SV *reuse_or_new(pTHX_ SV *kept)
 {
     return SvREFCNT(kept) > 1 ? newSV(0) : SvREFCNT_inc_simple_NN(kept);
 }
 
-/* Makes the scalar of a glob local, and returns the glob's memory, which stays until it is given to release(): leaving the
- * scope writes to it, also if a callback has replaced the glob (`*_ = \*other`). */
+/* Localizes the glob's scalar and returns its GP, to be passed to release(). Leaving the scope writes to the GP even if a
+ * callback has replaced the glob (`*_ = \*other`). */
 static GP *localize(pTHX_ GV *gv, SV *kept)
 {
     GP *gp = gp_ref(GvGP(gv));
@@ -213,8 +212,7 @@ static void dispatch(pTHX_ struct ws_after *after)
     SV *exception;
 
     ENTER;
-    connection = sv_2mortal(newRV_noinc(object));
-    SvREFCNT_inc_simple_void_NN(object);
+    connection = sv_2mortal(newRV_inc(object));
     SAVETMPS;
     error_gp = localize(aTHX_ PL_errgv, after->error);
     topic_gp = localize(aTHX_ PL_defgv, after->topic);
@@ -240,52 +238,6 @@ static void dispatch(pTHX_ struct ws_after *after)
     sv_2mortal(object);
 }
 
-/* How long an op takes that may run between the call of an XSUB and the end of the sub. BRIEF ones take no time
- * worth mentioning. */
-enum { LONG, BRIEF, LEAVES };
-static const U8 takes[MAXO + 1] = {
-    [OP_NULL] = BRIEF, [OP_STUB] = BRIEF, [OP_PUSHMARK] = BRIEF, [OP_NEXTSTATE] = BRIEF, [OP_LEAVE] = BRIEF,
-    [OP_CONST] = BRIEF, [OP_PADSV] = BRIEF, [OP_PREINC] = BRIEF, [OP_POSTINC] = BRIEF,
-    [OP_LEAVESUB] = LEAVES, [OP_RETURN] = LEAVES
-};
-
-/* Returns true if from `op` on the sub only returns, perhaps with a value. */
-static inline bool only_leaves(const OP *op)
-{
-    U8 time = LONG;
-
-    while (op && (time = takes[op->op_type]) == BRIEF)
-        op = op->op_next;
-    return time == LEAVES;
-}
-
-/* Returns true if calling this XSUB is the last act of the callback that the dispatch loop has called on `stack`.
- * Only then may a frame that it sends wait for later replies: otherwise the callback may go on for long, or forever. */
-bool ws_is_tail_call(PerlInterpreter *perl, const void *stack)
-{
-    TAKE_THX(perl);
-    const PERL_CONTEXT *context = cxstack + cxstack_ix;
-    const OP *op = PL_op;
-
-    if (PL_curstackinfo != stack || !op || op->op_type != OP_ENTERSUB)
-        return FALSE;
-    op = op->op_next;
-    for (; context >= cxstack; context--) {
-        const U8 type = CxTYPE(context);
-
-        if (type == CXt_EVAL || type == CXt_FORMAT || type == CXt_SUBST || type == CXt_NULL)
-            return FALSE;
-        if (type != CXt_SUB)
-            continue;
-        if (!only_leaves(op))
-            return FALSE;
-        op = context->blk_sub.retop;
-        if (!op) /* Called from C: by the dispatch loop, if there is at most its eval below. */
-            return context == cxstack || (context == cxstack + 1 && CxTYPE(cxstack) == CXt_EVAL);
-    }
-    return FALSE;
-}
-
 /* Replaces tied and otherwise magical arguments by copies of their values, because Rust only reads plain ones. */
 static void fetch_magical(pTHX_ SV **args, I32 items)
 {
@@ -296,7 +248,7 @@ static void fetch_magical(pTHX_ SV **args, I32 items)
             args[i] = sv_mortalcopy(args[i]);
 }
 
-/* The trampoline of all XSUBs. The sub itself says which of them it is. */
+/* The trampoline of all XSUBs. CvXSUBANY points to the sub's row in the table of XSUBs. */
 XS_EXTERNAL(ws_xs_call)
 {
     dXSARGS;
@@ -326,16 +278,7 @@ XS_EXTERNAL(ws_xs_call)
     XSRETURN(1);
 }
 
-/* Returns true if a method of the object is this XSUB. */
-bool ws_has_xsub(PerlInterpreter *perl, HV *object, const char *method, const struct ws_xsub *xsub)
-{
-    TAKE_THX(perl);
-    const GV *gv = gv_fetchmethod(SvSTASH((SV *)object), method);
-    const CV *cv = gv ? GvCV(gv) : NULL;
-
-    return cv && CvISXSUB(cv) && CvXSUB(cv) == ws_xs_call && CvXSUBANY(cv).any_ptr == (void *)xsub;
-}
-
+/* Returns true unless the XSUB is called in void context. */
 bool ws_wants_value(PerlInterpreter *perl)
 {
     TAKE_THX(perl);

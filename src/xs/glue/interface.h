@@ -104,11 +104,14 @@ char *ws_take_buffer(SV *sv, STRLEN *capacity);
 void ws_set_times(PerlInterpreter *perl, SV *first, SV *second, double seconds);
 bool ws_is_tainting(PerlInterpreter *perl);
 void ws_taint(PerlInterpreter *perl, SV *sv);
+
+/* classes.c */
 U32 ws_class_generation(PerlInterpreter *perl, HV *class);
 bool ws_is_of_class(PerlInterpreter *perl, HV *object, HV *class, U32 generation);
 bool ws_is_defined_in(PerlInterpreter *perl, HV *class, const char *name, const char *package, const char *file);
 bool ws_has_destructor(PerlInterpreter *perl, HV *class);
 bool ws_is_destroyed(PerlInterpreter *perl, HV *handle);
+bool ws_has_xsub(PerlInterpreter *perl, HV *object, const char *method, const struct ws_xsub *xsub);
 
 /* state.c */
 void ws_state_attach(PerlInterpreter *perl, SV *sv, struct ws_state state, SV *keeps);
@@ -121,10 +124,11 @@ SV *ws_new_handle_callback(PerlInterpreter *perl, const struct ws_xsub *xsub, st
 /* calls.c */
 void ws_boot(PerlInterpreter *perl, CV *cv);
 CV *ws_new_dispatch_loop(PerlInterpreter *perl);
-bool ws_has_xsub(PerlInterpreter *perl, HV *object, const char *method, const struct ws_xsub *xsub);
-bool ws_is_tail_call(PerlInterpreter *perl, const void *stack);
 bool ws_wants_value(PerlInterpreter *perl);
 SV *ws_located(PerlInterpreter *perl, const char *text, STRLEN len);
+
+/* tail_call.c */
+bool ws_is_tail_call(PerlInterpreter *perl, const void *stack);
 
 /* system.c */
 IO *ws_io(PerlInterpreter *perl, SV *fh);

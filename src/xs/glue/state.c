@@ -1,10 +1,16 @@
 /* Rust state that hangs on Perl values. */
 #include "glue.h"
 
+static const MGVTBL state_vtbl;
 
-static MAGIC *state_magic(pTHX_ SV *sv);
+static MAGIC *state_magic(pTHX_ SV *sv)
+{
+    MAGIC *mg = SvTYPE(sv) < SVt_PVMG ? NULL : SvMAGIC(sv);
 
-/* Handles the end of a connection's object. If only the object and its magic hold the handle, the handle goes as
+    return mg && mg->mg_virtual != &state_vtbl ? mg_findext(sv, PERL_MAGIC_ext, &state_vtbl) : mg;
+}
+
+/* Lets go of the handle of a freed connection. If only the object and its magic hold the handle, the handle goes as
  * well, and its watcher is removed now. Otherwise the callback gets a weak reference to the handle, with which it lets
  * the handle read for itself. */
 static void leave_handle(pTHX_ HV *handle, SV *callback)
@@ -79,14 +85,7 @@ void ws_state_attach(PerlInterpreter *perl, SV *sv, struct ws_state state, SV *k
     attach(aTHX_ sv, &state_vtbl, state, keeps);
 }
 
-static MAGIC *state_magic(pTHX_ SV *sv)
-{
-    MAGIC *mg = SvTYPE(sv) < SVt_PVMG ? NULL : SvMAGIC(sv);
-
-    return mg && mg->mg_virtual != &state_vtbl ? mg_findext(sv, PERL_MAGIC_ext, &state_vtbl) : mg;
-}
-
-/* Get magic: tells Rust that Perl code is about to read a value. */
+/* Get magic: notifies Rust before Perl code reads a value. */
 static int reader_get(pTHX_ SV *sv, MAGIC *mg)
 {
     struct ws_state state = { mg->mg_private, mg->mg_ptr };
@@ -101,7 +100,7 @@ static int reader_get(pTHX_ SV *sv, MAGIC *mg)
 
 static const MGVTBL reader_vtbl = { reader_get, NULL, NULL, NULL, state_free, NULL, state_dup, state_local };
 
-/* Has Rust told each time before Perl code reads `sv`. */
+/* Notifies Rust each time before Perl code reads `sv`. */
 void ws_watch_reads(PerlInterpreter *perl, SV *sv, struct ws_state state)
 {
     TAKE_THX(perl);
@@ -117,7 +116,7 @@ bool ws_has_watched_reads(SV *sv)
     return mg && mg->mg_virtual == &reader_vtbl && !mg->mg_moremagic;
 }
 
-/* Returns the handle that a callback's freed connection has left behind; NULL if it is gone too. */
+/* Returns the handle of a callback whose connection was freed; NULL if the handle is gone too. */
 HV *ws_orphaned_handle(PerlInterpreter *perl, SV *callback)
 {
     TAKE_THX(perl);

@@ -1,5 +1,5 @@
 /* Perl values: wrappers for what some version of perl offers only as macros or inline functions. Nothing here runs
- * Perl code, except by freeing a value that a program has put somewhere. */
+ * Perl code. */
 #include "glue.h"
 
 SV *ws_new_undef(PerlInterpreter *perl)
@@ -294,57 +294,3 @@ char *ws_take_buffer(SV *sv, STRLEN *capacity)
     return buffer;
 }
 
-/* Returns a number that changes whenever a method may have changed: in any class, in a parent of this one, or in
- * this one. */
-static inline U32 class_generation(pTHX_ HV *class)
-{
-    struct mro_meta *meta = HvMROMETA(class);
-
-    return PL_sub_generation + meta->cache_gen + meta->pkg_gen;
-}
-
-U32 ws_class_generation(PerlInterpreter *perl, HV *class)
-{
-    TAKE_THX(perl);
-
-    return class_generation(aTHX_ class);
-}
-
-/* Returns true if the object is of this class, and the class still has this generation. */
-bool ws_is_of_class(PerlInterpreter *perl, HV *object, HV *class, U32 generation)
-{
-    TAKE_THX(perl);
-
-    return SvOBJECT((SV *)object) && SvSTASH((SV *)object) == class
-        && class_generation(aTHX_ class) == generation;
-}
-
-/* Returns true if the class's method of this name is Perl code of `package`, from a file whose path ends with `file`. */
-bool ws_is_defined_in(PerlInterpreter *perl, HV *class, const char *name, const char *package, const char *file)
-{
-    TAKE_THX(perl);
-    GV *gv = gv_fetchmeth_pv(class, name, 0, 0);
-    const CV *cv = gv ? GvCV(gv) : NULL;
-    const char *stash = cv && !CvISXSUB(cv) && CvSTASH(cv) ? HvNAME_get(CvSTASH(cv)) : NULL;
-    const char *path = stash && strEQ(stash, package) ? CvFILE(cv) : NULL;
-    const STRLEN path_len = path ? strlen(path) : 0;
-    const STRLEN file_len = strlen(file);
-
-    return path_len >= file_len && strEQ(path + path_len - file_len, file);
-}
-
-bool ws_has_destructor(PerlInterpreter *perl, HV *class)
-{
-    TAKE_THX(perl);
-
-    return gv_fetchmeth_pvn(class, "DESTROY", 7, 0, 0) != NULL;
-}
-
-/* Returns true if AnyEvent::Handle has destroyed the handle. */
-bool ws_is_destroyed(PerlInterpreter *perl, HV *handle)
-{
-    TAKE_THX(perl);
-    const char *name = SvOBJECT((SV *)handle) ? HvNAME_get(SvSTASH((SV *)handle)) : NULL;
-
-    return name && strEQ(name, "AnyEvent::Handle::destroyed");
-}

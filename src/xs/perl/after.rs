@@ -70,7 +70,7 @@ impl After {
     }
 
     /// Continues the `exit` that a callback has called.
-    pub fn exiting(&mut self) {
+    pub fn continue_exit(&mut self) {
         self.exiting = true;
     }
 
@@ -82,7 +82,7 @@ impl After {
         self.calls += 1;
     }
 
-    /// Removes all calls added so far. Their arguments are leaked.
+    /// Removes all calls added so far, leaking their arguments: the process is about to exit.
     pub fn forget_calls(&mut self) {
         self.calls = 0;
     }

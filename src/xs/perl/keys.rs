@@ -94,8 +94,8 @@ impl<S: Slot, const COUNT: usize> KeyTable<S, COUNT> {
 
     fn find(&self, hv: *mut HV, slot: S) -> Option<*mut SV> {
         let key = self.0[slot.index()].as_ptr();
-        // SAFETY: `hv` is a live hash with shared keys and without placeholders, so its buckets are chains of live
-        // entries.
+        // SAFETY: `hv` is a live hash with shared keys, so its buckets are chains of live entries. It has no placeholders,
+        // because a hash with placeholders has magic of another type, and `fetch` does not come here.
         unsafe {
             let buckets = (*hv).sv_u.svu_hash;
             if buckets.is_null() {

@@ -1,4 +1,7 @@
 //! Perl values, mostly strings.
+//!
+//! Every value passed to this module must be live. A slice that it returns is valid only until Perl code runs or the
+//! value is changed.
 
 use super::ffi::{
     self, AV, HV, Perl, SV, SVf_FAKE, SVf_IOK, SVf_IsCOW, SVf_NOK, SVf_POK, SVf_PROTECT, SVf_READONLY, SVf_ROK,
@@ -9,7 +12,9 @@ use std::ffi::c_char;
 use std::slice;
 
 /// Mask of the flag bits that encode a value's type.
-const TYPE_MASK: u32 = 0xff;
+pub const TYPE_MASK: u32 = 0xff;
+/// Mask of the flag bits of a value that is not undef.
+const OK_MASK: u32 = 0xff00;
 
 /// Returns `true` if a value can be read directly: it has no get magic except perhaps taint.
 #[inline(always)]
@@ -52,7 +57,7 @@ pub fn is_hash(sv: *mut SV) -> bool {
 /// Returns `true` if a value can be read directly and is undef.
 pub fn is_undef(sv: *mut SV) -> bool {
     // SAFETY: callers pass live SVs.
-    is_plain(sv) && unsafe { (*sv).sv_flags & 0xff00 == 0 }
+    is_plain(sv) && unsafe { (*sv).sv_flags & OK_MASK == 0 }
 }
 
 /// Returns the integer of a value that needs no conversion.
@@ -61,7 +66,7 @@ pub fn plain_integer(sv: *mut SV) -> Option<i64> {
     unsafe { (is_plain(sv) && (*sv).sv_flags & SVf_IOK != 0).then(|| integer(sv)) }
 }
 
-/// As [`plain_integer`], also of a value whose reading is watched.
+/// Like [`plain_integer`], but also for a value whose reading is watched.
 pub fn watched_integer(sv: *mut SV) -> Option<i64> {
     plain_integer(sv).or_else(|| {
         // SAFETY: callers pass live SVs; IOK: the integer is there to be read.
@@ -80,13 +85,13 @@ unsafe fn integer(sv: *mut SV) -> i64 {
 }
 
 /// Returns `true` if a slot of an AnyEvent::Handle counts as set: it holds a reference, or a string or number other
-/// than the empty string or zero.
+/// than the empty string or zero. A floating-point zero counts as set too; that only costs the native path.
 pub fn is_set(sv: *mut SV) -> bool {
     // SAFETY: callers pass live SVs; the flags show which members can be read.
     unsafe {
         let flags = (*sv).sv_flags;
         match flags & (SVf_ROK | SVf_POK | SVf_IOK) {
-            0 => flags & 0xff00 != 0,
+            0 => flags & OK_MASK != 0,
             kind if kind & SVf_ROK != 0 => true,
             kind if kind & SVf_IOK != 0 => integer(sv) != 0,
             _ => !matches!(octets(sv), b"" | b"0"),
@@ -123,7 +128,7 @@ unsafe fn start(sv: *mut SV) -> *mut u8 {
 /// # Safety
 /// `sv` has POK, and nothing changes it while the slice lives.
 unsafe fn octets<'a>(sv: *mut SV) -> &'a [u8] {
-    // SAFETY: the caller guarantees this.
+    // SAFETY: a value with POK has a buffer of at least its length, which nothing changes.
     unsafe { slice::from_raw_parts(start(sv), length(sv)) }
 }
 
