@@ -18,46 +18,42 @@ use Time::HiRes qw(clock_gettime CLOCK_PROCESS_CPUTIME_ID);
 use constant { BURST => 50, BURST_BYTES => 1 << 17, BATCH => 200 };
 
 my %modes = (feed => \&feed, send => \&send_masked, new => \&construct);
-my($mode, @numbers) = @ARGV;
+my ($mode, @numbers) = @ARGV;
 my $run = $modes{ $mode // '' } or die "usage: $0 feed|send BYTES COUNT | new COUNT\n";
 printf "cpu_us=%.4f\n", 1e6 * $run->(@numbers) / $numbers[-1];
 
 sub cpu { clock_gettime(CLOCK_PROCESS_CPUTIME_ID) }
 
 # A program of its own, so that what measures this process does not see it; on another core where there is one.
-sub start_peer
-{
-  my($code, @arguments) = @_;
-  socketpair(my $near, my $far, AF_UNIX, SOCK_STREAM, PF_UNSPEC) or die "socketpair: $!";
-  fcntl($far, F_SETFD, 0) or die "fcntl: $!";
-  my $preamble = <<'PEER';
+sub start_peer {
+    my ($code, @arguments) = @_;
+    socketpair(my $near, my $far, AF_UNIX, SOCK_STREAM, PF_UNSPEC) or die "socketpair: $!";
+    fcntl($far, F_SETFD, 0) or die "fcntl: $!";
+    my $preamble = <<'PEER';
     system "taskset -cp 1 $$ >/dev/null 2>&1";
     my $fd = shift;
     open my $fh, '+<&=', $fd or die $!;
     binmode $fh;
 PEER
-  my $pid = fork // die "fork: $!";
-  exec $^X, '-e', $preamble . $code, fileno $far, @arguments unless $pid;
-  return (connection_over($near), $pid);
+    my $pid = fork // die "fork: $!";
+    exec $^X, '-e', $preamble . $code, fileno $far, @arguments unless $pid;
+    return (connection_over($near), $pid);
 }
 
-sub connection_over
-{
-  my($fh) = @_;
-  my $handle = AnyEvent::Handle->new(fh => $fh);
-  return AnyEvent::WebSocket::Connection->new(handle => $handle, masked => 1, max_payload_size => 0);
+sub connection_over {
+    my ($fh) = @_;
+    my $handle = AnyEvent::Handle->new(fh => $fh);
+    return AnyEvent::WebSocket::Connection->new(handle => $handle, masked => 1, max_payload_size => 0);
 }
 
-sub frame_header
-{
-  my($size) = @_;
-  return "\x81" . ($size < 126 ? pack 'C', $size : $size < 65536 ? pack 'Cn', 126, $size : pack 'CNN', 127, 0, $size);
+sub frame_header {
+    my ($size) = @_;
+    return "\x81" . ($size < 126 ? pack 'C', $size : $size < 65536 ? pack 'Cn', 126, $size : pack 'CNN', 127, 0, $size);
 }
 
-sub feed
-{
-  my($size, $count) = @_;
-  my($connection, $pid) = start_peer(<<'PEER', $size, $count, unpack 'H*', frame_header($size));
+sub feed {
+    my ($size, $count) = @_;
+    my ($connection, $pid) = start_peer(<<'PEER', $size, $count, unpack 'H*', frame_header($size));
     my($size, $left, $header) = @ARGV;
     my $frame = pack('H*', $header) . 'x' x $size;
     my $whole = 1 + int(262_144 / length $frame);
@@ -69,67 +65,64 @@ sub feed
     }
     sysread $fh, my $end, 1;
 PEER
-  my $done = AE::cv;
-  my $received = 0;
-  $connection->on(each_message => sub {
-    my(undef, $message) = @_;
-    length $message->body == $size or die "a message of the wrong size\n";
-    $done->send(cpu()) if ++$received == $count;
-  });
-  my $start = cpu();
-  my $cpu = $done->recv - $start;
-  undef $connection;
-  waitpid $pid, 0;
-  return $cpu;
+    my $done = AE::cv;
+    my $received = 0;
+    $connection->on(
+        each_message => sub {
+            my (undef, $message) = @_;
+            length $message->body == $size or die "a message of the wrong size\n";
+            $done->send(cpu()) if ++$received == $count;
+        });
+    my $start = cpu();
+    my $cpu = $done->recv - $start;
+    undef $connection;
+    waitpid $pid, 0;
+    return $cpu;
 }
 
 # Like a busy program: some messages a turn of the loop, once the kernel has taken those before, so that each send
 # tries to write.
-sub send_masked
-{
-  my($size, $count) = @_;
-  my $total = $count * (4 + length(frame_header($size)) + $size);
-  my($connection, $pid) = start_peer(<<'PEER', $total);
+sub send_masked {
+    my ($size, $count) = @_;
+    my $total = $count * (4 + length(frame_header($size)) + $size);
+    my ($connection, $pid) = start_peer(<<'PEER', $total);
     my($left) = @ARGV;
     while($left > 0) { $left -= sysread($fh, my $in, 1 << 20) || die 'the other end is gone' }
     syswrite $fh, "\x81\0";
 PEER
-  my $payload = 'x' x $size;
-  my $done = AE::cv;
-  $connection->on(each_message => sub { $done->send(cpu()) });
-  my $burst = BURST_BYTES / $size < BURST ? BURST_BYTES / $size : BURST;
-  my $left = $count;
-  my $timer;
-  my $turn;
-  $turn = sub {
-    my $is_stuck = length($connection->handle->{wbuf} // '');
-    for(1 .. ($is_stuck ? 0 : $burst)) { $left-- > 0 ? $connection->send($payload) : return undef $timer }
-    $timer = AE::timer($is_stuck ? 0.0002 : 0, 0, $turn);
-  };
-  my $start = cpu();
-  $turn->();
-  my $cpu = $done->recv - $start;
-  undef $turn;
-  waitpid $pid, 0;
-  return $cpu;
+    my $payload = 'x' x $size;
+    my $done = AE::cv;
+    $connection->on(each_message => sub { $done->send(cpu()) });
+    my $burst = BURST_BYTES / $size < BURST ? BURST_BYTES / $size : BURST;
+    my $left = $count;
+    my $timer;
+    my $turn;
+    $turn = sub {
+        my $is_stuck = length($connection->handle->{wbuf} // '');
+        for (1 .. ($is_stuck ? 0 : $burst)) { $left-- > 0 ? $connection->send($payload) : return undef $timer }
+        $timer = AE::timer($is_stuck ? 0.0002 : 0, 0, $turn);
+    };
+    my $start = cpu();
+    $turn->();
+    my $cpu = $done->recv - $start;
+    undef $turn;
+    waitpid $pid, 0;
+    return $cpu;
 }
 
-sub construct
-{
-  my($count) = @_;
-  my $cpu = 0;
-  for(my $left = $count; $left > 0; $left -= BATCH)
-  {
-    my(@peers, @handles, @connections);
-    for(1 .. ($left < BATCH ? $left : BATCH))
-    {
-      socketpair(my $near, my $far, AF_UNIX, SOCK_STREAM, PF_UNSPEC) or die "socketpair: $!";
-      push @peers, $far;
-      push @handles, AnyEvent::Handle->new(fh => $near);
+sub construct {
+    my ($count) = @_;
+    my $cpu = 0;
+    for (my $left = $count; $left > 0; $left -= BATCH) {
+        my (@peers, @handles, @connections);
+        for (1 .. ($left < BATCH ? $left : BATCH)) {
+            socketpair(my $near, my $far, AF_UNIX, SOCK_STREAM, PF_UNSPEC) or die "socketpair: $!";
+            push @peers, $far;
+            push @handles, AnyEvent::Handle->new(fh => $near);
+        }
+        my $start = cpu();
+        push @connections, AnyEvent::WebSocket::Connection->new(handle => $_) for @handles;
+        $cpu += cpu() - $start;
     }
-    my $start = cpu();
-    push @connections, AnyEvent::WebSocket::Connection->new(handle => $_) for @handles;
-    $cpu += cpu() - $start;
-  }
-  return $cpu;
+    return $cpu;
 }

@@ -32,47 +32,49 @@ use Time::HiRes qw(time);
 my $root = "$FindBin::Bin/..";
 my %option;
 GetOptions(\%option, qw(quick servers=s cells=s runs=i seconds=f csv=s blib=s)) && !@ARGV
-  or die "usage: see the first lines of $0\n";
+    or die "usage: see the first lines of $0\n";
 my $is_full = !grep { $option{$_} } qw(quick servers cells);
 %option = (
-  blib => "$root/blib",
-  $option{quick} ? (runs => 1, seconds => 0.5, cells => 'quick') : (runs => 5, seconds => 1, cells => 'all'),
-  # What the documents show is not replaced by a part of it.
-  csv => $is_full ? "$root/bench/results.csv" : undef,
-  %option,
+    blib => "$root/blib",
+    $option{quick} ? (runs => 1, seconds => 0.5, cells => 'quick') : (runs => 5, seconds => 1, cells => 'all'),
+    # What the documents show is not replaced by a part of it.
+    csv => $is_full ? "$root/bench/results.csv" : undef,
+    %option,
 );
 my $made = strftime('%Y-%m-%d', gmtime) . ", bench/compare.pl --runs $option{runs} --seconds $option{seconds}";
 die "no build in $option{blib}: perl Makefile.PL && make\n" if !-d "$option{blib}/arch";
 
 $| = 1;
 binmode $_, ':encoding(UTF-8)' for *STDOUT, *STDERR;
-$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+$SIG{$_} = sub { exit 1 }
+    for qw(INT TERM);
 
 my @cells = Cells::selected($option{cells});
 my $servers = Servers->new(root => $root, blib => $option{blib}, only => $option{servers});
 my @servers = $servers->installed;
-my @plan = map { my $cell = $_; map { [$cell, $_] } grep { $_->{kinds} =~ /\b$cell->{kind}\b/ } @servers } @cells;
+my @plan = map {
+    my $cell = $_;
+    map { [$cell, $_] } grep { $_->{kinds} =~ /\b$cell->{kind}\b/ } @servers
+} @cells;
 die "nothing to measure\n" if !@plan;
 
 my %results;
-my($done, $start) = (0, time);
-for my $run (1 .. $option{runs})
-{
-  measure($run, @$_) for @plan;
-  # So that a run of an hour may be interrupted.
-  Results::write_file($option{csv}, $made, \@cells, \@servers, \%results) if $option{csv};
+my ($done, $start) = (0, time);
+for my $run (1 .. $option{runs}) {
+    measure($run, @$_) for @plan;
+    # So that a run of an hour may be interrupted.
+    Results::write_file($option{csv}, $made, \@cells, \@servers, \%results) if $option{csv};
 }
 my %is_measured = map { $_->{name} => 1 } @servers;
-print "\n", Table::of_cells(\@cells, [grep { $is_measured{$_->[0]} } @Servers::TITLES], Results::medians(\%results));
+print "\n", Table::of_cells(\@cells, [grep { $is_measured{ $_->[0] } } @Servers::TITLES], Results::medians(\%results));
 print "\nfigures in $option{csv}\n" if $option{csv};
 
-sub measure
-{
-  my($run, $cell, $server) = @_;
-  my $value = eval { $servers->measure($server, $cell, $option{seconds}) };
-  push @{$results{$cell->{name}}{$server->{name}}}, $value if defined $value;
-  my $outcome = defined $value ? sprintf "%9.2f $cell->{unit}", $value : 'failed: ' . $@ =~ s/\n.*//sr;
-  my $left = (time - $start) / ++$done * (@plan * $option{runs} - $done);
-  printf STDERR "[%d/%d, %d:%02d left] %-18s %-14s %s\n",
-    $done, @plan * $option{runs}, $left / 60, $left % 60, $cell->{name}, $server->{name}, $outcome;
+sub measure {
+    my ($run, $cell, $server) = @_;
+    my $value = eval { $servers->measure($server, $cell, $option{seconds}) };
+    push @{ $results{ $cell->{name} }{ $server->{name} } }, $value if defined $value;
+    my $outcome = defined $value ? sprintf "%9.2f $cell->{unit}", $value : 'failed: ' . $@ =~ s/\n.*//sr;
+    my $left = (time - $start) / ++$done * (@plan * $option{runs} - $done);
+    printf STDERR "[%d/%d, %d:%02d left] %-18s %-14s %s\n",
+        $done, @plan * $option{runs}, $left / 60, $left % 60, $cell->{name}, $server->{name}, $outcome;
 }

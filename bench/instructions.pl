@@ -15,14 +15,14 @@ use Getopt::Long;
 use constant { SHORT => 2_000, LONG => 12_000, SLACK => 0.05 };
 
 my @cases = (
-  # name, script, arguments; COUNT stands for the number of messages
-  ['echo 128 B, 1 in flight',  'replay.pl', 'COUNT', 128,  1],
-  ['echo 128 B, 32 in flight', 'replay.pl', 'COUNT', 128,  32],
-  ['echo 1 KiB, 8 in flight',  'replay.pl', 'COUNT', 1024, 8],
-  ['wss echo 128 B, 1 in flight',  'replay.pl', 'COUNT', 128, 1, 'tls'],
-  ['wss echo 128 B, 32 in flight', 'replay.pl', 'COUNT', 128, 32, 'tls'],
-  ['client receives 200 B',    'client.pl', 'feed', 200, 'COUNT'],
-  ['client sends 128 B',       'client.pl', 'send', 128, 'COUNT'],
+    # name, script, arguments; COUNT stands for the number of messages
+    ['echo 128 B, 1 in flight', 'replay.pl', 'COUNT', 128, 1],
+    ['echo 128 B, 32 in flight', 'replay.pl', 'COUNT', 128, 32],
+    ['echo 1 KiB, 8 in flight', 'replay.pl', 'COUNT', 1024, 8],
+    ['wss echo 128 B, 1 in flight', 'replay.pl', 'COUNT', 128, 1, 'tls'],
+    ['wss echo 128 B, 32 in flight', 'replay.pl', 'COUNT', 128, 32, 'tls'],
+    ['client receives 200 B', 'client.pl', 'feed', 200, 'COUNT'],
+    ['client sends 128 B', 'client.pl', 'send', 128, 'COUNT'],
 );
 
 my %option = (blib => "$FindBin::Bin/../blib");
@@ -31,8 +31,9 @@ my $numbers = "$FindBin::Bin/instructions.txt";
 
 skip('valgrind is not installed') if !grep { -x "$_/valgrind" } split /:/, $ENV{PATH};
 my $platform = platform();
-my($recorded_platform, %recorded) = recorded();
-skip("by design: the numbers are of $recorded_platform; this is $platform") if !$option{update} && $platform ne $recorded_platform;
+my ($recorded_platform, %recorded) = recorded();
+skip("by design: the numbers are of $recorded_platform; this is $platform")
+    if !$option{update} && $platform ne $recorded_platform;
 die "no build in $option{blib}: perl Makefile.PL && make\n" if !-d "$option{blib}/arch";
 %ENV = (%ENV{qw(PATH HOME)}, deterministic());
 
@@ -43,79 +44,71 @@ my $failed = grep { is_worse($_) } keys %counted;
 printf "%d passed, %d failed\n", @cases - $failed, $failed;
 exit($failed ? 1 : 0);
 
-sub skip
-{
-  my($reason) = @_;
-  print "skipped: $reason\n";
-  require "$FindBin::Bin/../script/lib/SkipLog.pm";
-  SkipLog::note($reason);
-  exit 0;
+sub skip {
+    my ($reason) = @_;
+    print "skipped: $reason\n";
+    require "$FindBin::Bin/../script/lib/SkipLog.pm";
+    SkipLog::note($reason);
+    exit 0;
 }
 
 # Hash order, and with it the instructions, would be another one in each process.
 sub deterministic { (PERL_HASH_SEED => 0, PERL_PERTURB_KEYS => 0, PERL_ANYEVENT_MODEL => 'EV') }
 
-sub platform
-{
-  my @modules = map { eval "require $_; $_->VERSION" // skip("$_ is not installed") } qw(EV AnyEvent);
-  return sprintf 'perl %s %s, EV %s, AnyEvent %s', $Config{version}, $Config{archname}, @modules;
+sub platform {
+    my @modules = map { eval "require $_; $_->VERSION" // skip("$_ is not installed") } qw(EV AnyEvent);
+    return sprintf 'perl %s %s, EV %s, AnyEvent %s', $Config{version}, $Config{archname}, @modules;
 }
 
-sub recorded
-{
-  open my $file, '<', $numbers or $option{update} ? return '' : die "$numbers: $!\n";
-  chomp(my($platform, @lines) = grep { !/^#/ } <$file>);
-  return ($platform, map { /^(\d+) (.*)/ ? ($2, $1) : die "$numbers: not understood: $_\n" } @lines);
+sub recorded {
+    open my $file, '<', $numbers or $option{update} ? return '' : die "$numbers: $!\n";
+    chomp(my ($platform, @lines) = grep { !/^#/ } <$file>);
+    return ($platform, map { /^(\d+) (.*)/ ? ($2, $1) : die "$numbers: not understood: $_\n" } @lines);
 }
 
-sub report
-{
-  my($case) = @_;
-  my($name, $script, @arguments) = @$case;
-  my($short, $long) = map { collected($_, $script, @arguments) } SHORT, LONG;
-  my $count = sprintf '%.0f', ($long - $short) / (LONG - SHORT);
-  printf "%-28s %6d instructions a message%s\n", $name, $count, verdict($name, $count);
-  return $count;
+sub report {
+    my ($case) = @_;
+    my ($name, $script, @arguments) = @$case;
+    my ($short, $long) = map { collected($_, $script, @arguments) } SHORT, LONG;
+    my $count = sprintf '%.0f', ($long - $short) / (LONG - SHORT);
+    printf "%-28s %6d instructions a message%s\n", $name, $count, verdict($name, $count);
+    return $count;
 }
 
-sub collected
-{
-  my($count, $script, @arguments) = @_;
-  my @command = (
-    qw(valgrind --tool=callgrind --callgrind-out-file=/dev/null),
-    $^X, "-I$option{blib}/lib", "-I$option{blib}/arch", "$FindBin::Bin/$script",
-    map { s/^COUNT$/$count/r } @arguments,
-  );
-  open my $output, '-|', 'sh', '-c', 'exec "$@" 2>&1', 'sh', @command or die "valgrind: $!\n";
-  my $text = join '', <$output>;
-  my($collected) = $text =~ /^==\d+== Collected : (\d+)$/m;
-  die "@command:\n$text\n" if !close $output || !$collected;
-  return $collected;
+sub collected {
+    my ($count, $script, @arguments) = @_;
+    my @command = (
+        qw(valgrind --tool=callgrind --callgrind-out-file=/dev/null),
+        $^X, "-I$option{blib}/lib", "-I$option{blib}/arch", "$FindBin::Bin/$script",
+        map { s/^COUNT$/$count/r } @arguments,
+    );
+    open my $output, '-|', 'sh', '-c', 'exec "$@" 2>&1', 'sh', @command or die "valgrind: $!\n";
+    my $text = join '', <$output>;
+    my ($collected) = $text =~ /^==\d+== Collected : (\d+)$/m;
+    die "@command:\n$text\n" if !close $output || !$collected;
+    return $collected;
 }
 
-sub verdict
-{
-  my($name, $count) = @_;
-  return '' if $option{update};
-  my $before = $recorded{$name} or return ', not recorded yet: run with --update';
-  my $change = sprintf '%+.1f %% from %d', 100 * ($count / $before - 1), $before;
-  return ", $change: too many" if $count > $before * (1 + SLACK);
-  return ", $change: fewer; keep that with --update" if $count < $before * (1 - SLACK);
-  return ", $change";
+sub verdict {
+    my ($name, $count) = @_;
+    return '' if $option{update};
+    my $before = $recorded{$name} or return ', not recorded yet: run with --update';
+    my $change = sprintf '%+.1f %% from %d', 100 * ($count / $before - 1), $before;
+    return ", $change: too many" if $count > $before * (1 + SLACK);
+    return ", $change: fewer; keep that with --update" if $count < $before * (1 - SLACK);
+    return ", $change";
 }
 
-sub is_worse
-{
-  my($name) = @_;
-  return !$option{update} && $counted{$name} > ($recorded{$name} // 0) * (1 + SLACK);
+sub is_worse {
+    my ($name) = @_;
+    return !$option{update} && $counted{$name} > ($recorded{$name} // 0) * (1 + SLACK);
 }
 
-sub update
-{
-  my($counted) = @_;
-  open my $file, '>', $numbers or die "$numbers: $!\n";
-  print $file "# Instructions a message, by bench/instructions.pl --update, with:\n$platform\n";
-  print $file "$counted->{$_->[0]} $_->[0]\n" for @cases;
-  close $file or die "$numbers: $!\n";
-  print "written to $numbers\n";
+sub update {
+    my ($counted) = @_;
+    open my $file, '>', $numbers or die "$numbers: $!\n";
+    print $file "# Instructions a message, by bench/instructions.pl --update, with:\n$platform\n";
+    print $file "$counted->{$_->[0]} $_->[0]\n" for @cases;
+    close $file or die "$numbers: $!\n";
+    print "written to $numbers\n";
 }

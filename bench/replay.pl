@@ -11,7 +11,7 @@ use AnyEvent::WebSocket::Connection;
 use Fcntl;
 use Socket;
 
-my($messages, $bytes, $in_flight, $is_tls) = (@ARGV, (undef, 128, 1, 0)[@ARGV .. 3]);
+my ($messages, $bytes, $in_flight, $is_tls) = (@ARGV, (undef, 128, 1, 0)[@ARGV .. 3]);
 
 # The peer is a program of its own, so that what counts this one's instructions leaves it alone.
 my $peer = <<'PEER';
@@ -48,17 +48,17 @@ exec $^X, '-e', $peer, $messages, $bytes, $in_flight, fileno $far, $is_tls unles
 close $far;
 
 # A key and a certificate, made on the spot.
-sub tls
-{
-  my $made = `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost -keyout - 2>/dev/null`;
-  return (tls => 'accept', tls_ctx => { cert => $made, key => $made });
+sub tls {
+    my $made =
+        `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost -keyout - 2>/dev/null`;
+    return (tls => 'accept', tls_ctx => { cert => $made, key => $made });
 }
 
 my $done = AE::cv;
 my $handle = AnyEvent::Handle->new(fh => $near, $is_tls ? tls() : ());
 my $connection = AnyEvent::WebSocket::Connection->new(handle => $handle, max_payload_size => 0);
 my $echoed = 0;
-$connection->on(each_message => sub { my($c, $m) = @_; $c->send($m); $echoed++ });
+$connection->on(each_message => sub { my ($c, $m) = @_; $c->send($m); $echoed++ });
 $connection->on(finish => $done);
 $done->recv;
 waitpid $pid, 0;

@@ -31,7 +31,7 @@ my @packed = qw(
     ARCHITECTURE.md CONTRIBUTING.md Cargo.lock Cargo.toml Changes INSTALL.md LICENSE MANIFEST.SKIP Makefile.PL README.md SECURITY.md
     bench benches build.rs deny.toml examples fuzz inc perl rustfmt.toml script src t tests xt
 );
-my @not_packed = qw(.ci .gitignore);
+my @not_packed = qw(.ci .gitignore .perltidyrc);
 my @generated = qw(MANIFEST META.json META.yml);
 
 # From where an application would load it.

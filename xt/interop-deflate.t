@@ -103,7 +103,7 @@ sub play_server {
 
 for my $name (sort keys %peers) {
     my ($command, $try) = @{ $peers{$name} }{qw(command try)};
-  SKIP: {
+    SKIP: {
         is_there($try) or skip "$name is not installed", 1;
         for my $case ([0, 15], [0, 10], [1, 15], [1, 9]) {
             my ($no_takeover, $bits) = @$case;

@@ -38,57 +38,56 @@ use constant STYLE => <<'CSS';
 CSS
 
 # Each panel is [title, [server, label, value], ...].
-sub svg
-{
-  my($heading, $lines, @panels) = @_;
-  my $label_width = LETTER * SIZE * max map { length $_->[1] } map { @$_[1 .. $#$_] } @panels;
-  my $panel_width = (WIDTH - 2 * MARGIN - (COLUMNS - 1) * GAP) / COLUMNS;
-  my $y = HEADING;
-  my @elements;
-  while(my @row = splice @panels, 0, COLUMNS)
-  {
-    push @elements, panel(MARGIN + $_ * ($panel_width + GAP), $y, $panel_width, $label_width, $row[$_]) for 0 .. $#row;
-    $y += TITLE + GAP + ROW * max map { $#$_ } @row;
-  }
-  my @heading = (text(MARGIN, 38, 'heading', $heading), map { text(MARGIN, 60 + 18 * $_, 'minor', $lines->[$_]) } 0 .. $#$lines);
-  my($width, $height, $style) = (WIDTH, $y, STYLE);
-  my $ground = sprintf '<rect class="ground" x="0.5" y="0.5" width="%d" height="%d" rx="6"/>', $width - 1, $height - 1;
-  return join "\n", qq(<svg xmlns="http://www.w3.org/2000/svg" width="$width" height="$height" viewBox="0 0 $width $height" role="img">),
-    '<title>' . escape($heading) . '</title>', "<style>\n$style</style>", $ground, @heading, @elements, "</svg>\n";
+sub svg {
+    my ($heading, $lines, @panels) = @_;
+    my $label_width = LETTER * SIZE * max map { length $_->[1] } map { @$_[1 .. $#$_] } @panels;
+    my $panel_width = (WIDTH - 2 * MARGIN - (COLUMNS - 1) * GAP) / COLUMNS;
+    my $y = HEADING;
+    my @elements;
+    while (my @row = splice @panels, 0, COLUMNS) {
+        push @elements, panel(MARGIN + $_ * ($panel_width + GAP), $y, $panel_width, $label_width, $row[$_]) for 0 .. $#row;
+        $y += TITLE + GAP + ROW * max map { $#$_ } @row;
+    }
+    my @heading =
+        (text(MARGIN, 38, 'heading', $heading), map { text(MARGIN, 60 + 18 * $_, 'minor', $lines->[$_]) } 0 .. $#$lines);
+    my ($width, $height, $style) = (WIDTH, $y, STYLE);
+    my $ground = sprintf '<rect class="ground" x="0.5" y="0.5" width="%d" height="%d" rx="6"/>', $width - 1, $height - 1;
+    return join "\n",
+        qq(<svg xmlns="http://www.w3.org/2000/svg" width="$width" height="$height" viewBox="0 0 $width $height" role="img">),
+        '<title>' . escape($heading) . '</title>', "<style>\n$style</style>", $ground, @heading, @elements, "</svg>\n";
 }
 
-sub panel
-{
-  my($x, $y, $width, $label_width, $panel) = @_;
-  my($title, @bars) = @$panel;
-  my @figures = map { Table::figure($_->[2]) } @bars;
-  my $figure_width = LETTER * SIZE * max map { length } @figures;
-  my $zero = $x + $label_width + 8;
-  my $scale = ($width - $label_width - $figure_width - 16) / max map { $_->[2] } @bars;
-  my @elements = text($x, $y + 14, 'title', $title);
-  for my $i (0 .. $#bars)
-  {
-    my($server, $label, $value) = @{$bars[$i]};
-    my $top = $y + TITLE + $i * ROW;
-    my($middle, $length) = ($top + ROW / 2, $value * $scale);
-    push @elements, text($zero - 8, $middle + 4.5, "label $server", $label),
-      sprintf('<rect class="bar %s" x="%.1f" y="%.1f" width="%.1f" height="%d"/>', $server, $zero, $middle - BAR / 2, $length, BAR),
-      text($zero + $length + 6, $middle + 4.5, $server, $figures[$i]);
-  }
-  my $bottom = $y + TITLE + @bars * ROW;
-  return @elements, sprintf '<path class="axis" d="M%.1f %dV%d"/>', $zero, $y + TITLE, $bottom;
+sub panel {
+    my ($x, $y, $width, $label_width, $panel) = @_;
+    my ($title, @bars) = @$panel;
+    my @figures = map { Table::figure($_->[2]) } @bars;
+    my $figure_width = LETTER * SIZE * max map { length } @figures;
+    my $zero = $x + $label_width + 8;
+    my $scale = ($width - $label_width - $figure_width - 16) / max map { $_->[2] } @bars;
+    my @elements = text($x, $y + 14, 'title', $title);
+    for my $i (0 .. $#bars) {
+        my ($server, $label, $value) = @{ $bars[$i] };
+        my $top = $y + TITLE + $i * ROW;
+        my ($middle, $length) = ($top + ROW / 2, $value * $scale);
+        push @elements, text($zero - 8, $middle + 4.5, "label $server", $label),
+            sprintf(
+            '<rect class="bar %s" x="%.1f" y="%.1f" width="%.1f" height="%d"/>', $server, $zero, $middle - BAR / 2,
+            $length, BAR
+            ),
+            text($zero + $length + 6, $middle + 4.5, $server, $figures[$i]);
+    }
+    my $bottom = $y + TITLE + @bars * ROW;
+    return @elements, sprintf '<path class="axis" d="M%.1f %dV%d"/>', $zero, $y + TITLE, $bottom;
 }
 
-sub text
-{
-  my($x, $y, $class, $text) = @_;
-  return sprintf '<text class="%s" x="%.1f" y="%.1f">%s</text>', $class, $x, $y, escape($text);
+sub text {
+    my ($x, $y, $class, $text) = @_;
+    return sprintf '<text class="%s" x="%.1f" y="%.1f">%s</text>', $class, $x, $y, escape($text);
 }
 
-sub escape
-{
-  my($text) = @_;
-  return $text =~ s/&/&amp;/gr =~ s/</&lt;/gr;
+sub escape {
+    my ($text) = @_;
+    return $text =~ s/&/&amp;/gr =~ s/</&lt;/gr;
 }
 
 1;

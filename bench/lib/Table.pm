@@ -10,56 +10,56 @@ use List::Util qw(max);
 
 # A row for each cell, with the medians of the servers, each a name and its title, and ratios of them. A column in which
 # no row has anything is left out.
-sub of_cells
-{
-  my($cells, $servers, $medians) = @_;
-  my @rows = map { row($_, $servers, $medians->{$_->{name}} // {}) } @$cells;
-  my @columns = grep { my $column = $_; grep { $_->[$column] ne '' } @rows } 0 .. $#{$rows[0]};
-  my @heading = ('', map({ $_->[1] } @$servers), 'original / ours', 'ours / best peer');
-  return markdown(map { [@$_[@columns]] } \@heading, @rows);
+sub of_cells {
+    my ($cells, $servers, $medians) = @_;
+    my @rows = map { row($_, $servers, $medians->{ $_->{name} } // {}) } @$cells;
+    my @columns = grep {
+        my $column = $_;
+        grep { $_->[$column] ne '' } @rows
+    } 0 .. $#{ $rows[0] };
+    my @heading = ('', map({ $_->[1] } @$servers), 'original / ours', 'ours / best peer');
+    return markdown(map { [@$_[@columns]] } \@heading, @rows);
 }
 
 # The first row is the heading.
-sub markdown
-{
-  my($heading, @rows) = @_;
-  my @all = ($heading, ['---', ('---:') x $#$heading], @rows);
-  my @widths = map { my $column = $_; max map { length $_->[$column] } @all } 0 .. $#$heading;
-  return join '', map { line($_, \@widths) } @all;
+sub markdown {
+    my ($heading, @rows) = @_;
+    my @all = ($heading, ['---', ('---:') x $#$heading], @rows);
+    my @widths = map {
+        my $column = $_;
+        max map { length $_->[$column] } @all
+    } 0 .. $#$heading;
+    return join '', map { line($_, \@widths) } @all;
 }
 
-sub line
-{
-  my($row, $widths) = @_;
-  return '| ' . join(' | ', map { pad($row->[$_], $widths->[$_], $_) } 0 .. $#$row) . " |\n";
+sub line {
+    my ($row, $widths) = @_;
+    return '| ' . join(' | ', map { pad($row->[$_], $widths->[$_], $_) } 0 .. $#$row) . " |\n";
 }
 
-sub row
-{
-  my($cell, $servers, $median) = @_;
-  my %title = map { @$_ } @$servers;
-  my($ours, $original) = @$median{qw(ours original)};
-  my($best) = sort { $median->{$a} <=> $median->{$b} } grep { !/^(?:ours|original)$/ } keys %$median;
-  return [
-    $cell->{title} . ($cell->{unit} eq 'µs' ? '' : ", $cell->{unit}"),
-    (map { defined $median->{$_->[0]} ? figure($median->{$_->[0]}) : '' } @$servers),
-    ($ours && $original ? sprintf '%.1f', $original / $ours : ''),
-    ($ours && $best ? sprintf '%.2f (%s)', $ours / $median->{$best}, $title{$best} : ''),
-  ];
+sub row {
+    my ($cell, $servers, $median) = @_;
+    my %title = map { @$_ } @$servers;
+    my ($ours, $original) = @$median{qw(ours original)};
+    my ($best) = sort { $median->{$a} <=> $median->{$b} } grep { !/^(?:ours|original)$/ } keys %$median;
+    return [
+        $cell->{title} . ($cell->{unit} eq 'µs' ? '' : ", $cell->{unit}"),
+        (map { defined $median->{ $_->[0] } ? figure($median->{ $_->[0] }) : '' } @$servers),
+        ($ours && $original ? sprintf '%.1f', $original / $ours : ''),
+        ($ours && $best ? sprintf '%.2f (%s)', $ours / $median->{$best}, $title{$best} : ''),
+    ];
 }
 
 # Three digits that count.
-sub figure
-{
-  my($value) = @_;
-  return sprintf $value < 1 ? '%.3f' : $value < 10 ? '%.2f' : $value < 100 ? '%.1f' : '%.0f', $value;
+sub figure {
+    my ($value) = @_;
+    return sprintf $value < 1 ? '%.3f' : $value < 10 ? '%.2f' : $value < 100 ? '%.1f' : '%.0f', $value;
 }
 
 # Words to the left, figures to the right; the rule under the heading fills its column.
-sub pad
-{
-  my($text, $width, $column) = @_;
-  return $text =~ /^-+(:?)$/ ? '-' x ($width - length $1) . $1 : sprintf $column ? "%${width}s" : "%-${width}s", $text;
+sub pad {
+    my ($text, $width, $column) = @_;
+    return $text =~ /^-+(:?)$/ ? '-' x ($width - length $1) . $1 : sprintf $column ? "%${width}s" : "%-${width}s", $text;
 }
 
 1;

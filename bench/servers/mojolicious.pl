@@ -6,9 +6,9 @@ use Mojo::Server::Daemon;
 
 app->log->level('fatal');
 websocket '/' => sub ($c) {
-  $c->tx->max_websocket_size(1 << 30);
-  $c->inactivity_timeout(0);
-  $c->on(text => sub ($c, $octets) { $c->send({ text => $octets }) });
+    $c->tx->max_websocket_size(1 << 30);
+    $c->inactivity_timeout(0);
+    $c->on(text => sub ($c, $octets) { $c->send({ text => $octets }) });
 };
 
 my $listen = @ARGV ? "https://127.0.0.1?cert=$ARGV[0]&key=$ARGV[1]" : 'http://127.0.0.1';

@@ -128,7 +128,7 @@ sub after_044 {
     my ($name, $tests) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     return Test::More::subtest($name => $tests) unless is_044();
-  SKIP: { Test::More::skip("by design: not yet in the original's 0.44: $name", 1) }
+    SKIP: { Test::More::skip("by design: not yet in the original's 0.44: $name", 1) }
 }
 
 # --- sockets and connections

@@ -1,5 +1,5 @@
-package # hide from PAUSE: the name is another author's
-  AnyEvent::WebSocket::Connection;
+package    # hide from PAUSE: the name is another author's
+    AnyEvent::WebSocket::Connection;
 
 use strict;
 use warnings;
@@ -16,18 +16,19 @@ my $backend = AnyEvent::WebSocket::Native::Loader::load_class('Connection', __FI
 sub backend { $backend }
 
 # The original would pass over what it does not know.
-if($backend eq 'pp')
-{
-  require Class::Method::Modifiers;
-  Class::Method::Modifiers::install_modifier(__PACKAGE__, after => BUILD => sub {
-    my(undef, $arguments) = @_;
-    AnyEvent::WebSocket::Native::Options::warn_of_additions($arguments);
-  });
-  no strict 'refs';
-  *enable_deflate = sub {
-    require Carp;
-    Carp::croak('compression takes the native AnyEvent::WebSocket::Connection, and ANYEVENT_WEBSOCKET_PP is set');
-  };
+if ($backend eq 'pp') {
+    require Class::Method::Modifiers;
+    Class::Method::Modifiers::install_modifier(
+        __PACKAGE__,
+        after => BUILD => sub {
+            my (undef, $arguments) = @_;
+            AnyEvent::WebSocket::Native::Options::warn_of_additions($arguments);
+        });
+    no strict 'refs';
+    *enable_deflate = sub {
+        require Carp;
+        Carp::croak('compression takes the native AnyEvent::WebSocket::Connection, and ANYEVENT_WEBSOCKET_PP is set');
+    };
 }
 
 1;

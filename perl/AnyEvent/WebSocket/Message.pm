@@ -1,5 +1,5 @@
-package # hide from PAUSE: the name is another author's
-  AnyEvent::WebSocket::Message;
+package    # hide from PAUSE: the name is another author's
+    AnyEvent::WebSocket::Message;
 
 use strict;
 use warnings;

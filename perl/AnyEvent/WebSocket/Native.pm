@@ -10,45 +10,46 @@ our $VERSION = '1.000';
 my @CLASSES = qw( Message Connection );
 
 # `use AnyEvent::WebSocket::Native` loads the classes from beside this file, also where the original comes first in @INC.
-sub import
-{
-  my $directory = AnyEvent::WebSocket::Native::Loader::directory();
-  local @INC = ($directory, @INC);
-  for my $name (@CLASSES)
-  {
-    my $file = "AnyEvent/WebSocket/$name.pm";
-    Carp::carp("the original's $file was loaded before AnyEvent::WebSocket::Native, and stays in use")
-      if $INC{$file} && !$ENV{ANYEVENT_WEBSOCKET_PP} && !AnyEvent::WebSocket::Native::Loader::is_ours($INC{$file}, "$directory/$file");
-    require $file;
-  }
+sub import {
+    my $directory = AnyEvent::WebSocket::Native::Loader::directory();
+    local @INC = ($directory, @INC);
+    for my $name (@CLASSES) {
+        my $file = "AnyEvent/WebSocket/$name.pm";
+        Carp::carp("the original's $file was loaded before AnyEvent::WebSocket::Native, and stays in use")
+            if $INC{$file}
+            && !$ENV{ANYEVENT_WEBSOCKET_PP}
+            && !AnyEvent::WebSocket::Native::Loader::is_ours($INC{$file}, "$directory/$file");
+        require $file;
+    }
 }
 
 # Also where the original's classes are loaded, which do not have this method.
-sub backend
-{
-  require "AnyEvent/WebSocket/Connection.pm";
-  my $class = 'AnyEvent::WebSocket::Connection';
-  my $backend = $class->can('backend');
-  return $backend ? $class->$backend : 'pp';
+sub backend {
+    require "AnyEvent/WebSocket/Connection.pm";
+    my $class = 'AnyEvent::WebSocket::Connection';
+    my $backend = $class->can('backend');
+    return $backend ? $class->$backend : 'pp';
 }
 
 # What a program runs on, and why, for people to read.
-sub report
-{
-  my($class) = @_;
-  my $backend = $class->backend;
-  my $file = $INC{'AnyEvent/WebSocket/Connection.pm'};
-  my $directory = AnyEvent::WebSocket::Native::Loader::directory();
-  my($gone) = grep { !-e } map { "$directory/AnyEvent/WebSocket/$_.pm" } @CLASSES;
-  my $why = $backend eq 'rust' ? 'the native engine'
-    : $ENV{ANYEVENT_WEBSOCKET_PP} ? 'the original, since ANYEVENT_WEBSOCKET_PP is set'
-    : $gone ? "the original, since $gone is gone; installing the original with UNINST=1 deletes it: "
-      . 'install AnyEvent::WebSocket::Native again'
-    : "the original, since $file comes first in \@INC: put 'use AnyEvent::WebSocket::Native;' before all else "
-      . 'that uses WebSockets, or take the directory out of PERL5LIB or -I';
-  my @lines = ("runs on $why", "AnyEvent::WebSocket::Connection is $file", 'AnyEvent::WebSocket::Native ' . $VERSION
-    . " is $INC{'AnyEvent/WebSocket/Native.pm'}", "perl $^V is $^X");
-  return join '', map { "$_\n" } @lines;
+sub report {
+    my ($class) = @_;
+    my $backend = $class->backend;
+    my $file = $INC{'AnyEvent/WebSocket/Connection.pm'};
+    my $directory = AnyEvent::WebSocket::Native::Loader::directory();
+    my ($gone) = grep { !-e } map { "$directory/AnyEvent/WebSocket/$_.pm" } @CLASSES;
+    my $why =
+          $backend eq 'rust' ? 'the native engine'
+        : $ENV{ANYEVENT_WEBSOCKET_PP} ? 'the original, since ANYEVENT_WEBSOCKET_PP is set'
+        : $gone ? "the original, since $gone is gone; installing the original with UNINST=1 deletes it: "
+        . 'install AnyEvent::WebSocket::Native again'
+        : "the original, since $file comes first in \@INC: put 'use AnyEvent::WebSocket::Native;' before all else "
+        . 'that uses WebSockets, or take the directory out of PERL5LIB or -I';
+    my @lines = (
+              "runs on $why", "AnyEvent::WebSocket::Connection is $file", 'AnyEvent::WebSocket::Native '
+            . $VERSION
+            . " is $INC{'AnyEvent/WebSocket/Native.pm'}", "perl $^V is $^X");
+    return join '', map { "$_\n" } @lines;
 }
 
 1;

@@ -29,7 +29,7 @@ PROGRAM
 my %needs = (EV => 'EV', Perl => '', Event => 'Event', Glib => 'Glib', POE => 'POE', IOAsync => 'IO::Async::Loop');
 
 for my $model (sort keys %needs) {
-  SKIP: {
+    SKIP: {
         my $module = $needs{$model};
         skip "$module is not installed", 1 if $module && !eval "require $module";
         my ($printed) = run_perl({ PERL_ANYEVENT_MODEL => $model }, $program);

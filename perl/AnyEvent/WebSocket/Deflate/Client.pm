@@ -16,64 +16,62 @@ our @CARP_NOT = qw( AnyEvent::WebSocket::Deflate AnyEvent::WebSocket::Native::Ut
 
 extends 'AnyEvent::WebSocket::Client';
 
-has deflate => ( is => 'ro', default => sub { {} } );
+has deflate => (is => 'ro', default => sub { {} });
 
 # Where the handshake goes that a connect, further up, is about to make.
 our $place;
 
-sub BUILD
-{
-  my($self, $arguments) = @_;
-  Carp::croak('deflate must be a reference to a hash of options') unless ref $self->deflate eq 'HASH';
-  AnyEvent::WebSocket::Deflate::check(%{ $self->deflate });
-  AnyEvent::WebSocket::Native::Util::warn_of_slips(ref $self, $arguments, 'deflate');
+sub BUILD {
+    my ($self, $arguments) = @_;
+    Carp::croak('deflate must be a reference to a hash of options') unless ref $self->deflate eq 'HASH';
+    AnyEvent::WebSocket::Deflate::check(%{ $self->deflate });
+    AnyEvent::WebSocket::Native::Util::warn_of_slips(ref $self, $arguments, 'deflate');
 }
 
 around http_headers => sub {
-  my($original, $self) = @_;
-  my $headers = $self->$original;
-  return $headers unless AnyEvent::WebSocket::Deflate::available();
-  my $offer = AnyEvent::WebSocket::Deflate::offer(%{ $self->deflate });
-  return [@{ $headers || [] }, 'Sec-WebSocket-Extensions' => $offer];
+    my ($original, $self) = @_;
+    my $headers = $self->$original;
+    return $headers unless AnyEvent::WebSocket::Deflate::available();
+    my $offer = AnyEvent::WebSocket::Deflate::offer(%{ $self->deflate });
+    return [@{ $headers || [] }, 'Sec-WebSocket-Extensions' => $offer];
 };
 
 around connect => sub {
-  my($original, $self, @arguments) = @_;
-  my $handshake;
-  local $place = \$handshake;
-  my $connected = $self->$original(@arguments);
-  return $connected unless AnyEvent::WebSocket::Deflate::available();
-  my $done = AE::cv;
-  $connected->cb(sub {
-    my $connection = eval { $self->_compressing($_[0]->recv, $handshake) };
-    return $done->send($connection) if $connection;
-    # It gets the place where it is looked at.
-    (my $error = $@) =~ s/ at (?:(?! at ).)+ line [0-9]+\.?\n\z//s;
-    $done->croak($error);
-  });
-  return $done;
+    my ($original, $self, @arguments) = @_;
+    my $handshake;
+    local $place = \$handshake;
+    my $connected = $self->$original(@arguments);
+    return $connected unless AnyEvent::WebSocket::Deflate::available();
+    my $done = AE::cv;
+    $connected->cb(sub {
+        my $connection = eval { $self->_compressing($_[0]->recv, $handshake) };
+        return $done->send($connection) if $connection;
+        # It gets the place where it is looked at.
+        (my $error = $@) =~ s/ at (?:(?! at ).)+ line [0-9]+\.?\n\z//s;
+        $done->croak($error);
+    });
+    return $done;
 };
 
 # The parent class shows nobody the server's answer, and makes its handshake as soon as there is a socket.
 around _make_tcp_connection => sub {
-  my($original, $self, $scheme, $host, $port, $connected, @more) = @_;
-  my $here = $place;
-  my $new = Protocol::WebSocket::Handshake::Client->can('new');
-  my $noting = sub {
-    no warnings 'redefine';
-    local *Protocol::WebSocket::Handshake::Client::new = sub { $$here = &$new };
-    $connected->(@_);
-  };
-  return $self->$original($scheme, $host, $port, $noting, @more);
+    my ($original, $self, $scheme, $host, $port, $connected, @more) = @_;
+    my $here = $place;
+    my $new = Protocol::WebSocket::Handshake::Client->can('new');
+    my $noting = sub {
+        no warnings 'redefine';
+        local *Protocol::WebSocket::Handshake::Client::new = sub { $$here = &$new };
+        $connected->(@_);
+    };
+    return $self->$original($scheme, $host, $port, $noting, @more);
 };
 
-sub _compressing
-{
-  my($self, $connection, $handshake) = @_;
-  my $answer = $handshake->res->field('Sec-WebSocket-Extensions');
-  my $parameters = AnyEvent::WebSocket::Deflate::confirm($answer, %{ $self->deflate });
-  $connection->enable_deflate($parameters) if $parameters;
-  return $connection;
+sub _compressing {
+    my ($self, $connection, $handshake) = @_;
+    my $answer = $handshake->res->field('Sec-WebSocket-Extensions');
+    my $parameters = AnyEvent::WebSocket::Deflate::confirm($answer, %{ $self->deflate });
+    $connection->enable_deflate($parameters) if $parameters;
+    return $connection;
 }
 
 1;

@@ -14,44 +14,41 @@ use AnyEvent::WebSocket::Native::Options ();
 
 our @CARP_NOT = qw( AnyEvent::WebSocket::Native::Util Moo::Object );
 
-sub attach
-{
-  my($self, $arguments) = @_;
-  AnyEvent::WebSocket::Native::Options::check($self, $arguments);
-  AnyEvent::WebSocket::Native::Options::read_environment($self);
-  my $handle = $self->handle;
-  _look_for_tls() if $handle->{tls};
-  my $hook = AnyEvent::WebSocket::Native::Engine::attach(
-    $self, $handle, is_traced => AnyEvent::WebSocket::Native::Inspection::IS_TRACED,
-    masked => AnyEvent::WebSocket::Native::Options::value($self, 'masked'),
-    AnyEvent::WebSocket::Native::Options::native($self),
-  );
-  AnyEvent::WebSocket::Native::Options::take_effect($self);
-  my $deflate = AnyEvent::WebSocket::Native::Options::value($self, 'deflate');
-  AnyEvent::WebSocket::Native::Compression::enable_deflate($self, $deflate, 'deflate') if $deflate;
-  $handle->on_error($hook);
-  $handle->on_eof($hook);
-  if(AnyEvent::WebSocket::Native::Engine::start_if_untouched($self))
-  {
-    AnyEvent::WebSocket::Native::Handle::watch($handle, $hook);
+sub attach {
+    my ($self, $arguments) = @_;
+    AnyEvent::WebSocket::Native::Options::check($self, $arguments);
+    AnyEvent::WebSocket::Native::Options::read_environment($self);
+    my $handle = $self->handle;
+    _look_for_tls() if $handle->{tls};
+    my $hook = AnyEvent::WebSocket::Native::Engine::attach(
+        $self, $handle, is_traced => AnyEvent::WebSocket::Native::Inspection::IS_TRACED,
+        masked => AnyEvent::WebSocket::Native::Options::value($self, 'masked'),
+        AnyEvent::WebSocket::Native::Options::native($self),
+    );
+    AnyEvent::WebSocket::Native::Options::take_effect($self);
+    my $deflate = AnyEvent::WebSocket::Native::Options::value($self, 'deflate');
+    AnyEvent::WebSocket::Native::Compression::enable_deflate($self, $deflate, 'deflate') if $deflate;
+    $handle->on_error($hook);
+    $handle->on_eof($hook);
+    if (AnyEvent::WebSocket::Native::Engine::start_if_untouched($self)) {
+        AnyEvent::WebSocket::Native::Handle::watch($handle, $hook);
+        $handle->on_read($hook);
+        return;
+    }
     $handle->on_read($hook);
-    return;
-  }
-  $handle->on_read($hook);
-  AnyEvent::WebSocket::Native::Loop::begin_later($self, $hook);
-  AnyEvent::WebSocket::Native::Closing::finish($self, 'the handle had been destroyed already')
-    if ref $handle eq 'AnyEvent::Handle::destroyed';
+    AnyEvent::WebSocket::Native::Loop::begin_later($self, $hook);
+    AnyEvent::WebSocket::Native::Closing::finish($self, 'the handle had been destroyed already')
+        if ref $handle eq 'AnyEvent::Handle::destroyed';
 }
 
 my $has_looked_for_tls;
 
 # The engine uses the OpenSSL that Net::SSLeay uses. Without it, TLS works, but is slower.
-sub _look_for_tls
-{
-  no warnings 'once';
-  return if $has_looked_for_tls++;
-  my($index) = grep { $DynaLoader::dl_modules[$_] eq 'Net::SSLeay' } 0 .. $#DynaLoader::dl_modules;
-  AnyEvent::WebSocket::Native::Engine::use_tls($DynaLoader::dl_shared_objects[$index]) if defined $index;
+sub _look_for_tls {
+    no warnings 'once';
+    return if $has_looked_for_tls++;
+    my ($index) = grep { $DynaLoader::dl_modules[$_] eq 'Net::SSLeay' } 0 .. $#DynaLoader::dl_modules;
+    AnyEvent::WebSocket::Native::Engine::use_tls($DynaLoader::dl_shared_objects[$index]) if defined $index;
 }
 
 1;

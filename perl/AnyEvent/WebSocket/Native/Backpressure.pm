@@ -16,116 +16,106 @@ use Errno ();
 use Scalar::Util ();
 
 # Having reported that something waits, we owe a `drain` event, even if that was only for the end of this dispatch.
-sub buffered_amount
-{
-  my($self) = @_;
-  my $amount = AnyEvent::WebSocket::Native::Handle::backlog($self->handle);
-  _owe_drain($self) if $amount;
-  return $amount;
+sub buffered_amount {
+    my ($self) = @_;
+    my $amount = AnyEvent::WebSocket::Native::Handle::backlog($self->handle);
+    _owe_drain($self) if $amount;
+    return $amount;
 }
 
 # Called by the library after a send that has left something to be written, if the program may want to know; and when it
 # begins to.
-sub backlogged
-{
-  my($self) = @_;
-  my $amount = buffered_amount($self) or return;
-  my $max = AnyEvent::WebSocket::Native::Options::value($self, 'max_buffered_amount') or return;
-  return unless $amount > $max;
-  my $message = "more than $max bytes wait for the peer to read";
-  AnyEvent::WebSocket::Native::Handle::give_up($self->handle, Errno::ENOBUFS, $message);
+sub backlogged {
+    my ($self) = @_;
+    my $amount = buffered_amount($self) or return;
+    my $max = AnyEvent::WebSocket::Native::Options::value($self, 'max_buffered_amount') or return;
+    return unless $amount > $max;
+    my $message = "more than $max bytes wait for the peer to read";
+    AnyEvent::WebSocket::Native::Handle::give_up($self->handle, Errno::ENOBUFS, $message);
 }
 
 # A watcher of our own, since the handle's on_drain is the program's.
-sub _owe_drain
-{
-  my($self) = @_;
-  my $state = AnyEvent::WebSocket::Native::Engine::state($self);
-  return if !$self->{_ws_drain_cb} || $self->{_ws_drain_wait} || !defined $state || $state eq 'closed';
-  my $fh = $self->handle->fh or return;
-  _end_with_handle($self);
-  Scalar::Util::weaken $self;
-  $self->{_ws_drain_wait} = AE::io $fh, 1, sub {
-    return if !$self || AnyEvent::WebSocket::Native::Handle::backlog($self->handle);
-    # EV keeps a watcher for as long as its callback runs, and the program's may run the loop.
-    $self->{_ws_drain_wait} = AnyEvent::WebSocket::Native::Loop::next_tick(sub { _drained($self) if $self });
-  };
+sub _owe_drain {
+    my ($self) = @_;
+    my $state = AnyEvent::WebSocket::Native::Engine::state($self);
+    return if !$self->{_ws_drain_cb} || $self->{_ws_drain_wait} || !defined $state || $state eq 'closed';
+    my $fh = $self->handle->fh or return;
+    _end_with_handle($self);
+    Scalar::Util::weaken $self;
+    $self->{_ws_drain_wait} = AE::io $fh, 1, sub {
+        return if !$self || AnyEvent::WebSocket::Native::Handle::backlog($self->handle);
+        # EV keeps a watcher for as long as its callback runs, and the program's may run the loop.
+        $self->{_ws_drain_wait} = AnyEvent::WebSocket::Native::Loop::next_tick(sub { _drained($self) if $self });
+    };
 }
 
-sub _drained
-{
-  my($self) = @_;
-  delete $self->{_ws_drain_wait};
-  return if buffered_amount($self);
-  return AnyEvent::WebSocket::Native::Events::call_back($self, 'drain') if $self->handle->fh;
-  # A program has nothing to send without a transport, but a stream has its end to tell.
-  my $stream = $self->{_ws_stream};
-  $stream->{go_on}->($self) if $stream;
+sub _drained {
+    my ($self) = @_;
+    delete $self->{_ws_drain_wait};
+    return if buffered_amount($self);
+    return AnyEvent::WebSocket::Native::Events::call_back($self, 'drain') if $self->handle->fh;
+    # A program has nothing to send without a transport, but a stream has its end to tell.
+    my $stream = $self->{_ws_stream};
+    $stream->{go_on}->($self) if $stream;
 }
 
 # Called by the library while the peer sends pings without reading their answers.
-sub expect_drain
-{
-  my($self) = @_;
-  my $fh = $self->handle->fh or return;
-  _end_with_handle($self);
-  Scalar::Util::weaken $self;
-  $self->{_ws_drain_watcher} = AE::io $fh, 1, sub {
-    delete $self->{_ws_drain_watcher} if $self && !AnyEvent::WebSocket::Native::Engine::answer_ping($self);
-  };
+sub expect_drain {
+    my ($self) = @_;
+    my $fh = $self->handle->fh or return;
+    _end_with_handle($self);
+    Scalar::Util::weaken $self;
+    $self->{_ws_drain_watcher} = AE::io $fh, 1, sub {
+        delete $self->{_ws_drain_watcher} if $self && !AnyEvent::WebSocket::Native::Engine::answer_ping($self);
+    };
 }
 
 # No watcher may outlive the descriptor, which is closed when the program destroys the handle. That empties its hash.
-sub _end_with_handle
-{
-  my($self) = @_;
-  return if $self->{_ws_ends_with_handle}++;
-  Scalar::Util::weaken(my $weak = $self);
-  my $guard = AnyEvent::Util::guard(sub { _handle_destroyed($weak) if $weak && ${^GLOBAL_PHASE} ne 'DESTRUCT' });
-  # The program may have locked the hash.
-  local ($@, $SIG{__DIE__});
-  eval { $self->handle->{'_websocket_' . Scalar::Util::refaddr $self} = $guard };
+sub _end_with_handle {
+    my ($self) = @_;
+    return if $self->{_ws_ends_with_handle}++;
+    Scalar::Util::weaken(my $weak = $self);
+    my $guard = AnyEvent::Util::guard(sub { _handle_destroyed($weak) if $weak && ${^GLOBAL_PHASE} ne 'DESTRUCT' });
+    # The program may have locked the hash.
+    local ($@, $SIG{__DIE__});
+    eval { $self->handle->{ '_websocket_' . Scalar::Util::refaddr $self} = $guard };
 }
 
 # A stream has its end to tell.
-sub _handle_destroyed
-{
-  my($self) = @_;
-  delete $self->{_ws_drain_watcher};
-  return unless delete $self->{_ws_drain_wait};
-  Scalar::Util::weaken $self;
-  $self->{_ws_drain_wait} = AnyEvent::WebSocket::Native::Loop::next_tick(sub { _drained($self) if $self });
+sub _handle_destroyed {
+    my ($self) = @_;
+    delete $self->{_ws_drain_watcher};
+    return unless delete $self->{_ws_drain_wait};
+    Scalar::Util::weaken $self;
+    $self->{_ws_drain_wait} = AnyEvent::WebSocket::Native::Loop::next_tick(sub { _drained($self) if $self });
 }
 
-sub pause
-{
-  my($self) = @_;
-  AnyEvent::WebSocket::Native::Engine::set_paused($self, 1);
-  AnyEvent::WebSocket::Native::Keepalive::hold($self);
-  _stop_reading($self);
-  # A handle that has called us for what it has read itself starts reading again when that returns.
-  Scalar::Util::weaken(my $weak = $self);
-  $self->{_ws_pause} = AnyEvent::WebSocket::Native::Loop::next_tick(sub { _stop_reading($weak) if $weak });
-  return $self;
+sub pause {
+    my ($self) = @_;
+    AnyEvent::WebSocket::Native::Engine::set_paused($self, 1);
+    AnyEvent::WebSocket::Native::Keepalive::hold($self);
+    _stop_reading($self);
+    # A handle that has called us for what it has read itself starts reading again when that returns.
+    Scalar::Util::weaken(my $weak = $self);
+    $self->{_ws_pause} = AnyEvent::WebSocket::Native::Loop::next_tick(sub { _stop_reading($weak) if $weak });
+    return $self;
 }
 
-sub _stop_reading
-{
-  my($self) = @_;
-  delete $self->{_ws_pause};
-  $self->handle->stop_read;
+sub _stop_reading {
+    my ($self) = @_;
+    delete $self->{_ws_pause};
+    $self->handle->stop_read;
 }
 
-sub resume
-{
-  my($self) = @_;
-  delete $self->{_ws_pause};
-  AnyEvent::WebSocket::Native::Engine::set_paused($self, 0);
-  AnyEvent::WebSocket::Native::Keepalive::unhold($self);
-  $self->handle->start_read;
-  # From the event loop, what had arrived before pause is delivered.
-  AnyEvent::WebSocket::Native::Loop::arm_guard($self);
-  return $self;
+sub resume {
+    my ($self) = @_;
+    delete $self->{_ws_pause};
+    AnyEvent::WebSocket::Native::Engine::set_paused($self, 0);
+    AnyEvent::WebSocket::Native::Keepalive::unhold($self);
+    $self->handle->start_read;
+    # From the event loop, what had arrived before pause is delivered.
+    AnyEvent::WebSocket::Native::Loop::arm_guard($self);
+    return $self;
 }
 
 1;

@@ -22,9 +22,9 @@ use Errno ();
 use Scalar::Util ();
 
 use constant {
-  # Never meant for the wire: the code of a Close frame without one.
-  NO_STATUS => 1005,
-  CLOSE => 8,
+    # Never meant for the wire: the code of a Close frame without one.
+    NO_STATUS => 1005,
+    CLOSE => 8,
 };
 
 our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
@@ -32,167 +32,153 @@ our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
 # --- Close frames
 
 # Returns a plain number, or undef if it is not a close code.
-sub code_of
-{
-  my($code) = @_;
-  my $number = AnyEvent::WebSocket::Native::Number::whole($code);
-  return defined $number && $number >= 1000 && $number <= 4999 ? $number : undef;
+sub code_of {
+    my ($code) = @_;
+    my $number = AnyEvent::WebSocket::Native::Number::whole($code);
+    return defined $number && $number >= 1000 && $number <= 4999 ? $number : undef;
 }
 
 # The method `close`, with the code to be sent if the program gives none.
-sub close_with_default
-{
-  my($default, $self, $code, $reason) = @_;
-  # An empty Close is answered with an empty one, against the default.
-  $code ||= AnyEvent::WebSocket::Native::Engine::owes_close($self) ? NO_STATUS : $default;
-  my $number = code_of($code);
-  Carp::croak("close: $code is not a close code, which is a whole number from 1000 to 4999") unless defined $number;
-  return $self unless AnyEvent::WebSocket::Native::Engine::can_close($self);
-  Carp::carp("close: $number is a code that must not be sent (RFC 6455, 7.4)") if _is_forbidden($number);
-  Carp::carp('close: the reason is a reference, not a string')
-    if AnyEvent::WebSocket::Native::Util::is_bare_reference($reason);
-  $reason = defined $reason ? AnyEvent::WebSocket::Native::Payload::encoded("$reason") : '';
-  my $is_bare = $number == NO_STATUS && $reason eq '';
-  _send_close($self, $is_bare ? undef : $number, $reason);
-  _half_close($self);
-  return $self;
+sub close_with_default {
+    my ($default, $self, $code, $reason) = @_;
+    # An empty Close is answered with an empty one, against the default.
+    $code ||= AnyEvent::WebSocket::Native::Engine::owes_close($self) ? NO_STATUS : $default;
+    my $number = code_of($code);
+    Carp::croak("close: $code is not a close code, which is a whole number from 1000 to 4999") unless defined $number;
+    return $self unless AnyEvent::WebSocket::Native::Engine::can_close($self);
+    Carp::carp("close: $number is a code that must not be sent (RFC 6455, 7.4)") if _is_forbidden($number);
+    Carp::carp('close: the reason is a reference, not a string')
+        if AnyEvent::WebSocket::Native::Util::is_bare_reference($reason);
+    $reason = defined $reason ? AnyEvent::WebSocket::Native::Payload::encoded("$reason") : '';
+    my $is_bare = $number == NO_STATUS && $reason eq '';
+    _send_close($self, $is_bare ? undef : $number, $reason);
+    _half_close($self);
+    return $self;
 }
 
 # 1005 stands for an empty Close frame.
 sub _is_forbidden { return $_[0] == 1004 || $_[0] == 1006 || $_[0] >= 1015 && $_[0] <= 2999 }
 
 # A send that a subclass or a program has put in the place of ours gets to see this frame as well.
-sub _send_close
-{
-  my($self, $code, $reason) = @_;
-  return AnyEvent::WebSocket::Native::Engine::send_close($self, $code, $reason)
-    if AnyEvent::WebSocket::Native::Engine::sends_natively($self);
-  my $body = defined $code ? pack('n a*', $code, $reason) : '';
-  $self->send(AnyEvent::WebSocket::Message->new(opcode => CLOSE, body => $body));
+sub _send_close {
+    my ($self, $code, $reason) = @_;
+    return AnyEvent::WebSocket::Native::Engine::send_close($self, $code, $reason)
+        if AnyEvent::WebSocket::Native::Engine::sends_natively($self);
+    my $body = defined $code ? pack('n a*', $code, $reason) : '';
+    $self->send(AnyEvent::WebSocket::Message->new(opcode => CLOSE, body => $body));
 }
 
 # The write side is shut once everything queued is out; a peer that does not shut its own in time is given up.
-sub _half_close
-{
-  my($self) = @_;
-  AnyEvent::WebSocket::Native::Keepalive::stop($self);
-  $self->handle->push_shutdown;
-  # POE's timers would keep the descriptor of a handle that is destroyed, and at perl's end EV's loop may be gone.
-  return if !$self->handle->{fh} || ${^GLOBAL_PHASE} eq 'DESTRUCT';
-  my $timeout = AnyEvent::WebSocket::Native::Options::value($self, 'close_timeout') or return;
-  Scalar::Util::weaken $self;
-  $self->{_ws_close_timer} = AE::timer $timeout, 0, sub {
-    # It may still read what was sent before, for as long as the handle lingers.
-    $self->handle->_error(Errno::ETIMEDOUT, 1, "the peer did not close the connection within $timeout seconds") if $self;
-  };
+sub _half_close {
+    my ($self) = @_;
+    AnyEvent::WebSocket::Native::Keepalive::stop($self);
+    $self->handle->push_shutdown;
+    # POE's timers would keep the descriptor of a handle that is destroyed, and at perl's end EV's loop may be gone.
+    return if !$self->handle->{fh} || ${^GLOBAL_PHASE} eq 'DESTRUCT';
+    my $timeout = AnyEvent::WebSocket::Native::Options::value($self, 'close_timeout') or return;
+    Scalar::Util::weaken $self;
+    $self->{_ws_close_timer} = AE::timer $timeout, 0, sub {
+        # It may still read what was sent before, for as long as the handle lingers.
+        $self->handle->_error(Errno::ETIMEDOUT, 1, "the peer did not close the connection within $timeout seconds") if $self;
+    };
 }
 
 # Called by the library for the peer's Close frame.
-sub close_received
-{
-  my($self, $code, $reason, $is_valid) = @_;
-  if(defined $code)
-  {
-    $self->close_code($code);
-    $self->close_reason(Encode::decode('UTF-8', $reason));
-  }
-  return unless $is_valid;
-  $self->close($code == NO_STATUS ? () : $code);
-  # Our own Close may have been out already.
-  $self->handle->push_shutdown;
+sub close_received {
+    my ($self, $code, $reason, $is_valid) = @_;
+    if (defined $code) {
+        $self->close_code($code);
+        $self->close_reason(Encode::decode('UTF-8', $reason));
+    }
+    return unless $is_valid;
+    $self->close($code == NO_STATUS ? () : $code);
+    # Our own Close may have been out already.
+    $self->handle->push_shutdown;
 }
 
 # --- failures
 
 # Called by the library after a violation, or when a message callback has died.
-sub failed
-{
-  my($self) = @_;
-  local $@;
-  _half_close($self);
-  _report_failure($self);
+sub failed {
+    my ($self) = @_;
+    local $@;
+    _half_close($self);
+    _report_failure($self);
 }
 
-sub _report_failure
-{
-  my($self) = @_;
-  my($error, $is_exception) = @{ AnyEvent::WebSocket::Native::Engine::take_failure($self) || return };
-  AnyEvent::WebSocket::Native::Inspection::trace($self, ($is_exception ? 'a message callback died: ' : 'failed: ')
-    . _shown($error)) if AnyEvent::WebSocket::Native::Inspection::IS_TRACED;
-  _log_exception($self, $error) if $is_exception && !AnyEvent::WebSocket::Native::Events::callbacks($self, 'parse_error');
-  AnyEvent::WebSocket::Native::Events::call_back($self, parse_error => $error);
+sub _report_failure {
+    my ($self) = @_;
+    my ($error, $is_exception) = @{ AnyEvent::WebSocket::Native::Engine::take_failure($self) || return };
+    AnyEvent::WebSocket::Native::Inspection::trace(
+        $self,
+        ($is_exception ? 'a message callback died: ' : 'failed: ') . _shown($error)
+    ) if AnyEvent::WebSocket::Native::Inspection::IS_TRACED;
+    _log_exception($self, $error) if $is_exception && !AnyEvent::WebSocket::Native::Events::callbacks($self, 'parse_error');
+    AnyEvent::WebSocket::Native::Events::call_back($self, parse_error => $error);
 }
 
 # The original is silent then, and nobody would ever know.
-sub _log_exception
-{
-  my($self, $error) = @_;
-  my $whose = AnyEvent::WebSocket::Native::Inspection::peer($self) || 'a connection';
-  AnyEvent::Log::ctx('AnyEvent::WebSocket::Connection')->log(
-    error => "a message callback of $whose died, and nothing listens to parse_error: " . _shown($error)
-  );
+sub _log_exception {
+    my ($self, $error) = @_;
+    my $whose = AnyEvent::WebSocket::Native::Inspection::peer($self) || 'a connection';
+    AnyEvent::Log::ctx('AnyEvent::WebSocket::Connection')
+        ->log(error => "a message callback of $whose died, and nothing listens to parse_error: " . _shown($error));
 }
 
 # An exception object may die when it is made a string.
-sub _shown
-{
-  my($error) = @_;
-  local ($@, $SIG{__DIE__});
-  my $text = eval { "$error" };
-  return defined $text ? $text : 'an exception that cannot be shown';
+sub _shown {
+    my ($error) = @_;
+    local ($@, $SIG{__DIE__});
+    my $text = eval { "$error" };
+    return defined $text ? $text : 'an exception that cannot be shown';
 }
 
 # --- the end of the transport
 
 # Called when the transport is gone; `message` is undef at its end of file. It is not reported before the program has had its
 # chance to register a callback for it.
-sub finish
-{
-  my($self, $message) = @_;
-  return _finish_now($self, $message) if $self->{_finish_cb} && AnyEvent::WebSocket::Native::Loop::has_begun($self);
-  # After an error the handle is about to forget what it has read.
-  AnyEvent::WebSocket::Native::Engine::take_read_buffer($self);
-  AnyEvent::WebSocket::Native::Loop::after_begin($self, sub { _finish_now($_[0], $message) });
+sub finish {
+    my ($self, $message) = @_;
+    return _finish_now($self, $message) if $self->{_finish_cb} && AnyEvent::WebSocket::Native::Loop::has_begun($self);
+    # After an error the handle is about to forget what it has read.
+    AnyEvent::WebSocket::Native::Engine::take_read_buffer($self);
+    AnyEvent::WebSocket::Native::Loop::after_begin($self, sub { _finish_now($_[0], $message) });
 }
 
-sub _finish_now
-{
-  my($self, $message) = @_;
-  AnyEvent::WebSocket::Native::Engine::deliver_rest($self);
-  AnyEvent::WebSocket::Native::Engine::transport_closed($self) or return;
-  _report_failure($self);
-  delete @$self{qw( _ws_close_timer _ws_drain_watcher _ws_drain_wait _ws_window_timer )};
-  AnyEvent::WebSocket::Native::Keepalive::stop($self);
-  $self->handle->push_shutdown;
-  $self->close_error($message) if defined $message;
-  $self->{_ws_end} = [$message];
-  AnyEvent::WebSocket::Native::Inspection::trace($self, 'finished: ' . (defined $message ? $message : 'end of file'))
-    if AnyEvent::WebSocket::Native::Inspection::IS_TRACED;
-  AnyEvent::WebSocket::Native::Events::call_back($self, finish => $message);
+sub _finish_now {
+    my ($self, $message) = @_;
+    AnyEvent::WebSocket::Native::Engine::deliver_rest($self);
+    AnyEvent::WebSocket::Native::Engine::transport_closed($self) or return;
+    _report_failure($self);
+    delete @$self{qw( _ws_close_timer _ws_drain_watcher _ws_drain_wait _ws_window_timer )};
+    AnyEvent::WebSocket::Native::Keepalive::stop($self);
+    $self->handle->push_shutdown;
+    $self->close_error($message) if defined $message;
+    $self->{_ws_end} = [$message];
+    AnyEvent::WebSocket::Native::Inspection::trace($self, 'finished: ' . (defined $message ? $message : 'end of file'))
+        if AnyEvent::WebSocket::Native::Inspection::IS_TRACED;
+    AnyEvent::WebSocket::Native::Events::call_back($self, finish => $message);
 }
 
 # Has a callback that was registered when all was over called from the event loop. Does nothing before.
-sub finish_late
-{
-  my($self, $cb) = @_;
-  return unless $self->{_ws_end};
-  push @{ $self->{_ws_late} }, $cb;
-  Scalar::Util::weaken $self;
-  $self->{_ws_late_timer} ||= AnyEvent::WebSocket::Native::Loop::next_tick(sub { _call_late($self) if $self });
+sub finish_late {
+    my ($self, $cb) = @_;
+    return unless $self->{_ws_end};
+    push @{ $self->{_ws_late} }, $cb;
+    Scalar::Util::weaken $self;
+    $self->{_ws_late_timer} ||= AnyEvent::WebSocket::Native::Loop::next_tick(sub { _call_late($self) if $self });
 }
 
-sub _call_late
-{
-  my($self) = @_;
-  delete $self->{_ws_late_timer};
-  my @late = @{ delete $self->{_ws_late} };
-  for my $cb (@late)
-  {
-    my @registered = AnyEvent::WebSocket::Native::Events::callbacks($self, 'finish');
-    next unless grep { Scalar::Util::refaddr $_ == Scalar::Util::refaddr $cb } @registered;
-    my @own = ($self, @{ $self->{_ws_end} });
-    $_->(@own) for $cb;
-  }
+sub _call_late {
+    my ($self) = @_;
+    delete $self->{_ws_late_timer};
+    my @late = @{ delete $self->{_ws_late} };
+    for my $cb (@late) {
+        my @registered = AnyEvent::WebSocket::Native::Events::callbacks($self, 'finish');
+        next unless grep { Scalar::Util::refaddr $_ == Scalar::Util::refaddr $cb } @registered;
+        my @own = ($self, @{ $self->{_ws_end} });
+        $_->(@own) for $cb;
+    }
 }
 
 1;

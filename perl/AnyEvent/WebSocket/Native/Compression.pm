@@ -12,31 +12,30 @@ use Scalar::Util ();
 # Its constructor calls this for `deflate`.
 our @CARP_NOT = qw( AnyEvent::WebSocket::Native::Util Moo::Object );
 
-sub enable_deflate
-{
-  my($self, $parameters, $name) = @_;
-  Carp::croak(($name || 'enable_deflate') . ': compression takes what accept or confirm of AnyEvent::WebSocket::Deflate '
-    . 'returned, and only if they returned something')
-    unless Scalar::Util::blessed $parameters && $parameters->isa('AnyEvent::WebSocket::Deflate::Parameters');
-  my @numbers = @$parameters{qw(
-    window_bits no_context_takeover peer_window_bits peer_no_context_takeover level mem_level threshold
-  )};
-  AnyEvent::WebSocket::Native::Engine::enable_deflate($self, @numbers)
-    or Carp::croak('enable_deflate: messages have been sent or received already');
-  $self->{deflate} = $parameters;
-  return $self;
+sub enable_deflate {
+    my ($self, $parameters, $name) = @_;
+    Carp::croak(($name || 'enable_deflate')
+        . ': compression takes what accept or confirm of AnyEvent::WebSocket::Deflate '
+            . 'returned, and only if they returned something')
+        unless Scalar::Util::blessed $parameters && $parameters->isa('AnyEvent::WebSocket::Deflate::Parameters');
+    my @numbers = @$parameters{ qw(
+        window_bits no_context_takeover peer_window_bits peer_no_context_takeover level mem_level threshold
+    ) };
+    AnyEvent::WebSocket::Native::Engine::enable_deflate($self, @numbers)
+        or Carp::croak('enable_deflate: messages have been sent or received already');
+    $self->{deflate} = $parameters;
+    return $self;
 }
 
 # Called by the library once it keeps memory for what was sent, which later messages may refer to. It is freed when there
 # are none for a while.
-sub expect_idleness
-{
-  my($self) = @_;
-  my $seconds = $self->{deflate}{idle_timeout} or return;
-  Scalar::Util::weaken $self;
-  $self->{_ws_window_timer} = AE::timer $seconds, $seconds, sub {
-    delete $self->{_ws_window_timer} if $self && !AnyEvent::WebSocket::Native::Engine::forget_idle_window($self);
-  };
+sub expect_idleness {
+    my ($self) = @_;
+    my $seconds = $self->{deflate}{idle_timeout} or return;
+    Scalar::Util::weaken $self;
+    $self->{_ws_window_timer} = AE::timer $seconds, $seconds, sub {
+        delete $self->{_ws_window_timer} if $self && !AnyEvent::WebSocket::Native::Engine::forget_idle_window($self);
+    };
 }
 
 1;

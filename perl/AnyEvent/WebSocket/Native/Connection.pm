@@ -1,5 +1,5 @@
-package # the class of AnyEvent/WebSocket/Connection.pm, where its documentation stands
-  AnyEvent::WebSocket::Connection;
+package    # the class of AnyEvent/WebSocket/Connection.pm, where its documentation stands
+    AnyEvent::WebSocket::Connection;
 
 # Only what programs may call is in this package: they put classes of their own below it, with names of their own.
 
@@ -26,61 +26,57 @@ our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
 
 # Programs count on the original loading this. It would reset the limits that a program has set before.
 {
-  no warnings 'once';
-  my @limits = ($Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE, $Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT);
-  require Protocol::WebSocket::Frame;
-  $Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE = $limits[0] if defined $limits[0];
-  $Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT = $limits[1] if defined $limits[1];
+    no warnings 'once';
+    my @limits = ($Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE, $Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT);
+    require Protocol::WebSocket::Frame;
+    $Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE = $limits[0] if defined $limits[0];
+    $Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT = $limits[1] if defined $limits[1];
 }
 
 our $DEFAULT_CLOSE_CODE = 1005;
 
-if(my $code = $ENV{ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE})
-{
-  if(defined AnyEvent::WebSocket::Native::Closing::code_of($code)) { $DEFAULT_CLOSE_CODE = $code }
-  else { warn "ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE is '$code', which is not a close code, and is ignored\n" }
+if (my $code = $ENV{ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE}) {
+    if (defined AnyEvent::WebSocket::Native::Closing::code_of($code)) { $DEFAULT_CLOSE_CODE = $code }
+    else { warn "ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE is '$code', which is not a close code, and is ignored\n" }
 }
 
 AnyEvent::WebSocket::Native::Options::install(\&has, __PACKAGE__);
 
 # Which module has which of the methods. `send` is the library's.
 my %METHODS = (
-  Backpressure => [qw( buffered_amount pause resume )],
-  Broadcast => [qw( broadcast )],
-  Compression => [qw( enable_deflate )],
-  Engine => [qw( state )],
-  Formats => [qw( send_binary send_json send_text )],
-  Inspection => [qw( local peer stats )],
-  Keepalive => [qw( latency ping )],
-  Streaming => [qw( send_fragment send_stream )],
+    Backpressure => [qw( buffered_amount pause resume )],
+    Broadcast => [qw( broadcast )],
+    Compression => [qw( enable_deflate )],
+    Engine => [qw( state )],
+    Formats => [qw( send_binary send_json send_text )],
+    Inspection => [qw( local peer stats )],
+    Keepalive => [qw( latency ping )],
+    Streaming => [qw( send_fragment send_stream )],
 );
-for my $module (keys %METHODS)
-{
-  no strict 'refs';
-  *$_ = \&{"AnyEvent::WebSocket::Native::${module}::$_"} for @{ $METHODS{$module} };
+for my $module (keys %METHODS) {
+    no strict 'refs';
+    *$_ = \&{"AnyEvent::WebSocket::Native::${module}::$_"} for @{ $METHODS{$module} };
 }
 
-sub BUILD
-{
-  my($self, $arguments) = @_;
-  AnyEvent::WebSocket::Native::Attach::attach($self, $arguments);
+sub BUILD {
+    my ($self, $arguments) = @_;
+    AnyEvent::WebSocket::Native::Attach::attach($self, $arguments);
 }
 
 # What else is to be done when a callback is registered.
 my %ON = (
-  drain => \&AnyEvent::WebSocket::Native::Backpressure::backlogged,
-  finish => \&AnyEvent::WebSocket::Native::Closing::finish_late,
-  message_chunk => sub { AnyEvent::WebSocket::Native::Engine::set_streaming($_[0], 1) },
+    drain => \&AnyEvent::WebSocket::Native::Backpressure::backlogged,
+    finish => \&AnyEvent::WebSocket::Native::Closing::finish_late,
+    message_chunk => sub { AnyEvent::WebSocket::Native::Engine::set_streaming($_[0], 1) },
 );
 
-sub on
-{
-  my($self, $event, $cb) = @_;
-  Carp::croak("on: the callback must be a code reference")
-    unless ref $cb && (Scalar::Util::reftype($cb) eq 'CODE' || Scalar::Util::blessed $cb && overload::Method($cb, '&{}'));
-  AnyEvent::WebSocket::Native::Events::add($self, $event, $cb);
-  $ON{$event}->($self, $cb) if $ON{$event};
-  return sub { AnyEvent::WebSocket::Native::Events::remove($self, $event, $cb) };
+sub on {
+    my ($self, $event, $cb) = @_;
+    Carp::croak("on: the callback must be a code reference")
+        unless ref $cb && (Scalar::Util::reftype($cb) eq 'CODE' || Scalar::Util::blessed $cb && overload::Method($cb, '&{}'));
+    AnyEvent::WebSocket::Native::Events::add($self, $event, $cb);
+    $ON{$event}->($self, $cb) if $ON{$event};
+    return sub { AnyEvent::WebSocket::Native::Events::remove($self, $event, $cb) };
 }
 
 sub close { AnyEvent::WebSocket::Native::Closing::close_with_default($DEFAULT_CLOSE_CODE, @_) }

@@ -10,11 +10,10 @@ use AnyEvent::WebSocket::Native::Loader ();
 
 AnyEvent::WebSocket::Native::Loader::load_library('AnyEvent::WebSocket::Native', AnyEvent::WebSocket::Native->VERSION);
 
-sub is_open
-{
-  my($self) = @_;
-  my $state = AnyEvent::WebSocket::Native::Engine::state($self);
-  return defined $state && $state eq 'open';
+sub is_open {
+    my ($self) = @_;
+    my $state = AnyEvent::WebSocket::Native::Engine::state($self);
+    return defined $state && $state eq 'open';
 }
 
 1;

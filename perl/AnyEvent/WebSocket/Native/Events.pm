@@ -17,65 +17,59 @@ our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
 # Those of the original's events have the names that they have there; all others of our slots begin with _ws_, as programs'
 # subclasses have slots too.
 my %SLOT = (
-  (map { $_ => "_${_}_cb" } qw( each_message next_message finish parse_error )),
-  (map { $_ => "_ws_${_}_cb" } qw( ping pong drain message_chunk )),
+    (map { $_ => "_${_}_cb" } qw( each_message next_message finish parse_error )),
+    (map { $_ => "_ws_${_}_cb" } qw( ping pong drain message_chunk )),
 );
 
-sub add
-{
-  my($self, $event, $cb) = @_;
-  push @{ _list_of($self, $event) }, $cb;
+sub add {
+    my ($self, $event, $cb) = @_;
+    push @{ _list_of($self, $event) }, $cb;
 }
 
 # Takes out a callback, or the one at that address.
-sub remove
-{
-  my($self, $event, $cb) = @_;
-  my $id = ref $cb ? Scalar::Util::refaddr $cb : $cb;
-  my $list = _list_of($self, $event);
-  @$list = grep { $id != Scalar::Util::refaddr(ref eq 'ARRAY' ? $_->[0] : $_) } @$list;
-  AnyEvent::WebSocket::Native::Engine::set_streaming($self, 0) if $event eq 'message_chunk' && !@$list;
-  return;
+sub remove {
+    my ($self, $event, $cb) = @_;
+    my $id = ref $cb ? Scalar::Util::refaddr $cb : $cb;
+    my $list = _list_of($self, $event);
+    @$list = grep { $id != Scalar::Util::refaddr(ref eq 'ARRAY' ? $_->[0] : $_) } @$list;
+    AnyEvent::WebSocket::Native::Engine::set_streaming($self, 0) if $event eq 'message_chunk' && !@$list;
+    return;
 }
 
-sub _list_of
-{
-  my($self, $event) = @_;
-  my $slot = defined $event && $SLOT{$event}
-    or Carp::croak('unrecognized event: ' . (defined $event ? $event : 'undef')
-      . '; the events are ' . AnyEvent::WebSocket::Native::Util::list_of(keys %SLOT));
-  return $self->{$slot} ||= [];
+sub _list_of {
+    my ($self, $event) = @_;
+    my $slot = defined $event && $SLOT{$event}
+        or Carp::croak('unrecognized event: '
+            . (defined $event ? $event : 'undef')
+            . '; the events are '
+            . AnyEvent::WebSocket::Native::Util::list_of(keys %SLOT));
+    return $self->{$slot} ||= [];
 }
 
 # Returns a copy, as callbacks may take themselves out.
-sub callbacks
-{
-  my($self, $event) = @_;
-  return @{ $self->{$SLOT{$event}} || [] };
+sub callbacks {
+    my ($self, $event) = @_;
+    return @{ $self->{ $SLOT{$event} } || [] };
 }
 
 # Each gets arguments that are its own to overwrite, as is $_.
-sub call_back
-{
-  my($self, $event, @arguments) = @_;
-  for(my @callbacks = callbacks($self, $event))
-  {
-    my @own = ($self, @arguments);
-    $_->(@own);
-  }
+sub call_back {
+    my ($self, $event, @arguments) = @_;
+    for (my @callbacks = callbacks($self, $event)) {
+        my @own = ($self, @arguments);
+        $_->(@own);
+    }
 }
 
 # Called by the library before it calls each_message callbacks. The unregister subs live in the list, so they must not keep
 # the connection alive.
-sub pair_up
-{
-  my($self) = @_;
-  Scalar::Util::weaken(my $weak = $self);
-  for my $entry (grep { ref ne 'ARRAY' } @{ $self->{_each_message_cb} })
-  {
-    my $id = Scalar::Util::refaddr $entry;
-    $entry = [$entry, sub { remove($weak, each_message => $id) if $weak }];
-  }
+sub pair_up {
+    my ($self) = @_;
+    Scalar::Util::weaken(my $weak = $self);
+    for my $entry (grep { ref ne 'ARRAY' } @{ $self->{_each_message_cb} }) {
+        my $id = Scalar::Util::refaddr $entry;
+        $entry = [$entry, sub { remove($weak, each_message => $id) if $weak }];
+    }
 }
 
 1;

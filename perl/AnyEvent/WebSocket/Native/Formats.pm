@@ -16,34 +16,30 @@ use constant BINARY => 2;
 our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
 
 # Called by `send` with arguments that take Perl code to read, and when there is something to complain of.
-sub send_anything
-{
-  my($self, $message) = @_;
-  my @frame = AnyEvent::WebSocket::Native::Payload::frame_of($message, 'send');
-  my $error = AnyEvent::WebSocket::Native::Engine::send_frame($self, @frame);
-  Carp::croak("send: $error") if defined $error;
+sub send_anything {
+    my ($self, $message) = @_;
+    my @frame = AnyEvent::WebSocket::Native::Payload::frame_of($message, 'send');
+    my $error = AnyEvent::WebSocket::Native::Engine::send_frame($self, @frame);
+    Carp::croak("send: $error") if defined $error;
 }
 
-sub send_text
-{
-  my($self, $characters) = @_;
-  my $text = AnyEvent::WebSocket::Native::Util::text_of($characters, 'send_text: the text');
-  return $self->send(AnyEvent::WebSocket::Native::Payload::encoded($text));
+sub send_text {
+    my ($self, $characters) = @_;
+    my $text = AnyEvent::WebSocket::Native::Util::text_of($characters, 'send_text: the text');
+    return $self->send(AnyEvent::WebSocket::Native::Payload::encoded($text));
 }
 
-sub send_binary
-{
-  my($self, $octets) = @_;
-  my $copy = AnyEvent::WebSocket::Native::Util::text_of($octets, 'send_binary: the octets');
-  utf8::downgrade($copy, 1) or Carp::croak('send_binary: there are characters that are no octets');
-  return $self->send(AnyEvent::WebSocket::Message->new(opcode => BINARY, body => $copy));
+sub send_binary {
+    my ($self, $octets) = @_;
+    my $copy = AnyEvent::WebSocket::Native::Util::text_of($octets, 'send_binary: the octets');
+    utf8::downgrade($copy, 1) or Carp::croak('send_binary: there are characters that are no octets');
+    return $self->send(AnyEvent::WebSocket::Message->new(opcode => BINARY, body => $copy));
 }
 
-sub send_json
-{
-  my($self, $data, @more) = @_;
-  Carp::croak('send_json takes one value, such as a reference to a hash') if @more || @_ < 2;
-  return $self->send(AnyEvent::WebSocket::Native::Json::encode($data, 'send_json'));
+sub send_json {
+    my ($self, $data, @more) = @_;
+    Carp::croak('send_json takes one value, such as a reference to a hash') if @more || @_ < 2;
+    return $self->send(AnyEvent::WebSocket::Native::Json::encode($data, 'send_json'));
 }
 
 1;

@@ -20,129 +20,122 @@ use Scalar::Util ();
 
 our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
 
-sub ping
-{
-  my($self, $payload) = @_;
-  my $text = AnyEvent::WebSocket::Native::Util::text_of($payload, 'ping: the payload');
-  my $octets = AnyEvent::WebSocket::Native::Payload::octets($text);
-  Carp::croak('ping: the payload must not be longer than ' . MAX_PAYLOAD . ' bytes') if length $octets > MAX_PAYLOAD;
-  # Before the program's callbacks, which may ask for the latency.
-  my $callbacks = $self->{_ws_pong_cb} ||= [];
-  unshift @$callbacks, \&_note_pong unless @$callbacks && $callbacks->[0] == \&_note_pong;
-  $self->{_ws_last_ping} = [$octets, AE::time];
-  return $self->send(AnyEvent::WebSocket::Message->new(opcode => PING, body => $octets));
+sub ping {
+    my ($self, $payload) = @_;
+    my $text = AnyEvent::WebSocket::Native::Util::text_of($payload, 'ping: the payload');
+    my $octets = AnyEvent::WebSocket::Native::Payload::octets($text);
+    Carp::croak('ping: the payload must not be longer than ' . MAX_PAYLOAD . ' bytes') if length $octets > MAX_PAYLOAD;
+    # Before the program's callbacks, which may ask for the latency.
+    my $callbacks = $self->{_ws_pong_cb} ||= [];
+    unshift @$callbacks, \&_note_pong unless @$callbacks && $callbacks->[0] == \&_note_pong;
+    $self->{_ws_last_ping} = [$octets, AE::time];
+    return $self->send(AnyEvent::WebSocket::Message->new(opcode => PING, body => $octets));
 }
 
 sub latency { $_[0]{_ws_latency} }
 
-sub start_keepalive
-{
-  my($self) = @_;
-  delete @$self{qw( _ws_keepalive _ws_pong_timer )};
-  my $interval = AnyEvent::WebSocket::Native::Options::value($self, 'ping_interval');
-  return unless $interval && AnyEvent::WebSocket::Native::Engine::is_open($self);
-  Scalar::Util::weaken $self;
-  $self->{_ws_keepalive} = AE::timer $interval, $interval, sub { _keep_alive($self) if $self };
+sub start_keepalive {
+    my ($self) = @_;
+    delete @$self{qw( _ws_keepalive _ws_pong_timer )};
+    my $interval = AnyEvent::WebSocket::Native::Options::value($self, 'ping_interval');
+    return unless $interval && AnyEvent::WebSocket::Native::Engine::is_open($self);
+    Scalar::Util::weaken $self;
+    $self->{_ws_keepalive} = AE::timer $interval, $interval, sub { _keep_alive($self) if $self };
 }
 
 # Each ping has a payload of its own, by which its pong is known.
-sub _keep_alive
-{
-  my($self) = @_;
-  ping($self, pack 'N', ++$self->{_ws_pings});
-  my $timeout = AnyEvent::WebSocket::Native::Options::value($self, 'ping_timeout');
-  _await_pong($self, $timeout) if $timeout && !$self->{_ws_pong_timer} && !$self->{_ws_ignores_silence};
+sub _keep_alive {
+    my ($self) = @_;
+    ping($self, pack 'N', ++$self->{_ws_pings});
+    my $timeout = AnyEvent::WebSocket::Native::Options::value($self, 'ping_timeout');
+    _await_pong($self, $timeout) if $timeout && !$self->{_ws_pong_timer} && !$self->{_ws_ignores_silence};
 }
 
-sub _await_pong
-{
-  my($self, $timeout) = @_;
-  my $since = AE::time;
-  _after_silence($self, _ws_pong_timer => $timeout, sub {
-    my($self) = @_;
-    return _await_pong($self, $timeout) if _was_alive($self, $since);
-    _give_up($self, "the peer did not answer a ping within $timeout seconds");
-  });
+sub _await_pong {
+    my ($self, $timeout) = @_;
+    my $since = AE::time;
+    _after_silence(
+        $self,
+        _ws_pong_timer => $timeout,
+        sub {
+            my ($self) = @_;
+            return _await_pong($self, $timeout) if _was_alive($self, $since);
+            _give_up($self, "the peer did not answer a ping within $timeout seconds");
+        });
 }
 
-sub _give_up
-{
-  my($self, $message) = @_;
-  AnyEvent::WebSocket::Native::Handle::give_up($self->handle, Errno::ETIMEDOUT, $message);
+sub _give_up {
+    my ($self, $message) = @_;
+    AnyEvent::WebSocket::Native::Handle::give_up($self->handle, Errno::ETIMEDOUT, $message);
 }
 
 # A pong comes behind what the peer is sending, and a ping goes behind what it is reading.
-sub _was_alive
-{
-  my($self, $since) = @_;
-  my($read, $written) = map { $self->handle->{$_} || 0 } qw( _ractivity _wactivity );
-  return $read > $since || $written > $since && AnyEvent::WebSocket::Native::Handle::backlog($self->handle);
+sub _was_alive {
+    my ($self, $since) = @_;
+    my ($read, $written) = map { $self->handle->{$_} || 0 } qw( _ractivity _wactivity );
+    return $read > $since || $written > $since && AnyEvent::WebSocket::Native::Handle::backlog($self->handle);
 }
 
 # Calls back when the time is over and what has come has been read: a callback that took long may have kept the loop from it.
-sub _after_silence
-{
-  my($self, $timer, $seconds, $cb) = @_;
-  Scalar::Util::weaken $self;
-  $self->{$timer} = AE::timer $seconds, 0, sub {
-    $self or return;
-    $self->{$timer} = AE::timer AnyEvent::WebSocket::Native::Loop::poll_delay(), 0, sub {
-      my($connection, $then) = ($self || return, $cb);
-      delete $connection->{$timer};
-      $then->($connection);
+sub _after_silence {
+    my ($self, $timer, $seconds, $cb) = @_;
+    Scalar::Util::weaken $self;
+    $self->{$timer} = AE::timer $seconds, 0, sub {
+        $self or return;
+        $self->{$timer} = AE::timer AnyEvent::WebSocket::Native::Loop::poll_delay(), 0, sub {
+            my ($connection, $then) = ($self || return, $cb);
+            delete $connection->{$timer};
+            $then->($connection);
+        };
     };
-  };
 }
 
 # During pause: a program that does not read cannot tell who is silent.
-sub hold
-{
-  my($self) = @_;
-  $self->{_ws_ignores_silence} = 1;
-  delete @$self{qw( _ws_pong_timer _ws_silence_timer )};
+sub hold {
+    my ($self) = @_;
+    $self->{_ws_ignores_silence} = 1;
+    delete @$self{qw( _ws_pong_timer _ws_silence_timer )};
 }
 
-sub unhold
-{
-  my($self) = @_;
-  delete $self->{_ws_ignores_silence} and start_idle_timer($self);
+sub unhold {
+    my ($self) = @_;
+    delete $self->{_ws_ignores_silence} and start_idle_timer($self);
 }
 
-sub stop
-{
-  my($self) = @_;
-  delete @$self{qw( _ws_keepalive _ws_pong_timer _ws_silence_timer )};
+sub stop {
+    my ($self) = @_;
+    delete @$self{qw( _ws_keepalive _ws_pong_timer _ws_silence_timer )};
 }
 
 # One timer, which looks when something was read last; the handle's own rtimeout is the program's.
-sub start_idle_timer
-{
-  my($self) = @_;
-  delete $self->{_ws_silence_timer};
-  my $timeout = AnyEvent::WebSocket::Native::Options::value($self, 'idle_timeout');
-  _await_silence($self, $timeout, $timeout)
-    if $timeout && !$self->{_ws_ignores_silence} && AnyEvent::WebSocket::Native::Engine::is_open($self);
+sub start_idle_timer {
+    my ($self) = @_;
+    delete $self->{_ws_silence_timer};
+    my $timeout = AnyEvent::WebSocket::Native::Options::value($self, 'idle_timeout');
+    _await_silence($self, $timeout, $timeout)
+        if $timeout && !$self->{_ws_ignores_silence} && AnyEvent::WebSocket::Native::Engine::is_open($self);
 }
 
-sub _await_silence
-{
-  my($self, $timeout, $after) = @_;
-  _after_silence($self, _ws_silence_timer => $after, sub {
-    my($self) = @_;
-    # A handle that passes calls on to another does not say.
-    my $left = ($self->handle->{_ractivity} || AE::time) + $timeout - AE::time;
-    return _await_silence($self, $timeout, $left) if $left > 0;
-    _give_up($self, "the peer sent nothing within $timeout seconds");
-  });
+sub _await_silence {
+    my ($self, $timeout, $after) = @_;
+    _after_silence(
+        $self,
+        _ws_silence_timer => $after,
+        sub {
+            my ($self) = @_;
+            # A handle that passes calls on to another does not say.
+            my $left = ($self->handle->{_ractivity} || AE::time) + $timeout - AE::time;
+            return _await_silence($self, $timeout, $left) if $left > 0;
+            _give_up($self, "the peer sent nothing within $timeout seconds");
+        });
 }
 
 # Whatever the peer answers, it is there; but only the last ping's own pong tells how long one takes.
-sub _note_pong
-{
-  my($self, $payload) = @_;
-  delete $self->{_ws_pong_timer};
-  my $last = $self->{_ws_last_ping};
-  $self->{_ws_latency} = AE::time - delete($self->{_ws_last_ping})->[1] if $last && $last->[0] eq $payload;
+sub _note_pong {
+    my ($self, $payload) = @_;
+    delete $self->{_ws_pong_timer};
+    my $last = $self->{_ws_last_ping};
+    $self->{_ws_latency} = AE::time - delete($self->{_ws_last_ping})->[1] if $last && $last->[0] eq $payload;
 }
 
 1;

@@ -14,8 +14,8 @@ our @CARP_NOT = qw( AnyEvent::WebSocket::Native::Util Class::Method::Modifiers M
 
 # What kinds of numbers there are: what to say of others, and a sub that returns a plain one.
 my %NUMBER = (
-  count => ['a whole number, or undef', \&AnyEvent::WebSocket::Native::Number::whole],
-  seconds => ['a number of seconds', \&AnyEvent::WebSocket::Native::Number::seconds],
+    count => ['a whole number, or undef', \&AnyEvent::WebSocket::Native::Number::whole],
+    seconds => ['a number of seconds', \&AnyEvent::WebSocket::Native::Number::seconds],
 );
 
 my $ONLY_FOR_NEW = 'it can only be given to new';
@@ -33,25 +33,25 @@ my $ONLY_FOR_NEW = 'it can only be given to new';
 # }
 # Without a kind and read_only, it is just kept.
 my %OPTION = (
-  handle => { required => 1, read_only => $ONLY_FOR_NEW },
-  masked => { kind => 'flag', default => 0, is_shown => 1, read_only => $ONLY_FOR_NEW },
-  subprotocol => { read_only => $ONLY_FOR_NEW },
-  max_payload_size => { kind => 'count', default => \&_max_payload_size, native => 1 },
-  max_fragments => { kind => 'count', default => \&_max_fragments, native => 1 },
-  close_code => {},
-  close_reason => {},
-  close_error => {},
-  close_timeout => { since => '1.000', kind => 'seconds', default => 30, is_shown => 1 },
-  deflate => { since => '1.000', read_only => 'it can be given to new, or to enable_deflate' },
-  idle_timeout => { since => '1.000', kind => 'seconds', on_change => 'Keepalive::start_idle_timer' },
-  max_buffered_amount => { since => '1.000', kind => 'count', on_change => 'Backpressure::backlogged' },
-  max_control_rate => { since => '1.000', kind => 'count', default => 0, native => 1 },
-  max_message_size => { since => '1.000', kind => 'count', default => 0, native => 1 },
-  ping_interval => { since => '1.000', kind => 'seconds', on_change => 'Keepalive::start_keepalive' },
-  ping_timeout => { since => '1.000', kind => 'seconds', default => 20, on_change => 'Keepalive::start_keepalive' },
-  strict => {
-    since => '1.000', kind => 'flag', default => 0, environment => 'ANYEVENT_WEBSOCKET_STRICT', is_shown => 1, native => 1,
-  },
+    handle => { required => 1, read_only => $ONLY_FOR_NEW },
+    masked => { kind => 'flag', default => 0, is_shown => 1, read_only => $ONLY_FOR_NEW },
+    subprotocol => { read_only => $ONLY_FOR_NEW },
+    max_payload_size => { kind => 'count', default => \&_max_payload_size, native => 1 },
+    max_fragments => { kind => 'count', default => \&_max_fragments, native => 1 },
+    close_code => {},
+    close_reason => {},
+    close_error => {},
+    close_timeout => { since => '1.000', kind => 'seconds', default => 30, is_shown => 1 },
+    deflate => { since => '1.000', read_only => 'it can be given to new, or to enable_deflate' },
+    idle_timeout => { since => '1.000', kind => 'seconds', on_change => 'Keepalive::start_idle_timer' },
+    max_buffered_amount => { since => '1.000', kind => 'count', on_change => 'Backpressure::backlogged' },
+    max_control_rate => { since => '1.000', kind => 'count', default => 0, native => 1 },
+    max_message_size => { since => '1.000', kind => 'count', default => 0, native => 1 },
+    ping_interval => { since => '1.000', kind => 'seconds', on_change => 'Keepalive::start_keepalive' },
+    ping_timeout => { since => '1.000', kind => 'seconds', default => 20, on_change => 'Keepalive::start_keepalive' },
+    strict => {
+        since => '1.000', kind => 'flag', default => 0, environment => 'ANYEVENT_WEBSOCKET_STRICT', is_shown => 1, native => 1,
+    },
 );
 
 my @NATIVE = grep { $OPTION{$_}{native} } names();
@@ -62,165 +62,150 @@ my %IS_NUMBER = map { $_ => 1 } grep { $NUMBER{ $OPTION{$_}{kind} || '' } } name
 sub names { return sort keys %OPTION }
 
 # Warns of arguments of `new` that the original does not know.
-sub warn_of_additions
-{
-  my($arguments) = @_;
-  my @ignored = grep { $OPTION{$_}{since} && defined $arguments->{$_} } names();
-  Carp::carp("ignored, since ANYEVENT_WEBSOCKET_PP is set: @ignored") if @ignored;
+sub warn_of_additions {
+    my ($arguments) = @_;
+    my @ignored = grep { $OPTION{$_}{since} && defined $arguments->{$_} } names();
+    Carp::carp("ignored, since ANYEVENT_WEBSOCKET_PP is set: @ignored") if @ignored;
 }
 
 # --- defaults
 
-sub _default
-{
-  my($name) = @_;
-  my $default = $OPTION{$name}{default};
-  return ref $default ? $default->() : $default;
+sub _default {
+    my ($name) = @_;
+    my $default = $OPTION{$name}{default};
+    return ref $default ? $default->() : $default;
 }
 
 # Programs set these package variables without loading anything else of that distribution.
-sub _max_payload_size
-{
-  no warnings 'once';
-  return _limit_of_variable(MAX_PAYLOAD_SIZE => $Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE, 65536);
+sub _max_payload_size {
+    no warnings 'once';
+    return _limit_of_variable(MAX_PAYLOAD_SIZE => $Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE, 65536);
 }
 
-sub _max_fragments
-{
-  no warnings 'once';
-  return _limit_of_variable(MAX_FRAGMENTS_AMOUNT => $Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT, 128);
+sub _max_fragments {
+    no warnings 'once';
+    return _limit_of_variable(MAX_FRAGMENTS_AMOUNT => $Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT, 128);
 }
 
-sub _limit_of_variable
-{
-  my($variable, $value, $default) = @_;
-  return $default unless AnyEvent::WebSocket::Native::Number::is_given($value);
-  my $limit = AnyEvent::WebSocket::Native::Number::whole($value);
-  Carp::croak("\$Protocol::WebSocket::Frame::$variable must be a whole number, or undef") unless defined $limit;
-  return $limit;
+sub _limit_of_variable {
+    my ($variable, $value, $default) = @_;
+    return $default unless AnyEvent::WebSocket::Native::Number::is_given($value);
+    my $limit = AnyEvent::WebSocket::Native::Number::whole($value);
+    Carp::croak("\$Protocol::WebSocket::Frame::$variable must be a whole number, or undef") unless defined $limit;
+    return $limit;
 }
 
 # --- the class
 
-my($class, %accessor, %on_change);
+my ($class, %accessor, %on_change);
 
 # Gives a class these attributes, by its `has`. The modules whose subs are named above have been loaded.
-sub install
-{
-  (my $has, $class) = @_;
-  for my $name (names())
-  {
-    my $option = $OPTION{$name};
-    $has->($name => (is => $option->{read_only} ? 'ro' : 'rw', $option->{required} ? (required => 1) : ()));
-    next if !$option->{kind} && !$option->{read_only};
-    $on_change{$name} = _sub_named($option->{on_change}) if $option->{on_change};
-    $on_change{$name} = \&_configure if $option->{native};
-    $accessor{$name} = $option->{is_shown} ? _showing_accessor($name) : _accessor($name);
-    no strict 'refs';
-    no warnings 'redefine';
-    *{"${class}::$name"} = $accessor{$name};
-  }
+sub install {
+    (my $has, $class) = @_;
+    for my $name (names()) {
+        my $option = $OPTION{$name};
+        $has->($name => (is => $option->{read_only} ? 'ro' : 'rw', $option->{required} ? (required => 1) : ()));
+        next if !$option->{kind} && !$option->{read_only};
+        $on_change{$name} = _sub_named($option->{on_change}) if $option->{on_change};
+        $on_change{$name} = \&_configure if $option->{native};
+        $accessor{$name} = $option->{is_shown} ? _showing_accessor($name) : _accessor($name);
+        no strict 'refs';
+        no warnings 'redefine';
+        *{"${class}::$name"} = $accessor{$name};
+    }
 }
 
-sub _sub_named
-{
-  my($name) = @_;
-  no strict 'refs';
-  return \&{"AnyEvent::WebSocket::Native::$name"};
+sub _sub_named {
+    my ($name) = @_;
+    no strict 'refs';
+    return \&{"AnyEvent::WebSocket::Native::$name"};
 }
 
 sub _configure { _sub_named('Engine::configure')->($_[0], native($_[0])) }
 
-sub _accessor
-{
-  my($name) = @_;
-  return sub { @_ == 1 ? $_[0]{$name} : _set($name, @_) };
+sub _accessor {
+    my ($name) = @_;
+    return sub { @_ == 1 ? $_[0]{$name} : _set($name, @_) };
 }
 
 # The default takes no memory in each connection.
-sub _showing_accessor
-{
-  my($name) = @_;
-  return sub { @_ != 1 ? _set($name, @_) : exists $_[0]{$name} ? $_[0]{$name} : _default($name) };
+sub _showing_accessor {
+    my ($name) = @_;
+    return sub { @_ != 1 ? _set($name, @_) : exists $_[0]{$name} ? $_[0]{$name} : _default($name) };
 }
 
-sub _set
-{
-  my($name, $self, $value) = @_;
-  my $why_not = $OPTION{$name}{read_only};
-  Carp::croak("$name is read-only: $why_not") if defined $why_not;
-  _check($name, $value);
-  $self->{$name} = $value;
-  $on_change{$name}->($self) if $on_change{$name};
-  return $value;
+sub _set {
+    my ($name, $self, $value) = @_;
+    my $why_not = $OPTION{$name}{read_only};
+    Carp::croak("$name is read-only: $why_not") if defined $why_not;
+    _check($name, $value);
+    $self->{$name} = $value;
+    $on_change{$name}->($self) if $on_change{$name};
+    return $value;
 }
 
-sub _check
-{
-  my($name, $value) = @_;
-  my($what, $number) = @{ $NUMBER{ $OPTION{$name}{kind} || '' } || return };
-  Carp::croak("$name must be $what") if AnyEvent::WebSocket::Native::Number::is_given($value) && !defined $number->($value);
+sub _check {
+    my ($name, $value) = @_;
+    my ($what, $number) = @{ $NUMBER{ $OPTION{$name}{kind} || '' } || return };
+    Carp::croak("$name must be $what") if AnyEvent::WebSocket::Native::Number::is_given($value) && !defined $number->($value);
 }
 
 # --- a connection
 
 # Croaks if `new` was given what makes no sense, and warns of what is likely to be a slip.
-sub check
-{
-  my($self, $arguments) = @_;
-  AnyEvent::WebSocket::Native::Util::warn_of_slips(ref $self, $arguments, names())
-    if grep { !$OPTION{$_} } keys %$arguments;
-  my $handle = $self->handle;
-  Carp::croak('handle must be an AnyEvent::Handle' . (Scalar::Util::openhandle($handle)
-    ? ': make one of this file handle with AnyEvent::Handle->new(fh => ...)' : ''))
-    unless Scalar::Util::blessed $handle && ($handle->can('on_read') || $handle->can('AUTOLOAD'));
-  _check($_, $self->$_) for grep { $IS_NUMBER{$_} && _is_ours($self, $_) } keys %$self;
+sub check {
+    my ($self, $arguments) = @_;
+    AnyEvent::WebSocket::Native::Util::warn_of_slips(ref $self, $arguments, names())
+        if grep { !$OPTION{$_} } keys %$arguments;
+    my $handle = $self->handle;
+    Carp::croak('handle must be an AnyEvent::Handle'
+            . (Scalar::Util::openhandle($handle) ? ': make one of this file handle with AnyEvent::Handle->new(fh => ...)' : ''))
+        unless Scalar::Util::blessed $handle && ($handle->can('on_read') || $handle->can('AUTOLOAD'));
+    _check($_, $self->$_) for grep { $IS_NUMBER{$_} && _is_ours($self, $_) } keys %$self;
 }
 
 # Returns true if an attribute is this one. What the original does not have may be a name that a program's subclass gives to
 # something of its own.
-sub _is_ours
-{
-  my($self, $name) = @_;
-  return 1 if !$OPTION{$name}{since} || ref $self eq $class;
-  return $self->can($name) == $accessor{$name};
+sub _is_ours {
+    my ($self, $name) = @_;
+    return 1 if !$OPTION{$name}{since} || ref $self eq $class;
+    return $self->can($name) == $accessor{$name};
 }
 
 # Returns the value that holds, as a plain number if it is one.
-sub value
-{
-  my($self, $name) = @_;
-  # Most connections are of this class, and are given few of them. The original calls its own accessors.
-  return _default($name) if $OPTION{$name}{since} && ref $self eq $class && !exists $self->{$name};
-  return _of_environment($name) || _default($name) unless _is_ours($self, $name);
-  my $value = $self->$name;
-  my $kind = $OPTION{$name}{kind} or return $value;
-  return $value ? 1 : 0 if $kind eq 'flag';
-  return AnyEvent::WebSocket::Native::Number::is_given($value) ? $NUMBER{$kind}[1]->($value) : _default($name);
+sub value {
+    my ($self, $name) = @_;
+    # Most connections are of this class, and are given few of them. The original calls its own accessors.
+    return _default($name) if $OPTION{$name}{since} && ref $self eq $class && !exists $self->{$name};
+    return _of_environment($name) || _default($name) unless _is_ours($self, $name);
+    my $value = $self->$name;
+    my $kind = $OPTION{$name}{kind} or return $value;
+    return $value ? 1 : 0 if $kind eq 'flag';
+    return AnyEvent::WebSocket::Native::Number::is_given($value) ? $NUMBER{$kind}[1]->($value) : _default($name);
 }
 
-sub _of_environment
-{
-  my($name) = @_;
-  my $variable = $OPTION{$name}{environment};
-  return defined $variable && $ENV{$variable} ? 1 : 0;
+sub _of_environment {
+    my ($name) = @_;
+    my $variable = $OPTION{$name}{environment};
+    return defined $variable && $ENV{$variable} ? 1 : 0;
 }
 
 # Sets the flags that the environment switches on, and that `new` was not given.
-sub read_environment
-{
-  my($self) = @_;
-  _of_environment($_) && !exists $self->{$_} && _is_ours($self, $_) and $self->{$_} = 1 for @ENVIRONMENT;
+sub read_environment {
+    my ($self) = @_;
+    _of_environment($_) && !exists $self->{$_} && _is_ours($self, $_) and $self->{$_} = 1 for @ENVIRONMENT;
 }
 
 # Returns the names and values of the library's settings.
-sub native { my($self) = @_; return map { $_ => value($self, $_) } @NATIVE }
+sub native {
+    my ($self) = @_;
+    return map { $_ => value($self, $_) } @NATIVE;
+}
 
 # Has those take effect that `new` was given and that are not the library's.
-sub take_effect
-{
-  my($self) = @_;
-  $on_change{$_}->($self) for grep { $on_change{$_} && !$OPTION{$_}{native} && value($self, $_) } keys %$self;
+sub take_effect {
+    my ($self) = @_;
+    $on_change{$_}->($self) for grep { $on_change{$_} && !$OPTION{$_}{native} && value($self, $_) } keys %$self;
 }
 
 1;

@@ -12,37 +12,34 @@ use Scalar::Util ();
 our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
 
 # Returns the opcode, as a number, and the payload, as octets, of what the method `name` was given.
-sub frame_of
-{
-  my($message, $name) = @_;
-  return (1, octets($message)) unless ref $message;
-  Carp::croak("$name takes a string or an object with opcode and body")
-    unless Scalar::Util::blessed $message && ($message->can('opcode') && $message->can('body') || $message->can('AUTOLOAD'));
-  return (_opcode_number($message->opcode), octets($message->body));
+sub frame_of {
+    my ($message, $name) = @_;
+    return (1, octets($message)) unless ref $message;
+    Carp::croak("$name takes a string or an object with opcode and body")
+        unless Scalar::Util::blessed $message
+        && ($message->can('opcode') && $message->can('body') || $message->can('AUTOLOAD'));
+    return (_opcode_number($message->opcode), octets($message->body));
 }
 
-sub _opcode_number
-{
-  my($opcode) = @_;
-  return 1 unless AnyEvent::WebSocket::Native::Number::is_given($opcode);
-  my $number = AnyEvent::WebSocket::Native::Number::whole($opcode);
-  return defined $number ? $number : -1;
+sub _opcode_number {
+    my ($opcode) = @_;
+    return 1 unless AnyEvent::WebSocket::Native::Number::is_given($opcode);
+    my $number = AnyEvent::WebSocket::Native::Number::whole($opcode);
+    return defined $number ? $number : -1;
 }
 
 # Returns the string as `send` takes it: encoded if it has Perl's UTF8 flag.
-sub octets
-{
-  my($body) = @_;
-  my $copy = defined $body ? "$body" : '';
-  return utf8::is_utf8($copy) ? encoded($copy) : $copy;
+sub octets {
+    my ($body) = @_;
+    my $copy = defined $body ? "$body" : '';
+    return utf8::is_utf8($copy) ? encoded($copy) : $copy;
 }
 
-sub encoded
-{
-  my($characters) = @_;
-  # Encode may look for modules.
-  local $@;
-  return Encode::encode('UTF-8', $characters);
+sub encoded {
+    my ($characters) = @_;
+    # Encode may look for modules.
+    local $@;
+    return Encode::encode('UTF-8', $characters);
 }
 
 1;

@@ -10,104 +10,92 @@ use Scalar::Util ();
 
 # Carp looks for the caller outside of these, which name this package in turn.
 our @CARP_NOT = map { "AnyEvent::WebSocket::$_" } (
-  qw( Connection Message Deflate Deflate::Client Native ),
-  map { "Native::$_" } qw(
-    Attach Backpressure Broadcast Closing Compression Events Formats Inspection Json Keepalive Loader Options Payload
-    Streaming
-  ),
+    qw( Connection Message Deflate Deflate::Client Native ),
+    map { "Native::$_" } qw(
+        Attach Backpressure Broadcast Closing Compression Events Formats Inspection Json Keepalive Loader Options Payload
+        Streaming
+    ),
 );
 
 # Returns the value as a string. References are mistakes, but for objects that are meant to be used as strings.
-sub text_of
-{
-  my($value, $what) = @_;
-  return '' unless defined $value;
-  Carp::croak("$what must be a string, not " . _kind_of($value)) if is_bare_reference($value);
-  return "$value";
+sub text_of {
+    my ($value, $what) = @_;
+    return '' unless defined $value;
+    Carp::croak("$what must be a string, not " . _kind_of($value)) if is_bare_reference($value);
+    return "$value";
 }
 
 # Returns true if the value as a string would be like HASH(0x55d0c8a0).
-sub is_bare_reference
-{
-  my($value) = @_;
-  return ref $value && !(Scalar::Util::blessed $value && overload::Overloaded($value));
+sub is_bare_reference {
+    my ($value) = @_;
+    return ref $value && !(Scalar::Util::blessed $value && overload::Overloaded($value));
 }
 
-sub _kind_of
-{
-  my($value) = @_;
-  my $class = Scalar::Util::blessed $value;
-  return defined $class ? "an object of $class" : 'a reference to ' . (ref $value eq 'CODE' ? 'a sub' : lc ref $value);
+sub _kind_of {
+    my ($value) = @_;
+    my $class = Scalar::Util::blessed $value;
+    return defined $class ? "an object of $class" : 'a reference to ' . (ref $value eq 'CODE' ? 'a sub' : lc ref $value);
 }
 
 # Returns 1 if a variable of the environment switches something on, 0 if not; what looks like a no is probably meant as one.
-sub switched_on
-{
-  my($name) = @_;
-  my $value = $ENV{$name} or return 0;
-  Carp::carp("$name is '$value', which switches it on; to switch it off, set it to 0 or unset it")
-    if $value =~ /\A(?:no|off|false|none|never|disabled?)\z/i;
-  return 1;
+sub switched_on {
+    my ($name) = @_;
+    my $value = $ENV{$name} or return 0;
+    Carp::carp("$name is '$value', which switches it on; to switch it off, set it to 0 or unset it")
+        if $value =~ /\A(?:no|off|false|none|never|disabled?)\z/i;
+    return 1;
 }
 
 # Croaks if there are options left, after `method` has taken those that it knows.
-sub no_more_options
-{
-  my($method, $left, @known) = @_;
-  my($unknown) = sort keys %$left or return;
-  Carp::croak("$method: there is no option $unknown; the options are " . list_of(@known));
+sub no_more_options {
+    my ($method, $left, @known) = @_;
+    my ($unknown) = sort keys %$left or return;
+    Carp::croak("$method: there is no option $unknown; the options are " . list_of(@known));
 }
 
 # 'a, b and c'
-sub list_of
-{
-  my(@words) = sort @_;
-  my $last = pop @words;
-  return @words ? join(', ', @words) . " and $last" : $last;
+sub list_of {
+    my (@words) = sort @_;
+    my $last = pop @words;
+    return @words ? join(', ', @words) . " and $last" : $last;
 }
 
 # Returns that of the known names which a name is likely to be a slip of; nothing if there is none.
-sub nearest
-{
-  my($name, @known) = @_;
-  my($best) = sort { $a->[0] <=> $b->[0] || $a->[1] cmp $b->[1] } map { [_distance($name, $_), $_] } @known;
-  return $best && $best->[0] <= (length $best->[1] > 5 ? 2 : 1) ? $best->[1] : ();
+sub nearest {
+    my ($name, @known) = @_;
+    my ($best) = sort { $a->[0] <=> $b->[0] || $a->[1] cmp $b->[1] } map { [_distance($name, $_), $_] } @known;
+    return $best && $best->[0] <= (length $best->[1] > 5 ? 2 : 1) ? $best->[1] : ();
 }
 
 # How many characters have to be put in, left out, changed, or swapped with the next, to make one word of the other.
-sub _distance
-{
-  my($from, $to) = map { [split //] } @_;
-  my @rows = [0 .. @$to];
-  for my $i (1 .. @$from)
-  {
-    $rows[$i] = [$i];
-    for my $j (1 .. @$to)
-    {
-      my $is_same = $from->[$i - 1] eq $to->[$j - 1];
-      my @ways = ($rows[$i - 1][$j] + 1, $rows[$i][$j - 1] + 1, $rows[$i - 1][$j - 1] + !$is_same);
-      push @ways, $rows[$i - 2][$j - 2] + 1
-        if $i > 1 && $j > 1 && $from->[$i - 1] eq $to->[$j - 2] && $from->[$i - 2] eq $to->[$j - 1];
-      $rows[$i][$j] = (sort { $a <=> $b } @ways)[0];
+sub _distance {
+    my ($from, $to) = map { [split //] } @_;
+    my @rows = [0 .. @$to];
+    for my $i (1 .. @$from) {
+        $rows[$i] = [$i];
+        for my $j (1 .. @$to) {
+            my $is_same = $from->[$i - 1] eq $to->[$j - 1];
+            my @ways = ($rows[$i - 1][$j] + 1, $rows[$i][$j - 1] + 1, $rows[$i - 1][$j - 1] + !$is_same);
+            push @ways, $rows[$i - 2][$j - 2] + 1
+                if $i > 1 && $j > 1 && $from->[$i - 1] eq $to->[$j - 2] && $from->[$i - 2] eq $to->[$j - 1];
+            $rows[$i][$j] = (sort { $a <=> $b } @ways)[0];
+        }
     }
-  }
-  return $rows[-1][-1];
+    return $rows[-1][-1];
 }
 
 # Warns, once for each name and place, of arguments of a constructor that are likely to be slips: the original ignores what
 # it does not know.
 my %has_warned;
 
-sub warn_of_slips
-{
-  my($class, $arguments, @known) = @_;
-  my %is_known = map { $_ => 1 } @known;
-  for my $name (sort grep { !$is_known{$_} && !$class->can($_) } keys %$arguments)
-  {
-    my $meant = nearest($name, @known) or next;
-    my $text = Carp::shortmess("$class has no attribute $name, which is ignored; did you mean $meant?");
-    warn $text if !$has_warned{$text}++;
-  }
+sub warn_of_slips {
+    my ($class, $arguments, @known) = @_;
+    my %is_known = map { $_ => 1 } @known;
+    for my $name (sort grep { !$is_known{$_} && !$class->can($_) } keys %$arguments) {
+        my $meant = nearest($name, @known) or next;
+        my $text = Carp::shortmess("$class has no attribute $name, which is ignored; did you mean $meant?");
+        warn $text if !$has_warned{$text}++;
+    }
 }
 
 1;
