@@ -25,6 +25,8 @@ $STEP{limit} = sub {
     $link->{asks_by_itself} = 1 if $name eq 'ping_interval';
     my $returned;
     my $is_set = eval { $returned = $connection->$name($value); 1 };
+    # A limit that is exceeded already ends the connection, and its callbacks may die.
+    return if !$is_set && $@ =~ /\Afuzz /;
     my $shown = "$name(" . (defined $text ? "'$text'" : 'undef') . ')';
     $link->problem("$shown dies: $@")     if !$is_set && $verdict eq 'right';
     $link->problem("$shown does not die") if $is_set && $verdict eq 'wrong';
