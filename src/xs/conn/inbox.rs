@@ -48,6 +48,9 @@ impl Inbox {
     /// Appends the bytes that `decrypt` adds to the vector.
     pub fn decrypt_into<R>(&mut self, scratch: &Scratch, decrypt: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         self.make_room(scratch);
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve_exact(READ_SIZE);
+        }
         decrypt(&mut self.bytes)
     }
 

@@ -39,6 +39,8 @@ pub struct Interpreter {
     pub messages: MessagePool,
     /// The read buffer of all connections, while no inbox uses it.
     pub scratch: Scratch,
+    /// The read buffer for bytes that are decrypted at once into another one.
+    pub encrypted_scratch: Scratch,
     /// The compressors and inflaters that no connection uses.
     pub deflate: Rc<DeflatePool>,
 }
@@ -75,6 +77,7 @@ impl Interpreter {
             send,
             messages: MessagePool::new(perl),
             scratch: Scratch::new(None),
+            encrypted_scratch: Scratch::new(None),
             deflate: Rc::default(),
         }
     }

@@ -3,6 +3,7 @@
 use super::connection::{Connection, Shared};
 use super::dispatch;
 use super::inbox::{Inbox, READ_SIZE};
+use super::interpreter::Interpreter;
 use super::perl_subs;
 use crate::xs::io::descriptor::{self, Read};
 use crate::xs::io::handle::Handle;
@@ -149,14 +150,14 @@ impl Connection {
 
     /// Reads once, and decrypts into the inbox.
     fn read_tls(&mut self, session: &Session, fd: RawFd) -> Arrival {
-        let scratch = &self.interpreter.scratch;
+        let Interpreter { scratch, encrypted_scratch, .. } = &*self.interpreter;
         let mut encrypted = Inbox::default();
-        let read = encrypted.read(scratch, fd);
+        let read = encrypted.read(encrypted_scratch, fd);
         let is_drained = match read {
             Read::Bytes(_) => self.inbox.decrypt_into(scratch, |plain| session.decrypt(encrypted.unread(), plain)),
             _ => true,
         };
-        encrypted.clear(scratch);
+        encrypted.clear(encrypted_scratch);
         if is_drained { Arrival::Read(read) } else { Arrival::TlsEnd }
     }
 }
