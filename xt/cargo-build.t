@@ -115,6 +115,15 @@ subtest 'advice' => sub {
     unlink 'fail-build';
 };
 
+subtest 'a source that has gone since perl Makefile.PL' => sub {
+    my @needed = map { root() . "/$_" } qw(Makefile.PL Cargo.toml Cargo.lock build.rs inc perl src);
+    make_path('tree');
+    is system('cp', '-R', @needed, 'tree'), 0, 'a copy of the sources';
+    is system("cd tree && $^X Makefile.PL >output 2>&1"), 0, 'has a Makefile' or diag slurp('tree/output');
+    unlink 'tree/src/xs/xsubs.rs' or die $!;
+    is system('make -C tree -n >output 2>&1'), 0, 'does not stop make' or diag slurp('output');
+};
+
 subtest 'crates in the tarball' => sub {
     make_path('vendor');
     is(build(), '', 'are used');
