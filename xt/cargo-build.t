@@ -17,6 +17,7 @@ use CargoBuild;
 
 my $scratch = tempdir(CLEANUP => 1);
 chdir $scratch or die $!;
+my %before = map { $_ => $ENV{$_} } grep { defined $ENV{$_} } qw(CARGO_HOME HOME);
 delete @ENV{qw(CARGO_HOME CARGO_TARGET_DIR)};
 $ENV{HOME} = "$scratch/home";
 make_path('home', 'built', 'blib');
@@ -116,6 +117,7 @@ subtest 'advice' => sub {
 };
 
 subtest 'a source that has gone since perl Makefile.PL' => sub {
+    local @ENV{ keys %before } = values %before;
     my @needed = map { root() . "/$_" } qw(Makefile.PL Cargo.toml Cargo.lock build.rs inc perl src);
     make_path('tree');
     is system('cp', '-R', @needed, 'tree'), 0, 'a copy of the sources';
