@@ -15,7 +15,7 @@ my $backend = AnyEvent::WebSocket::Native::Loader::load_class('Connection', __FI
 
 sub backend { $backend }
 
-# The original would pass over what it does not know.
+# The original ignores arguments that it does not know.
 if ($backend eq 'pp') {
     require Class::Method::Modifiers;
     Class::Method::Modifiers::install_modifier(

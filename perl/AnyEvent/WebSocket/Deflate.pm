@@ -39,7 +39,7 @@ sub offer {
     my @flags = grep { $options->{$_} } @TAKEOVERS;
     my @windows = map { "$_=$options->{$_}" } grep { $options->{$_} < LARGEST_WINDOW } @WINDOWS;
     my $least = join '; ', NAME, @flags, 'client_max_window_bits';
-    # Servers that know nothing of window sizes take the second.
+    # Servers that do not support window sizes accept the second offer.
     return @windows ? join('; ', NAME, @flags, @windows) . ", $least" : $least;
 }
 
@@ -79,7 +79,7 @@ sub _must_be_available {
         unless available();
 }
 
-# The options by name, with plain numbers.
+# Returns the options by name, with plain numbers.
 sub _options {
     my ($function, @options) = @_;
     Carp::croak("$function: options must be pairs of a name and a value") if @options % 2;
@@ -109,7 +109,7 @@ sub _checked {
     Carp::croak("$name must be a $kind");
 }
 
-# The extensions of a header, in order, each with [name, value] pairs; nothing if it is not such a header.
+# Returns the extensions of a header, in order, each with [name, value] pairs; nothing if the header is malformed.
 sub _parse {
     my ($rest) = @_;
     my @extensions;
@@ -129,8 +129,8 @@ sub _unquoted {
     return $value;
 }
 
-# The parameters by name, or nothing if there is one that is unknown, there twice, or has a value it may not have. Only an
-# offer may have client_max_window_bits without a value: it is then 15.
+# Returns the parameters by name, or nothing if one is unknown, repeated, or has an invalid value. Only an offer may have
+# client_max_window_bits without a value, which then means 15.
 sub _valid {
     my ($pairs, $is_response) = @_;
     my %parameter;
@@ -150,7 +150,7 @@ sub _valid {
     return \%parameter;
 }
 
-# What a server makes of an offer; nothing if it cannot do that.
+# Returns the parameters with which a server accepts an offer; nothing if it cannot accept it.
 sub _agree {
     my ($wanted, $options) = @_;
     my $server_bits = _min($wanted->{server_max_window_bits}, $options->{server_max_window_bits});

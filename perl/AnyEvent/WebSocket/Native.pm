@@ -9,7 +9,7 @@ our $VERSION = '1.000';
 
 my @CLASSES = qw( Message Connection );
 
-# `use AnyEvent::WebSocket::Native` loads the classes from beside this file, also where the original comes first in @INC.
+# `use AnyEvent::WebSocket::Native` loads the classes next to this file, even if the original comes first in @INC.
 sub import {
     my $directory = AnyEvent::WebSocket::Native::Loader::directory();
     local @INC = ($directory, @INC);
@@ -23,7 +23,7 @@ sub import {
     }
 }
 
-# Also where the original's classes are loaded, which do not have this method.
+# Works with the original's classes too, which do not have this method.
 sub backend {
     require "AnyEvent/WebSocket/Connection.pm";
     my $class = 'AnyEvent::WebSocket::Connection';
@@ -31,7 +31,7 @@ sub backend {
     return $backend ? $class->$backend : 'pp';
 }
 
-# What a program runs on, and why, for people to read.
+# Describes, for people, which backend a program uses and why.
 sub report {
     my ($class) = @_;
     my $backend = $class->backend;

@@ -11,14 +11,14 @@ use Protocol::WebSocket::Handshake::Client ();
 
 our $VERSION = '1.000';
 
-# Exceptions about options are at the line of whoever gave them.
+# Exceptions about options name the line of the caller that passed them.
 our @CARP_NOT = qw( AnyEvent::WebSocket::Deflate AnyEvent::WebSocket::Native::Util );
 
 extends 'AnyEvent::WebSocket::Client';
 
 has deflate => (is => 'ro', default => sub { {} });
 
-# Where the handshake goes that a connect, further up, is about to make.
+# The place where the handshake of the connect that is running further up the stack is stored.
 our $place;
 
 sub BUILD {
@@ -46,14 +46,14 @@ around connect => sub {
     $connected->cb(sub {
         my $connection = eval { $self->_compressing($_[0]->recv, $handshake) };
         return $done->send($connection) if $connection;
-        # It gets the place where it is looked at.
+        # The handshake is stored in the same variable, where it is looked at later.
         (my $error = $@) =~ s/ at (?:(?! at ).)+ line [0-9]+\.?\n\z//s;
         $done->croak($error);
     });
     return $done;
 };
 
-# The parent class shows nobody the server's answer, and makes its handshake as soon as there is a socket.
+# The parent class does not expose the server's answer, and creates its handshake as soon as there is a socket.
 around _make_tcp_connection => sub {
     my ($original, $self, $scheme, $host, $port, $connected, @more) = @_;
     my $here = $place;

@@ -1,6 +1,6 @@
 package AnyEvent::WebSocket::Native::Attach;
 
-# Ties a new connection to its handle.
+# Attaches a new connection to its handle.
 
 use strict;
 use warnings;
@@ -20,7 +20,7 @@ sub attach {
     AnyEvent::WebSocket::Native::Options::read_environment($self);
     my $handle = $self->handle;
     _look_for_tls() if $handle->{tls};
-    my $hook = AnyEvent::WebSocket::Native::Engine::attach(
+    my $handle_callback = AnyEvent::WebSocket::Native::Engine::attach(
         $self, $handle, is_traced => AnyEvent::WebSocket::Native::Inspection::IS_TRACED,
         masked => AnyEvent::WebSocket::Native::Options::value($self, 'masked'),
         AnyEvent::WebSocket::Native::Options::native($self),
@@ -28,22 +28,22 @@ sub attach {
     AnyEvent::WebSocket::Native::Options::take_effect($self);
     my $deflate = AnyEvent::WebSocket::Native::Options::value($self, 'deflate');
     AnyEvent::WebSocket::Native::Compression::enable_deflate($self, $deflate, 'deflate') if $deflate;
-    $handle->on_error($hook);
-    $handle->on_eof($hook);
+    $handle->on_error($handle_callback);
+    $handle->on_eof($handle_callback);
     if (AnyEvent::WebSocket::Native::Engine::start_if_untouched($self)) {
-        AnyEvent::WebSocket::Native::Handle::watch($handle, $hook);
-        $handle->on_read($hook);
+        AnyEvent::WebSocket::Native::Handle::watch($handle, $handle_callback);
+        $handle->on_read($handle_callback);
         return;
     }
-    $handle->on_read($hook);
-    AnyEvent::WebSocket::Native::Loop::begin_later($self, $hook);
+    $handle->on_read($handle_callback);
+    AnyEvent::WebSocket::Native::Loop::begin_later($self, $handle_callback);
     AnyEvent::WebSocket::Native::Closing::finish($self, 'the handle had been destroyed already')
         if ref $handle eq 'AnyEvent::Handle::destroyed';
 }
 
 my $has_looked_for_tls;
 
-# The engine uses the OpenSSL that Net::SSLeay uses. Without it, TLS works, but is slower.
+# The library uses the OpenSSL that Net::SSLeay uses. Without it, TLS works, but more slowly.
 sub _look_for_tls {
     no warnings 'once';
     return if $has_looked_for_tls++;

@@ -15,7 +15,7 @@ use AnyEvent::WebSocket::Native::Options ();
 use Errno ();
 use Scalar::Util ();
 
-# Having reported that something waits, we owe a `drain` event, even if that was only for the end of this dispatch.
+# Having reported a non-zero amount, we owe a `drain` event, even if the frames only wait for the end of this dispatch.
 sub buffered_amount {
     my ($self) = @_;
     my $amount = AnyEvent::WebSocket::Native::Handle::backlog($self->handle);
@@ -23,8 +23,8 @@ sub buffered_amount {
     return $amount;
 }
 
-# Called by the library after a send that has left something to be written, if the program may want to know; and when it
-# begins to.
+# The library calls this after a send that left bytes to be written, if the program may want to know the backlog. It is also
+# called when the limit is set.
 sub backlogged {
     my ($self) = @_;
     my $amount = buffered_amount($self) or return;
@@ -34,7 +34,7 @@ sub backlogged {
     AnyEvent::WebSocket::Native::Handle::give_up($self->handle, Errno::ENOBUFS, $message);
 }
 
-# A watcher of our own, since the handle's on_drain is the program's.
+# This needs a watcher of its own, because the handle's on_drain belongs to the program.
 sub _owe_drain {
     my ($self) = @_;
     my $state = AnyEvent::WebSocket::Native::Engine::state($self);
@@ -44,7 +44,7 @@ sub _owe_drain {
     Scalar::Util::weaken $self;
     $self->{_ws_drain_wait} = AE::io $fh, 1, sub {
         return if !$self || AnyEvent::WebSocket::Native::Handle::backlog($self->handle);
-        # EV keeps a watcher for as long as its callback runs, and the program's may run the loop.
+        # EV keeps a watcher while its callback runs, and the program's callback may run a nested event loop.
         $self->{_ws_drain_wait} = AnyEvent::WebSocket::Native::Loop::next_tick(sub { _drained($self) if $self });
     };
 }
@@ -54,12 +54,12 @@ sub _drained {
     delete $self->{_ws_drain_wait};
     return if buffered_amount($self);
     return AnyEvent::WebSocket::Native::Events::call_back($self, 'drain') if $self->handle->fh;
-    # A program has nothing to send without a transport, but a stream has its end to tell.
+    # Without a transport the program has nothing to send, but a stream must report its end.
     my $stream = $self->{_ws_stream};
     $stream->{go_on}->($self) if $stream;
 }
 
-# Called by the library while the peer sends pings without reading their answers.
+# The library calls this while the peer sends pings without reading the answers.
 sub expect_drain {
     my ($self) = @_;
     my $fh = $self->handle->fh or return;
@@ -70,18 +70,18 @@ sub expect_drain {
     };
 }
 
-# No watcher may outlive the descriptor, which is closed when the program destroys the handle. That empties its hash.
+# No watcher may outlive the descriptor, which is closed when the program destroys the handle. Destroying empties its hash.
 sub _end_with_handle {
     my ($self) = @_;
     return if $self->{_ws_ends_with_handle}++;
     Scalar::Util::weaken(my $weak = $self);
     my $guard = AnyEvent::Util::guard(sub { _handle_destroyed($weak) if $weak && ${^GLOBAL_PHASE} ne 'DESTRUCT' });
-    # The program may have locked the hash.
+    # This dies if the program has locked the hash.
     local ($@, $SIG{__DIE__});
     eval { $self->handle->{ '_websocket_' . Scalar::Util::refaddr $self} = $guard };
 }
 
-# A stream has its end to tell.
+# Lets a stream report its end.
 sub _handle_destroyed {
     my ($self) = @_;
     delete $self->{_ws_drain_watcher};
@@ -95,7 +95,7 @@ sub pause {
     AnyEvent::WebSocket::Native::Engine::set_paused($self, 1);
     AnyEvent::WebSocket::Native::Keepalive::hold($self);
     _stop_reading($self);
-    # A handle that has called us for what it has read itself starts reading again when that returns.
+    # If the handle called us with bytes that it read itself, it starts reading again when this returns.
     Scalar::Util::weaken(my $weak = $self);
     $self->{_ws_pause} = AnyEvent::WebSocket::Native::Loop::next_tick(sub { _stop_reading($weak) if $weak });
     return $self;
@@ -113,7 +113,7 @@ sub resume {
     AnyEvent::WebSocket::Native::Engine::set_paused($self, 0);
     AnyEvent::WebSocket::Native::Keepalive::unhold($self);
     $self->handle->start_read;
-    # From the event loop, what had arrived before pause is delivered.
+    # What arrived before pause is delivered from the event loop.
     AnyEvent::WebSocket::Native::Loop::arm_guard($self);
     return $self;
 }

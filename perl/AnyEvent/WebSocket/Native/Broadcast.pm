@@ -1,6 +1,7 @@
 package AnyEvent::WebSocket::Native::Broadcast;
 
-# One message to many connections. Those that can take the same octets are written to natively; the others' send is called.
+# Sends one message to many connections. The library writes to those that can take the same bytes; for the others, `send` is
+# called.
 
 use strict;
 use warnings;
@@ -24,7 +25,7 @@ sub broadcast {
     my $bound = $is_bounded ? AnyEvent::WebSocket::Native::Number::whole($max) : undef;
     Carp::croak('broadcast: max_buffered_amount must be a whole number') if $is_bounded && !defined $bound;
     my ($opcode, $octets) = AnyEvent::WebSocket::Native::Payload::frame_of($message, 'broadcast');
-    # Natively, nothing tied is fetched.
+    # The library does not fetch the values of tied elements.
     my $list = tied @$connections ? [@$connections] : $connections;
     my @frame = ($opcode, $octets, $except, $bound);
     my $outcome = AnyEvent::WebSocket::Native::Engine::broadcast($list, @frame)
@@ -41,21 +42,21 @@ sub broadcast {
     return $count + @foreign;
 }
 
-# What is not there stays away. The references keep what a FETCH may take out of the list.
+# Missing elements are skipped, not created. The references keep values alive that a FETCH may remove from the list.
 sub _fetched {
     my ($list) = @_;
     my @elements = map { exists $list->[$_] ? \$list->[$_] : () } 0 .. $#$list;
     return [map { $$_ } @elements];
 }
 
-# The handle's own machinery writes what the kernel did not take.
+# The handle writes what the kernel did not take.
 sub _write_rest {
     my ($self) = @_;
     $self->handle->_drain_wbuf;
     AnyEvent::WebSocket::Native::Backpressure::backlogged($self);
 }
 
-# A callback or a send that dies must not keep the other connections from getting theirs.
+# A callback or a send that dies must not prevent the others from being sent.
 sub _for_each {
     my @errors;
     while (my ($call, $connections) = splice @_, 0, 2) {

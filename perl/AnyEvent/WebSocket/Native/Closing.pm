@@ -1,6 +1,6 @@
 package AnyEvent::WebSocket::Native::Closing;
 
-# How a connection ends: by a Close frame of ours or the peer's, a violation, an exception, or with its transport.
+# Ends connections: after a Close frame of ours or the peer's, a violation, an exception, or the end of the transport.
 
 use strict;
 use warnings;
@@ -22,7 +22,7 @@ use Errno ();
 use Scalar::Util ();
 
 use constant {
-    # Never meant for the wire: the code of a Close frame without one.
+    # Stands for a Close frame without a code, and is never sent.
     NO_STATUS => 1005,
     CLOSE => 8,
 };
@@ -38,10 +38,10 @@ sub code_of {
     return defined $number && $number >= 1000 && $number <= 4999 ? $number : undef;
 }
 
-# The method `close`, with the code to be sent if the program gives none.
+# Implements the method `close`; `default` is the code to send if the program passes none.
 sub close_with_default {
     my ($default, $self, $code, $reason) = @_;
-    # An empty Close is answered with an empty one, against the default.
+    # An empty Close frame is answered with an empty one, whatever the default is.
     $code ||= AnyEvent::WebSocket::Native::Engine::owes_close($self) ? NO_STATUS : $default;
     my $number = code_of($code);
     Carp::croak("close: $code is not a close code, which is a whole number from 1000 to 4999") unless defined $number;
@@ -59,7 +59,7 @@ sub close_with_default {
 # 1005 stands for an empty Close frame.
 sub _is_forbidden { return $_[0] == 1004 || $_[0] == 1006 || $_[0] >= 1015 && $_[0] <= 2999 }
 
-# A send that a subclass or a program has put in the place of ours gets to see this frame as well.
+# If a subclass or a program has replaced `send`, this frame goes through its `send` too.
 sub _send_close {
     my ($self, $code, $reason) = @_;
     return AnyEvent::WebSocket::Native::Engine::send_close($self, $code, $reason)
@@ -68,22 +68,22 @@ sub _send_close {
     $self->send(AnyEvent::WebSocket::Message->new(opcode => CLOSE, body => $body));
 }
 
-# The write side is shut once everything queued is out; a peer that does not shut its own in time is given up.
+# Shuts down the write side once everything queued is written. A peer that does not close its own side in time is dropped.
 sub _half_close {
     my ($self) = @_;
     AnyEvent::WebSocket::Native::Keepalive::stop($self);
     $self->handle->push_shutdown;
-    # POE's timers would keep the descriptor of a handle that is destroyed, and at perl's end EV's loop may be gone.
+    # POE's timers would keep the descriptor of a destroyed handle open, and during global destruction EV's loop may be gone.
     return if !$self->handle->{fh} || ${^GLOBAL_PHASE} eq 'DESTRUCT';
     my $timeout = AnyEvent::WebSocket::Native::Options::value($self, 'close_timeout') or return;
     Scalar::Util::weaken $self;
     $self->{_ws_close_timer} = AE::timer $timeout, 0, sub {
-        # It may still read what was sent before, for as long as the handle lingers.
+        # The peer may still read what was sent before, for as long as the handle lingers.
         $self->handle->_error(Errno::ETIMEDOUT, 1, "the peer did not close the connection within $timeout seconds") if $self;
     };
 }
 
-# Called by the library for the peer's Close frame.
+# The library calls this for the peer's Close frame.
 sub close_received {
     my ($self, $code, $reason, $is_valid) = @_;
     if (defined $code) {
@@ -92,13 +92,13 @@ sub close_received {
     }
     return unless $is_valid;
     $self->close($code == NO_STATUS ? () : $code);
-    # Our own Close may have been out already.
+    # Our own Close frame may have been sent already.
     $self->handle->push_shutdown;
 }
 
 # --- failures
 
-# Called by the library after a violation, or when a message callback has died.
+# The library calls this after a violation, or when a message callback died.
 sub failed {
     my ($self) = @_;
     local $@;
@@ -117,7 +117,7 @@ sub _report_failure {
     AnyEvent::WebSocket::Native::Events::call_back($self, parse_error => $error);
 }
 
-# The original is silent then, and nobody would ever know.
+# The original says nothing, so nobody would notice.
 sub _log_exception {
     my ($self, $error) = @_;
     my $whose = AnyEvent::WebSocket::Native::Inspection::peer($self) || 'a connection';
@@ -125,7 +125,7 @@ sub _log_exception {
         ->log(error => "a message callback of $whose died, and nothing listens to parse_error: " . _shown($error));
 }
 
-# An exception object may die when it is made a string.
+# Converting an exception object to a string may die.
 sub _shown {
     my ($error) = @_;
     local ($@, $SIG{__DIE__});
@@ -135,12 +135,12 @@ sub _shown {
 
 # --- the end of the transport
 
-# Called when the transport is gone; `message` is undef at its end of file. It is not reported before the program has had its
-# chance to register a callback for it.
+# Called when the transport has closed; `message` is undef at the end of file. The end is not reported before the program has
+# had a chance to register a callback.
 sub finish {
     my ($self, $message) = @_;
     return _finish_now($self, $message) if $self->{_finish_cb} && AnyEvent::WebSocket::Native::Loop::has_begun($self);
-    # After an error the handle is about to forget what it has read.
+    # After an error the handle is about to discard what it has read.
     AnyEvent::WebSocket::Native::Engine::take_read_buffer($self);
     AnyEvent::WebSocket::Native::Loop::after_begin($self, sub { _finish_now($_[0], $message) });
 }
@@ -160,7 +160,7 @@ sub _finish_now {
     AnyEvent::WebSocket::Native::Events::call_back($self, finish => $message);
 }
 
-# Has a callback that was registered when all was over called from the event loop. Does nothing before.
+# Calls a callback from the event loop if it was registered after the end. Does nothing if the connection has not ended.
 sub finish_late {
     my ($self, $cb) = @_;
     return unless $self->{_ws_end};

@@ -1,6 +1,6 @@
 package AnyEvent::WebSocket::Native::Compression;
 
-# permessage-deflate, once AnyEvent::WebSocket::Deflate has agreed on its parameters with the peer.
+# Compresses messages (permessage-deflate), once AnyEvent::WebSocket::Deflate has negotiated the parameters.
 
 use strict;
 use warnings;
@@ -9,7 +9,7 @@ use AnyEvent::WebSocket::Native::Engine ();
 use Carp ();
 use Scalar::Util ();
 
-# Its constructor calls this for `deflate`.
+# The constructor calls this for its argument `deflate`.
 our @CARP_NOT = qw( AnyEvent::WebSocket::Native::Util Moo::Object );
 
 sub enable_deflate {
@@ -27,8 +27,8 @@ sub enable_deflate {
     return $self;
 }
 
-# Called by the library once it keeps memory for what was sent, which later messages may refer to. It is freed when there
-# are none for a while.
+# The library calls this when it begins to keep the compression window of sent messages. The window is freed after a while
+# without messages.
 sub expect_idleness {
     my ($self) = @_;
     my $seconds = $self->{deflate}{idle_timeout} or return;

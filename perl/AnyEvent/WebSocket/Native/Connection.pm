@@ -1,7 +1,7 @@
 package    # the class of AnyEvent/WebSocket/Connection.pm, where its documentation stands
     AnyEvent::WebSocket::Connection;
 
-# Only what programs may call is in this package: they put classes of their own below it, with names of their own.
+# This package contains only what programs may call, because their subclasses have subs of their own.
 
 use strict;
 use warnings;
@@ -24,7 +24,7 @@ use Scalar::Util ();
 
 our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
 
-# Programs count on the original loading this. It would reset the limits that a program has set before.
+# Programs rely on the original loading this module. Loading it late would reset limits that the program has set.
 {
     no warnings 'once';
     my @limits = ($Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE, $Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT);
@@ -42,7 +42,7 @@ if (my $code = $ENV{ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE}) {
 
 AnyEvent::WebSocket::Native::Options::install(\&has, __PACKAGE__);
 
-# Which module has which of the methods. `send` is the library's.
+# The methods by module. `send` is an XSUB of the library.
 my %METHODS = (
     Backpressure => [qw( buffered_amount pause resume )],
     Broadcast => [qw( broadcast )],
@@ -63,7 +63,7 @@ sub BUILD {
     AnyEvent::WebSocket::Native::Attach::attach($self, $arguments);
 }
 
-# What else is to be done when a callback is registered.
+# What else has to be done when a callback is registered.
 my %ON = (
     drain => \&AnyEvent::WebSocket::Native::Backpressure::backlogged,
     finish => \&AnyEvent::WebSocket::Native::Closing::finish_late,

@@ -1,7 +1,7 @@
 package AnyEvent::WebSocket::Native::Engine;
 
-# The XSUBs that the other modules call, of which src/xs/xsubs.rs is the table. They take the connection first; on one that
-# belongs to another thread they do nothing.
+# The XSUBs that the other modules call; the table is in src/xs/xsubs.rs. Their first argument is the connection. They do
+# nothing with one that belongs to another thread.
 
 use strict;
 use warnings;

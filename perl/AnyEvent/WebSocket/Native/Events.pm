@@ -1,6 +1,6 @@
 package AnyEvent::WebSocket::Native::Events;
 
-# A connection's callbacks, by event.
+# Keeps a connection's callbacks, by event.
 
 use strict;
 use warnings;
@@ -11,11 +11,11 @@ use Scalar::Util ();
 
 our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
 
-# The slots of the lists of callbacks, which are made when they are needed: the dispatcher reads those of next_message and
+# The slots of the lists of callbacks. A list is created when it is needed: the dispatcher reads those of next_message and
 # each_message, and discards an event of the engine's that has no list. That of each_message has [callback, unregister]
 # pairs once there was a message.
-# Those of the original's events have the names that they have there; all others of our slots begin with _ws_, as programs'
-# subclasses have slots too.
+# The slots of the original's events have the original's names. All our other slots begin with _ws_, because subclasses have
+# slots too.
 my %SLOT = (
     (map { $_ => "_${_}_cb" } qw( each_message next_message finish parse_error )),
     (map { $_ => "_ws_${_}_cb" } qw( ping pong drain message_chunk )),
@@ -26,7 +26,7 @@ sub add {
     push @{ _list_of($self, $event) }, $cb;
 }
 
-# Takes out a callback, or the one at that address.
+# Removes a callback, or the one at that address.
 sub remove {
     my ($self, $event, $cb) = @_;
     my $id = ref $cb ? Scalar::Util::refaddr $cb : $cb;
@@ -46,13 +46,13 @@ sub _list_of {
     return $self->{$slot} ||= [];
 }
 
-# Returns a copy, as callbacks may take themselves out.
+# Returns a copy of the list, because callbacks may remove themselves.
 sub callbacks {
     my ($self, $event) = @_;
     return @{ $self->{ $SLOT{$event} } || [] };
 }
 
-# Each gets arguments that are its own to overwrite, as is $_.
+# Each callback gets arguments of its own, which it may overwrite.
 sub call_back {
     my ($self, $event, @arguments) = @_;
     for (my @callbacks = callbacks($self, $event)) {
@@ -61,8 +61,8 @@ sub call_back {
     }
 }
 
-# Called by the library before it calls each_message callbacks. The unregister subs live in the list, so they must not keep
-# the connection alive.
+# The library calls this before it calls each_message callbacks. The list contains the unregister subs, so these must not
+# keep the connection alive.
 sub pair_up {
     my ($self) = @_;
     Scalar::Util::weaken(my $weak = $self);

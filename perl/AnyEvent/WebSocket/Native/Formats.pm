@@ -1,6 +1,6 @@
 package AnyEvent::WebSocket::Native::Formats;
 
-# Sending: what the native `send` leaves to Perl, and what is known to be characters, octets or data.
+# Sends what the native `send` leaves to Perl code, and implements send_text, send_binary and send_json.
 
 use strict;
 use warnings;
@@ -15,7 +15,7 @@ use constant BINARY => 2;
 
 our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
 
-# Called by `send` with arguments that take Perl code to read, and when there is something to complain of.
+# `send` calls this if its arguments can only be read by Perl code, or are wrong.
 sub send_anything {
     my ($self, $message) = @_;
     my @frame = AnyEvent::WebSocket::Native::Payload::frame_of($message, 'send');

@@ -1,7 +1,7 @@
 package AnyEvent::WebSocket::Native::Handle;
 
-# What is done to a connection's AnyEvent::Handle in its own name: mostly called by the library, once none of its frames is
-# on the stack.
+# Calls the methods of a connection's AnyEvent::Handle. Most of these subs are called by the library, after its own frames
+# have left the stack.
 
 use strict;
 use warnings;
@@ -11,7 +11,7 @@ use AnyEvent::Handle ();
 sub discard { $_[0]{rbuf} = '' }
 sub drain { $_[0]->_drain_wbuf }
 
-# What is encrypted already waits in wbuf, of which _dotls takes notice only when it adds to it.
+# Bytes that are encrypted already wait in wbuf. _dotls writes wbuf only when it has added to it.
 sub drain_tls {
     my ($handle) = @_;
     AnyEvent::Handle::_dotls($handle) if $handle->{fh} && $handle->{tls};
@@ -46,13 +46,13 @@ sub read_natively {
     my ($handle, $on_read) = @_;
     return unless $handle->{_rw};    # a callback has destroyed the handle
     watch($handle, $on_read);
-    # A callback has run the event loop, and the handle read these, which it takes for what was there before.
+    # A callback ran a nested event loop, in which the handle read these bytes. It takes them for those that were there before.
     $on_read->($handle) if length $handle->{rbuf};
 }
 
-# --- what the other modules want of it
+# --- for the other modules
 
-# Returns how many bytes wait for the peer to read. Without a copy, for which perl would share the buffer's memory.
+# Returns the number of bytes that wait to be written. Does not copy the buffers, because perl would share their memory.
 sub backlog {
     my ($handle) = @_;
     my $amount = 0;
@@ -60,7 +60,7 @@ sub backlog {
     return $amount;
 }
 
-# Destroys the handle, which would keep what the peer has not read for an hour; `finish` gets the message.
+# Destroys the handle, which would otherwise keep what the peer has not read for an hour; `finish` gets the message.
 sub give_up {
     my ($handle, $errno, $message) = @_;
     $handle->{linger} = 0 if $handle->{fh};

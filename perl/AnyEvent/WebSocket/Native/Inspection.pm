@@ -1,6 +1,6 @@
 package AnyEvent::WebSocket::Native::Inspection;
 
-# What a connection can tell of itself. Nothing here is done for each message, but for the trace when it is asked for.
+# Reports the state, counts and addresses of a connection, and logs its trace. Only the trace costs time for each message.
 
 use strict;
 use warnings;
@@ -25,7 +25,7 @@ sub stats {
     return { %stats, seconds_since_read => $read, seconds_since_write => $written };
 }
 
-# The loop's time may be older than what it has just read.
+# The loop's time may be older than the bytes that it has just read.
 sub _seconds_since {
     my $seconds = AE::now - $_[0];
     return $seconds < 0 ? 0 : $seconds;
@@ -34,7 +34,7 @@ sub _seconds_since {
 sub peer { _address(0, @_) }
 sub local { _address(1, @_) }
 
-# The library has noted both when the connection was made: in finish the socket often knows them no more.
+# The library noted both when the connection was created, because in finish the socket often no longer has them.
 sub _address {
     my ($which, $self) = @_;
     my $packed = (AnyEvent::WebSocket::Native::Engine::addresses($self) || return)->[$which];
@@ -45,10 +45,10 @@ sub _address {
     return AnyEvent::Socket::format_hostport(AnyEvent::Socket::format_address($address), $port);
 }
 
-# The program's log levels are for its own messages; who sets the variable wants to see these.
+# The program's log levels are for its own messages. Whoever sets the variable wants to see the trace.
 my $log;
 
-# Called by the library with what frames have come and gone, and beside.
+# The library calls this with the lines to log.
 sub trace {
     my ($self, $lines) = @_;
     $log ||= do {

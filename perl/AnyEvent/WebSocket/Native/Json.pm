@@ -1,6 +1,6 @@
 package AnyEvent::WebSocket::Native::Json;
 
-# JSON by Cpanel::JSON::XS where it is installed, and by perl's own JSON::PP where it is not.
+# Encodes and decodes JSON, with Cpanel::JSON::XS if it is installed, or else with perl's own JSON::PP.
 
 use strict;
 use warnings;
@@ -12,14 +12,14 @@ my $codec;
 
 sub _codec {
     return $codec ||= do {
-        # The program may have a handler that takes any exception for its end.
+        # The program may have a handler that ends it on any exception.
         local $SIG{__DIE__};
         my $class = eval { require Cpanel::JSON::XS; 1 } ? 'Cpanel::JSON::XS' : do { require JSON::PP; 'JSON::PP' };
         $class->new->utf8->allow_nonref;
     };
 }
 
-# Both die at the line where these classes were called, in the name of `method`.
+# Both croak at the line that called these classes; the message begins with the name of `method`.
 sub encode {
     my ($data, $method) = @_;
     return _try($method, sub { _codec()->encode($data) });

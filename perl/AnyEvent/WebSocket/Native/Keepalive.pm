@@ -1,6 +1,6 @@
 package AnyEvent::WebSocket::Native::Keepalive;
 
-# Pings, their answers, and peers that give none, or nothing at all. No timer is touched by a message.
+# Sends pings, and detects peers that do not answer or send nothing. Messages do not restart timers.
 
 use strict;
 use warnings;
@@ -25,7 +25,7 @@ sub ping {
     my $text = AnyEvent::WebSocket::Native::Util::text_of($payload, 'ping: the payload');
     my $octets = AnyEvent::WebSocket::Native::Payload::octets($text);
     Carp::croak('ping: the payload must not be longer than ' . MAX_PAYLOAD . ' bytes') if length $octets > MAX_PAYLOAD;
-    # Before the program's callbacks, which may ask for the latency.
+    # It comes before the program's callbacks, because these may ask for the latency.
     my $callbacks = $self->{_ws_pong_cb} ||= [];
     unshift @$callbacks, \&_note_pong unless @$callbacks && $callbacks->[0] == \&_note_pong;
     $self->{_ws_last_ping} = [$octets, AE::time];
@@ -43,7 +43,7 @@ sub start_keepalive {
     $self->{_ws_keepalive} = AE::timer $interval, $interval, sub { _keep_alive($self) if $self };
 }
 
-# Each ping has a payload of its own, by which its pong is known.
+# Each ping has a different payload, which identifies its pong.
 sub _keep_alive {
     my ($self) = @_;
     ping($self, pack 'N', ++$self->{_ws_pings});
@@ -69,14 +69,14 @@ sub _give_up {
     AnyEvent::WebSocket::Native::Handle::give_up($self->handle, Errno::ETIMEDOUT, $message);
 }
 
-# A pong comes behind what the peer is sending, and a ping goes behind what it is reading.
+# A pong arrives after what the peer is sending already, and a ping after what it has yet to read.
 sub _was_alive {
     my ($self, $since) = @_;
     my ($read, $written) = map { $self->handle->{$_} || 0 } qw( _ractivity _wactivity );
     return $read > $since || $written > $since && AnyEvent::WebSocket::Native::Handle::backlog($self->handle);
 }
 
-# Calls back when the time is over and what has come has been read: a callback that took long may have kept the loop from it.
+# Calls back when the time is over and everything that arrived was read: a slow callback may have blocked the loop.
 sub _after_silence {
     my ($self, $timer, $seconds, $cb) = @_;
     Scalar::Util::weaken $self;
@@ -90,7 +90,7 @@ sub _after_silence {
     };
 }
 
-# During pause: a program that does not read cannot tell who is silent.
+# Called by pause: a program that does not read cannot detect a silent peer.
 sub hold {
     my ($self) = @_;
     $self->{_ws_ignores_silence} = 1;
@@ -107,7 +107,7 @@ sub stop {
     delete @$self{qw( _ws_keepalive _ws_pong_timer _ws_silence_timer )};
 }
 
-# One timer, which looks when something was read last; the handle's own rtimeout is the program's.
+# One timer checks when something was last read. The handle's rtimeout belongs to the program.
 sub start_idle_timer {
     my ($self) = @_;
     delete $self->{_ws_silence_timer};
@@ -123,14 +123,14 @@ sub _await_silence {
         _ws_silence_timer => $after,
         sub {
             my ($self) = @_;
-            # A handle that passes calls on to another does not say.
+            # A handle that passes calls on to another does not record this.
             my $left = ($self->handle->{_ractivity} || AE::time) + $timeout - AE::time;
             return _await_silence($self, $timeout, $left) if $left > 0;
             _give_up($self, "the peer sent nothing within $timeout seconds");
         });
 }
 
-# Whatever the peer answers, it is there; but only the last ping's own pong tells how long one takes.
+# Any pong shows that the peer is alive, but only the pong of the last ping measures the latency.
 sub _note_pong {
     my ($self, $payload) = @_;
     delete $self->{_ws_pong_timer};

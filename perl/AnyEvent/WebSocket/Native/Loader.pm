@@ -1,6 +1,6 @@
 package AnyEvent::WebSocket::Native::Loader;
 
-# Loads the classes, ours or the originals that they shadow, and the compiled library.
+# Loads the classes, either ours or the originals that they shadow, and the compiled library.
 
 use strict;
 use warnings;
@@ -10,11 +10,11 @@ use File::Spec ();
 
 our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
 
-# Returns the directory where this file and the classes are installed.
+# Returns the directory in which this file and the classes are installed.
 sub directory { return File::Spec->rel2abs(__FILE__) =~ s{/AnyEvent/WebSocket/Native/Loader\.pm\z}{}r }
 
-# Loads the class named by its file, for instance 'Connection': ours, or the one that ours shadows. Returns which: 'rust' or
-# 'pp'.
+# Loads a class, for instance 'Connection': ours, or the one that ours shadows. Returns 'rust' for ours and 'pp' for the
+# other.
 sub load_class {
     my ($name, $own_path) = @_;
     if ($ENV{ANYEVENT_WEBSOCKET_PP}) {
@@ -25,7 +25,7 @@ sub load_class {
     return 'rust';
 }
 
-# Loads the file of that name that comes in @INC beside our own.
+# Loads the first file of that name in @INC that is not ours.
 sub load_shadowed {
     my ($file, $own_path) = @_;
     my $own = File::Spec->rel2abs($own_path);
@@ -39,10 +39,10 @@ sub load_shadowed {
             . 'install AnyEvent::WebSocket::Client, or unset the variable');
 }
 
-# What a file of ours has in its code, and one of the original has not.
+# A text that is in the code of our files, and not in those of the original.
 my $MARK = 'use AnyEvent::WebSocket::Native';
 
-# Returns true if the file is ours, whose path is `own`. A checkout has ours twice: as built and as written.
+# Returns true if the file is ours; `own` is the path of ours. A checkout contains ours twice: the source and the build.
 sub is_ours {
     my ($path, $own) = @_;
     return 1 if File::Spec->rel2abs($path) eq $own;

@@ -1,6 +1,6 @@
 package AnyEvent::WebSocket::Native::Loop;
 
-# When things happen: everything that depends on which event loop it is.
+# Schedules calls: everything that depends on the event loop.
 
 use strict;
 use warnings;
@@ -20,23 +20,23 @@ sub next_tick {
     return $timers;
 }
 
-# Returns the delay of a timer that is not called before the loop has looked for what can be read. AnyEvent's own loop looks
-# only when no timer is due, by a clock that has stood still meanwhile.
+# Returns a delay that lets the loop check for readable descriptors before it calls the timer. AnyEvent's own loop checks only
+# when no timer is due, and its clock stands still meanwhile.
 sub poll_delay {
     return 0 if $AnyEvent::MODEL eq 'AnyEvent::Impl::EV';
     AE::now_update();
     return 1e-4;
 }
 
-# --- the first turn of the loop: until then nothing is delivered, so that the program can register its callbacks
+# --- the first iteration of the loop: until then nothing is delivered, so that the program can register its callbacks
 
-# Has `hook` begin. It is a sub that calls `begin`, by way of the library or not.
+# Makes the loop call the handle callback once, which then calls `begin`, directly or through the library.
 sub begin_later {
-    my ($self, $hook) = @_;
-    $self->{_ws_starter} ||= next_tick($hook);
+    my ($self, $handle_callback) = @_;
+    $self->{_ws_starter} ||= next_tick($handle_callback);
 }
 
-# Has `then` called when delivery has begun, with the connection.
+# Calls `then` with the connection when delivery has begun.
 sub after_begin {
     my ($self, $then) = @_;
     $self->{_ws_after_begin} ||= $then;
@@ -54,9 +54,9 @@ sub begin {
     $then->($self) if $then;
 }
 
-# --- the guard against nested loops: a timer that goes on with a dispatch if one of its callbacks runs the event loop
+# --- the guard against nested event loops: a timer that continues a dispatch if one of its callbacks runs the event loop
 
-# The callback gets the messages behind its own, and has its frames written, from here.
+# Delivers the messages behind that of the callback, and writes the frames that it has sent.
 sub arm_guard {
     my ($self, $delay) = @_;
     Scalar::Util::weaken $self;
@@ -72,7 +72,7 @@ sub disarm_guard {
     delete $self->{_ws_guard};
 }
 
-# What a dispatch has left comes after what other connections have.
+# The messages that a dispatch has left wait until other connections have had their turn.
 sub yield_to_loop {
     my ($self) = @_;
     arm_guard($self, poll_delay());

@@ -14,7 +14,7 @@ our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
 has body => (is => 'ro', required => 1);
 has opcode => (is => 'ro', default => sub { 1 });
 
-# A message whose payload is octets already, so that it is encoded once however often it is sent.
+# Returns a message whose payload is octets already, so that it is encoded only once, however often it is sent.
 sub prepare {
     my ($class, $message) = @_;
     my ($opcode, $octets) = AnyEvent::WebSocket::Native::Payload::frame_of($message, 'prepare');
@@ -24,7 +24,7 @@ sub prepare {
 
 sub decoded_body { Encode::decode('UTF-8', $_[0]->body) }
 
-# Decoded once, and kept in a slot of its own.
+# The body is decoded once, and kept in a slot.
 sub decoded_json {
     my ($self) = @_;
     $self->{_json} ||= [AnyEvent::WebSocket::Native::Json::decode($self->body, 'decoded_json')];

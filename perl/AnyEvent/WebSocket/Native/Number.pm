@@ -1,21 +1,21 @@
 package AnyEvent::WebSocket::Native::Number;
 
-# Numbers as programs give them: anything that perl takes for one, tainted and objects included. The library takes plain
-# ones only.
+# Converts the numbers that programs pass: anything that perl accepts as a number, including tainted values and objects. The
+# library accepts only plain numbers.
 
 use strict;
 use warnings;
 use overload ();
 use Scalar::Util ();
 
-# Nothing that can be counted is larger.
+# No count can be larger.
 use constant MAX => ~0 >> 1;
 
-# Returns true if there is a value: undef and the empty string are none.
+# Returns true unless the value is undef or the empty string.
 sub is_given { return defined $_[0] && length "$_[0]" }
 
-# Returns a plain integer: the value without its fraction, or MAX if it is larger. Returns undef if the value is not 0 or a
-# number from 1 on: less than 1 must not become 0, which stands for "no limit".
+# Returns a plain integer: the value without its fraction, or MAX if it is larger. Returns undef unless the value is 0 or at
+# least 1. A value between them must not become 0, which means "no limit".
 sub whole {
     my ($value) = @_;
     my $number = _number($value);
@@ -25,8 +25,8 @@ sub whole {
     return 0 + $digits;
 }
 
-# Returns a plain number: seconds, or 0, which is never, if the value is infinite. Returns undef if it is not a number from 0
-# on.
+# Returns a plain number of seconds; 0, which means never, if the value is infinite. Returns undef unless the value is a
+# number that is not negative.
 sub seconds {
     my ($value) = @_;
     my $number = _number($value);
@@ -36,7 +36,7 @@ sub seconds {
     return 0 + $plain;
 }
 
-# Returns what perl takes the value for, or undef if that is not a number.
+# Returns the number that perl converts the value to, or undef if it is not a number.
 sub _number {
     my ($value) = @_;
     return undef unless defined $value;

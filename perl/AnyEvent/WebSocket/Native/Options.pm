@@ -1,7 +1,7 @@
 package AnyEvent::WebSocket::Native::Options;
 
 # The attributes of a connection, in one table. To add one, add it here, to the documentation in Connection.pm, and to a
-# test; the library has to know it too, if it is native.
+# test. If it is native, the library must know its name too.
 
 use strict;
 use warnings;
@@ -12,7 +12,7 @@ use Scalar::Util ();
 
 our @CARP_NOT = qw( AnyEvent::WebSocket::Native::Util Class::Method::Modifiers Moo::Object );
 
-# What kinds of numbers there are: what to say of others, and a sub that returns a plain one.
+# The kinds of numbers: a description for error texts, and a sub that returns a plain number.
 my %NUMBER = (
     count => ['a whole number, or undef', \&AnyEvent::WebSocket::Native::Number::whole],
     seconds => ['a number of seconds', \&AnyEvent::WebSocket::Native::Number::seconds],
@@ -21,17 +21,17 @@ my %NUMBER = (
 my $ONLY_FOR_NEW = 'it can only be given to new';
 
 # name => {
-#   kind        count or seconds, of which undef and '' are the default; or flag; otherwise anything
-#   default     the value that holds if none is given, or a sub that returns it
+#   kind        count or seconds, where undef and '' mean the default; or flag; otherwise anything
+#   default     the default value, or a sub that returns it
 #   environment a variable that switches a flag on for connections that are made while it is set
-#   is_shown    true if the accessor returns the default as well, and not undef
-#   read_only   what to say to who wants to set it
-#   native      true if it is a setting of the library, which has it by the same name
-#   on_change   the sub in AnyEvent::WebSocket::Native that has a new value take effect, called with the connection
-#   since       the version of ours that has added it; it is the original's if there is none
-#   required    true if new must be given it
+#   is_shown    true if the accessor returns the default, not undef, for an attribute that was not set
+#   read_only   the reason why it cannot be set, for the error text
+#   native      true if it is a setting of the library, which knows it by the same name
+#   on_change   the sub in AnyEvent::WebSocket::Native that applies a new value; it is called with the connection
+#   since       our version that added it; missing if it is the original's
+#   required    true if new requires it
 # }
-# Without a kind and read_only, it is just kept.
+# An attribute without kind and read_only is only stored.
 my %OPTION = (
     handle => { required => 1, read_only => $ONLY_FOR_NEW },
     masked => { kind => 'flag', default => 0, is_shown => 1, read_only => $ONLY_FOR_NEW },
@@ -76,7 +76,7 @@ sub _default {
     return ref $default ? $default->() : $default;
 }
 
-# Programs set these package variables without loading anything else of that distribution.
+# Programs set these package variables without loading that distribution.
 sub _max_payload_size {
     no warnings 'once';
     return _limit_of_variable(MAX_PAYLOAD_SIZE => $Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE, 65536);
@@ -99,7 +99,7 @@ sub _limit_of_variable {
 
 my ($class, %accessor, %on_change);
 
-# Gives a class these attributes, by its `has`. The modules whose subs are named above have been loaded.
+# Adds these attributes to a class with its `has`. The modules whose subs are named above must be loaded.
 sub install {
     (my $has, $class) = @_;
     for my $name (names()) {
@@ -128,7 +128,7 @@ sub _accessor {
     return sub { @_ == 1 ? $_[0]{$name} : _set($name, @_) };
 }
 
-# The default takes no memory in each connection.
+# The default is not stored in each connection, which saves memory.
 sub _showing_accessor {
     my ($name) = @_;
     return sub { @_ != 1 ? _set($name, @_) : exists $_[0]{$name} ? $_[0]{$name} : _default($name) };
@@ -152,7 +152,7 @@ sub _check {
 
 # --- a connection
 
-# Croaks if `new` was given what makes no sense, and warns of what is likely to be a slip.
+# Croaks if an argument of `new` is invalid, and warns of names that are probably misspelt.
 sub check {
     my ($self, $arguments) = @_;
     AnyEvent::WebSocket::Native::Util::warn_of_slips(ref $self, $arguments, names())
@@ -164,18 +164,18 @@ sub check {
     _check($_, $self->$_) for grep { $IS_NUMBER{$_} && _is_ours($self, $_) } keys %$self;
 }
 
-# Returns true if an attribute is this one. What the original does not have may be a name that a program's subclass gives to
-# something of its own.
+# Returns true if an attribute is ours. A program's subclass may use a name that the original does not have for something of
+# its own.
 sub _is_ours {
     my ($self, $name) = @_;
     return 1 if !$OPTION{$name}{since} || ref $self eq $class;
     return $self->can($name) == $accessor{$name};
 }
 
-# Returns the value that holds, as a plain number if it is one.
+# Returns the value in effect, as a plain number if it is one.
 sub value {
     my ($self, $name) = @_;
-    # Most connections are of this class, and are given few of them. The original calls its own accessors.
+    # This is quick for most connections: they are of this class, and set few attributes. The original calls its accessors.
     return _default($name) if $OPTION{$name}{since} && ref $self eq $class && !exists $self->{$name};
     return _of_environment($name) || _default($name) unless _is_ours($self, $name);
     my $value = $self->$name;
@@ -190,7 +190,7 @@ sub _of_environment {
     return defined $variable && $ENV{$variable} ? 1 : 0;
 }
 
-# Sets the flags that the environment switches on, and that `new` was not given.
+# Sets the flags that the environment switches on, unless they were passed to `new`.
 sub read_environment {
     my ($self) = @_;
     _of_environment($_) && !exists $self->{$_} && _is_ours($self, $_) and $self->{$_} = 1 for @ENVIRONMENT;
@@ -202,7 +202,7 @@ sub native {
     return map { $_ => value($self, $_) } @NATIVE;
 }
 
-# Has those take effect that `new` was given and that are not the library's.
+# Applies the attributes that were passed to `new` and are not settings of the library.
 sub take_effect {
     my ($self) = @_;
     $on_change{$_}->($self) for grep { $on_change{$_} && !$OPTION{$_}{native} && value($self, $_) } keys %$self;

@@ -1,6 +1,6 @@
 package AnyEvent::WebSocket::Native::Payload;
 
-# What programs give to be sent, as what goes on the wire.
+# Converts what programs send to the bytes of a payload.
 
 use strict;
 use warnings;
@@ -11,7 +11,7 @@ use Scalar::Util ();
 
 our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
 
-# Returns the opcode, as a number, and the payload, as octets, of what the method `name` was given.
+# Returns the opcode, as a number, and the payload, as octets, of an argument of the method `name`.
 sub frame_of {
     my ($message, $name) = @_;
     return (1, octets($message)) unless ref $message;
@@ -28,7 +28,7 @@ sub _opcode_number {
     return defined $number ? $number : -1;
 }
 
-# Returns the string as `send` takes it: encoded if it has Perl's UTF8 flag.
+# Returns the bytes that `send` sends for a string: it is encoded if it has Perl's UTF8 flag.
 sub octets {
     my ($body) = @_;
     my $copy = defined $body ? "$body" : '';
@@ -37,7 +37,7 @@ sub octets {
 
 sub encoded {
     my ($characters) = @_;
-    # Encode may look for modules.
+    # Encode may load modules.
     local $@;
     return Encode::encode('UTF-8', $characters);
 }

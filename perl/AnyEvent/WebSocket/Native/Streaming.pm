@@ -1,6 +1,6 @@
 package AnyEvent::WebSocket::Native::Streaming;
 
-# Messages that are never whole in memory: sent in fragments, received in chunks.
+# Sends messages in fragments and receives them in parts, so that they are never whole in memory.
 
 use strict;
 use warnings;
@@ -17,7 +17,7 @@ use constant {
     TEXT => 1,
     BINARY => 2,
     INTERNAL_ERROR => 1011,
-    # How many chunks are sent at a time, if the kernel takes them all, before the event loop gets its turn.
+    # Number of parts that are sent in one go, if the kernel takes them all, before control returns to the event loop.
     CHUNKS_A_TURN => 16,
 };
 
@@ -39,7 +39,7 @@ sub _send_part {
     my $text = AnyEvent::WebSocket::Native::Util::text_of($data, "$method: the data");
     my $octets = AnyEvent::WebSocket::Native::Payload::octets($text);
     my $before = $self->{_ws_in_message};
-    # Sending may call the handle's on_drain, which may want to send as well.
+    # Sending may call the handle's on_drain, which may send as well.
     $self->{_ws_in_message} = !$final;
     my $error = AnyEvent::WebSocket::Native::Engine::send_fragment($self, $binary ? BINARY : TEXT, $octets, $final ? 1 : 0);
     return unless defined $error;
@@ -65,7 +65,7 @@ sub _send_chunks {
     my ($self) = @_;
     my $stream = $self->{_ws_stream} or return;
     for (1 .. CHUNKS_A_TURN) {
-        # What sends a chunk, or is asked for one, may run the event loop, and so this sub: that may ask for the end, or send it.
+        # Sending a part or asking for one may run a nested event loop, which calls this sub: it may have ended the stream.
         return if $stream->{is_asked} || $stream->{is_over} || ($self->{_ws_stream} || 0) != $stream;
         return _end_stream($self) if !AnyEvent::WebSocket::Native::Engine::is_open($self);
         return if AnyEvent::WebSocket::Native::Backpressure::buffered_amount($self);
@@ -75,8 +75,8 @@ sub _send_chunks {
     $stream->{turn} = AnyEvent::WebSocket::Native::Loop::next_tick(sub { _send_chunks($self) if $self });
 }
 
-# Sends the next chunk, or the end of the message, and returns true if there is more to come. A message that cannot be ended,
-# since there is an exception, leaves nothing to do but to close.
+# Sends the next part, or the end of the message. Returns true if there is more to come. If there is an exception, the message
+# cannot be ended, so the connection is closed.
 sub _send_next {
     my ($self, $stream) = @_;
     my ($has_more, $error);
@@ -116,7 +116,7 @@ sub _why_closed {
     return defined $reason ? $reason : 'the connection was closed';
 }
 
-# Called by the library for a part of a message, while there are callbacks for those.
+# The library calls this for a part of a message, while there are callbacks for parts.
 sub chunk_received {
     my ($self, $message, $is_final) = @_;
     AnyEvent::WebSocket::Native::Events::call_back($self, message_chunk => $message, $is_final);

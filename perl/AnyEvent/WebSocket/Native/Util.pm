@@ -1,6 +1,6 @@
 package AnyEvent::WebSocket::Native::Util;
 
-# Complaints about what a program has given, and the values in it.
+# Checks arguments, and reports mistakes.
 
 use strict;
 use warnings;
@@ -8,7 +8,7 @@ use Carp ();
 use overload ();
 use Scalar::Util ();
 
-# Carp looks for the caller outside of these, which name this package in turn.
+# Carp skips these packages when it looks for the caller, and they skip this one.
 our @CARP_NOT = map { "AnyEvent::WebSocket::$_" } (
     qw( Connection Message Deflate Deflate::Client Native ),
     map { "Native::$_" } qw(
@@ -17,7 +17,7 @@ our @CARP_NOT = map { "AnyEvent::WebSocket::$_" } (
     ),
 );
 
-# Returns the value as a string. References are mistakes, but for objects that are meant to be used as strings.
+# Returns the value as a string. References are mistakes, except for objects that are meant to be used as strings.
 sub text_of {
     my ($value, $what) = @_;
     return '' unless defined $value;
@@ -25,7 +25,7 @@ sub text_of {
     return "$value";
 }
 
-# Returns true if the value as a string would be like HASH(0x55d0c8a0).
+# Returns true if the value would become a string such as HASH(0x55d0c8a0).
 sub is_bare_reference {
     my ($value) = @_;
     return ref $value && !(Scalar::Util::blessed $value && overload::Overloaded($value));
@@ -37,7 +37,8 @@ sub _kind_of {
     return defined $class ? "an object of $class" : 'a reference to ' . (ref $value eq 'CODE' ? 'a sub' : lc ref $value);
 }
 
-# Returns 1 if a variable of the environment switches something on, 0 if not; what looks like a no is probably meant as one.
+# Returns 1 if an environment variable switches something on, and 0 if not. Warns of a value such as "no", which switches it
+# on.
 sub switched_on {
     my ($name) = @_;
     my $value = $ENV{$name} or return 0;
@@ -46,28 +47,29 @@ sub switched_on {
     return 1;
 }
 
-# Croaks if there are options left, after `method` has taken those that it knows.
+# Croaks if options are left after `method` has removed those that it knows.
 sub no_more_options {
     my ($method, $left, @known) = @_;
     my ($unknown) = sort keys %$left or return;
     Carp::croak("$method: there is no option $unknown; the options are " . list_of(@known));
 }
 
-# 'a, b and c'
+# Returns a list such as 'a, b and c'.
 sub list_of {
     my (@words) = sort @_;
     my $last = pop @words;
     return @words ? join(', ', @words) . " and $last" : $last;
 }
 
-# Returns that of the known names which a name is likely to be a slip of; nothing if there is none.
+# Returns the known name of which this one is probably a misspelling; nothing if there is none.
 sub nearest {
     my ($name, @known) = @_;
     my ($best) = sort { $a->[0] <=> $b->[0] || $a->[1] cmp $b->[1] } map { [_distance($name, $_), $_] } @known;
     return $best && $best->[0] <= (length $best->[1] > 5 ? 2 : 1) ? $best->[1] : ();
 }
 
-# How many characters have to be put in, left out, changed, or swapped with the next, to make one word of the other.
+# Returns the number of characters that must be inserted, deleted, changed, or swapped with the next to turn one word into the
+# other.
 sub _distance {
     my ($from, $to) = map { [split //] } @_;
     my @rows = [0 .. @$to];
@@ -84,8 +86,8 @@ sub _distance {
     return $rows[-1][-1];
 }
 
-# Warns, once for each name and place, of arguments of a constructor that are likely to be slips: the original ignores what
-# it does not know.
+# Warns, once for each name and place, of arguments of a constructor that are probably misspelt. The original ignores arguments
+# that it does not know.
 my %has_warned;
 
 sub warn_of_slips {
