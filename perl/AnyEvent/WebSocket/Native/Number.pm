@@ -12,12 +12,14 @@ use Scalar::Util ();
 use constant MAX => ~0 >> 1;
 
 # Returns true unless the value is undef or the empty string.
-sub is_given { return defined $_[0] && length "$_[0]" }
+sub is_given { return defined $_[0] && length $_[0] }
 
 # Returns a plain integer: the value without its fraction, or MAX if it is larger. Returns undef unless the value is 0 or at
 # least 1. A value between them must not become 0, which means "no limit".
 sub whole {
     my ($value) = @_;
+    # This is most values, and faster than what follows.
+    return 0 + $1 if !ref $value && $value =~ /\A([0-9]{1,15})\z/;
     my $number = _number($value);
     return undef unless defined $number && ($number == 0 || $number >= 1);
     return MAX if $number >= MAX;

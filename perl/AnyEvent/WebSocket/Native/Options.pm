@@ -196,10 +196,12 @@ sub read_environment {
     _of_environment($_) && !exists $self->{$_} && _is_ours($self, $_) and $self->{$_} = 1 for @ENVIRONMENT;
 }
 
-# Returns the names and values of the library's settings.
+# Returns the names and values of the library's settings. Those that only we have and that are not set are left out: the
+# library has the same defaults.
 sub native {
     my ($self) = @_;
-    return map { $_ => value($self, $_) } @NATIVE;
+    my @names = ref $self eq $class ? grep { !$OPTION{$_}{since} || exists $self->{$_} } @NATIVE : @NATIVE;
+    return map { $_ => value($self, $_) } @names;
 }
 
 # Applies the attributes that were passed to `new` and are not settings of the library.
