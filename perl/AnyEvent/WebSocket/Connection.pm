@@ -250,9 +250,9 @@ default, mean no limit. I<Not in the original.>
 
   $connection->max_control_rate($count);
 
-The largest number of pings and pongs that the peer may send per second. Seconds without any, or in which nothing is read,
-are saved up: with a rate of 10, a peer that was silent for nine seconds may send 100 at once. A peer that sends more gets
-Close 1008, and then L</parse_error> is called. 0 and undef, the default, mean no limit. I<Not in the original.>
+The largest number of pings and pongs that the peer may send per second. Seconds without any, or in which the program reads
+nothing, add up, without a maximum: with a rate of 10, a peer that was silent for nine seconds may send 100 at once. A peer
+that sends more gets Close 1008, and then L</parse_error> is called. 0 and undef, the default, mean no limit. I<Not in the original.>
 
   $connection->max_control_rate(10);
 
