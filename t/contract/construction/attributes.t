@@ -1,4 +1,4 @@
-# Construction: a Moo class; which attributes there are, their defaults, and who may write them.
+# Tests the attributes of the class, a Moo class: which there are, their defaults, and who may write them.
 use strict;
 use warnings;
 use FindBin;
@@ -43,7 +43,7 @@ subtest 'read-only' => sub {
     my $handle = new_handle();
     my $connection = $class->new(handle => $handle, %read_only);
     my %now = (%read_only, handle => $handle);
-    delete @now{qw(max_payload_size max_fragments)} if !is_original();    # which has them read-only
+    delete @now{qw(max_payload_size max_fragments)} if !is_original();    # in the original they are read-only
     for my $name (sort keys %now) {
         ok !eval { $connection->$name(7); 1 }, "$name cannot be set";
         is $connection->$name, $now{$name}, 'and keeps its value';

@@ -1,4 +1,4 @@
-# Construction: bytes already in the handle are delivered later, in order, none lost.
+# Tests that bytes already in the handle are delivered later, in order and without loss.
 use strict;
 use warnings;
 use FindBin;
@@ -6,7 +6,7 @@ use lib "$FindBin::Bin/../../lib";
 use Test::More;
 use WebSocketTest;
 
-# A connection whose handle has read these bytes before, as after a handshake, and the peer.
+# Returns a connection whose handle has already read these bytes, as after a handshake, and the peer.
 sub connection_with {
     my ($bytes, %args) = @_;
     my ($left, $right) = socket_pair();
@@ -105,7 +105,7 @@ subtest 'the connection goes before control is back in the event loop' => sub {
 # Tests that the messages are delivered within some seconds on a loop that is kept busy.
 sub delivered_when_busy {
     my ($keep_busy) = @_;
-    my ($connection, $peer) = connection_with($frames);    # the peer stays: EOF would deliver as well
+    my ($connection, $peer) = connection_with($frames);    # the peer stays: EOF would also deliver them
     my $seen = recorder($connection);
     my $end = AnyEvent->time + 10 * patience();
     my $over = sub { $seen->messages == 20 || AnyEvent->time > $end };
@@ -133,8 +133,8 @@ SKIP: {
     };
 }
 
-# A connection made by the on_read of its own handle, as a client or a server does when the handshake is complete.
-#   call: for which call of on_read; consume: how many bytes that takes first; eof: the peer closes after the first call
+# Creates a connection in the on_read of its own handle, as a client or server does when the handshake is complete.
+#   call: the number of the on_read call; consume: bytes that it removes first; eof: the peer closes after the first call
 sub made_in_on_read {
     my ($bytes, %how) = (@_);
     my ($left, $right) = socket_pair();
@@ -183,7 +183,7 @@ for my $at_once (0, 1) {
 
 subtest 'made inside a timer, callbacks registered when recv has returned' => sub {
     for my $eof (0, 1) {
-        my $cv = AE::cv;        # without a watchdog, which would be a timer of its own
+        my $cv = AE::cv;        # no watchdog, which would be another timer
         my $timer = AE::timer 0, 0, sub { $cv->send(connection_with($frames, prepare => sub { $_[0]->half_close if $eof })) };
         my ($connection, $peer) = $cv->recv;
         my $seen = recorder($connection);

@@ -1,4 +1,4 @@
-# Construction: max_fragments bounds the non-final frames of a received message.
+# Tests that max_fragments bounds the number of non-final frames in a received message.
 use strict;
 use warnings;
 use FindBin;
@@ -8,7 +8,7 @@ use WebSocketTest;
 
 plan skip_all => 'by design: the original has no max_fragments in 0.44' if is_044();
 
-# A message of so many non-final frames, with a ping in between, and a last one.
+# Returns a message of this many non-final frames, with a ping in between, and a final one.
 sub fragmented {
     my ($count) = @_;
     return join '', text('0', fin => 0), map({ continuation($_ % 10, fin => 0) } 1 .. $count - 1), ping('p');
@@ -81,7 +81,7 @@ my $program = <<'PROGRAM';
     require Protocol::WebSocket::Frame if $load;
     $Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT = $limit if $limit ne 'unset';
     my ($connection, $peer) = connection_and_peer();
-    $Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT = 1;      # comes too late for that one
+    $Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT = 1;      # too late for that connection
     my $seen = recorder($connection);
     $peer->write(text('x', fin => 0) . continuation('x', fin => 0) x ($count - 1) . continuation('x'));
     wait_until('a verdict', sub { @{ $seen->order } });

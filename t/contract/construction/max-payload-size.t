@@ -1,4 +1,4 @@
-# Construction: max_payload_size bounds the payload of one received frame; which limit holds when.
+# Tests that max_payload_size bounds the payload of one received frame, and which limit applies when.
 use strict;
 use warnings;
 use FindBin;
@@ -7,7 +7,7 @@ use Test::More;
 use WebSocketTest;
 use WebSocketTest::Usage;
 
-# A header alone is enough to be refused: the peer sends no payload for what is too big.
+# Tests that a frame of this size is refused. The peer sends only its header, which is enough.
 sub refuses {
     my ($size, %args) = @_;
     my ($connection, $peer) = connection_and_peer(%args);
@@ -84,14 +84,14 @@ subtest 'a length is a claim: memory grows with what arrives' => sub {
     cmp_ok resident() - $before, '<', 20_000, 'and takes no memory, KiB';
 };
 
-# The package variable, in processes of their own: who has loaded what?
+# The package variable is tested in separate processes, because it matters which modules are loaded.
 my $program = <<'PROGRAM';
     use WebSocketTest;
     my ($load, $limit, $size) = @ARGV;
     require Protocol::WebSocket::Frame if $load;
     $Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE = $limit if $limit ne 'unset';
     my ($connection, $peer) = connection_and_peer();
-    $Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE = 1;      # comes too late for that one
+    $Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE = 1;      # too late for that connection
     my $seen = recorder($connection);
     $peer->write(binary('b' x $size));
     wait_until('a verdict', sub { @{ $seen->order } });

@@ -1,4 +1,4 @@
-# Construction: subclassing with extends, method modifiers, and overriding send and close work.
+# Tests that subclassing with extends, method modifiers, and overriding send and close work.
 use strict;
 use warnings;
 use FindBin;
@@ -26,7 +26,7 @@ use WebSocketTest;
     sub close { my ($self, @rest) = @_; push @log, [close => @rest]; $self->SUPER::close(@rest) }
 }
 {
-    package Mute;       # whose send sends nothing
+    package Mute;       # its send sends nothing
     our @ISA = 'AnyEvent::WebSocket::Connection';
     sub send { $_[0] }
 }

@@ -1,4 +1,4 @@
-# The handle: what callbacks do to it, or it does while callbacks run, loses nothing and turns nothing round.
+# Tests that no message is lost or reordered, whatever callbacks do to the handle and the handle does while they run.
 use strict;
 use warnings;
 no warnings 'exiting';
@@ -35,7 +35,8 @@ for my $what ('a message', 'a ping') {
     };
 }
 
-# A connection whose handle reads by itself, as the program has told it to; and what the peer sends with.
+# Returns a connection whose handle reads by itself, as the program has told it to; a sub that writes as the peer; the
+# recorder.
 sub read_by_handle {
     my ($is_tls) = @_;
     my ($connection, $write);
@@ -67,7 +68,7 @@ for my $case ([0, 1], [0, 5], [1, 1], [1, 5]) {
         my $why_not = $is_tls && WebSocketTest::TLS::unavailable();
         plan skip_all => $why_not if $why_not;
         my ($connection, $write, $seen) = read_by_handle($is_tls);
-        my $size = 40;      # one frame is as long as another: the handle may take the second for the first
+        my $size = 40;      # frames of equal length, because the handle may take the second for the first
         $connection->on(next_message => sub { in_pieces($write, text('b' x $size), $pieces) });
         $write->(text('a' x $size));
         $seen->wait_messages(2);

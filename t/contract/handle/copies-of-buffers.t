@@ -1,5 +1,4 @@
-# The handle's buffers are ordinary Perl strings: a program may keep copies of them, which stay as they are, and may do
-# odd things to them.
+# Tests that the handle's buffers are ordinary Perl strings: copies of them stay unchanged, and odd uses do no harm.
 use strict;
 use warnings;
 use FindBin;
@@ -7,7 +6,7 @@ use lib "$FindBin::Bin/../../lib";
 use Test::More;
 use WebSocketTest;
 
-# Perl shares the memory of long strings between a variable and its copy; around 4 KiB our own treatment changes.
+# Perl shares the memory of long strings between a variable and its copy; our code treats sizes above about 4 KiB differently.
 my @sizes = (100, 1300, 2000, 4000, 5000, 60_000);
 
 for my $size (@sizes) {

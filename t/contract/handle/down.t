@@ -1,4 +1,4 @@
-# The handle: push_shutdown, destroy and errors keep their meaning, at any moment.
+# Tests that push_shutdown, destroy and errors of the handle keep their meaning at any moment.
 use strict;
 use warnings;
 use FindBin;
@@ -179,7 +179,7 @@ subtest 'on_eof and on_error set by others' => sub {
     }
 };
 
-# A program's own words for ECONNRESET.
+# The text of ECONNRESET, as a program would compare it.
 my $reset = do { local $! = Errno::ECONNRESET(); "$!" };
 
 for my $case (

@@ -1,4 +1,4 @@
-# The handle: any AnyEvent backend: EV, the pure-Perl loop, Event, Glib, POE, IO::Async, whichever is installed.
+# Tests that connections work on each AnyEvent backend that is installed: EV, the pure-Perl loop, Event, Glib, POE, IO::Async.
 use strict;
 use warnings;
 use FindBin;
@@ -6,7 +6,7 @@ use lib "$FindBin::Bin/../../lib";
 use Test::More;
 use WebSocketTest;
 
-# A whole life under each event loop, in a process of its own.
+# Runs a connection from start to end on each event loop, in a separate process.
 my $program = <<'PROGRAM';
     use WebSocketTest;
     my ($left, $right) = connection_pair({ max_payload_size => 0 }, { masked => 1, max_payload_size => 0 });

@@ -1,4 +1,4 @@
-# The handle: stop_read, start_read, push_read and on_read keep their meaning.
+# Tests that stop_read, start_read, push_read and on_read of the handle keep their meaning.
 use strict;
 use warnings;
 use FindBin;

@@ -1,4 +1,4 @@
-# A handle may see several connections, one after the other, and may outlive them.
+# Tests that a handle may serve several connections, one after the other, and may outlive them.
 use strict;
 use warnings;
 use FindBin;
@@ -9,7 +9,7 @@ use WebSocketTest::TLS;
 
 my $class = 'AnyEvent::WebSocket::Connection';
 
-# The only way to change a read-only attribute of what Client or Server has made.
+# Wraps the handle again: the only way to change a read-only attribute of a connection that Client or Server has made.
 sub wrapped_again {
     my ($connection, %more) = @_;
     my $new = $class->new(handle => $connection->handle, masked => $connection->masked, %more);
@@ -17,7 +17,7 @@ sub wrapped_again {
     return $new;
 }
 
-# Each as [name, what has come before the connection is wrapped again].
+# Each case is [name, the events before the connection is wrapped again].
 for my $case (
     ['at once', sub { }],
     ['when control has been in the event loop', sub { settle() }],
@@ -71,7 +71,7 @@ subtest 'with both alive, the newer one receives' => sub {
     $peer->write(text('one'));
     $new_seen->wait_messages(1);
     is_deeply [$old_seen->bodies, $new_seen->bodies], [[], ['one']], 'alone';
-    return if is_original();    # which dies of what comes then
+    return if is_original();    # the original dies of the next message
     undef $new;
     settle();
     $peer->write(text('two'));
@@ -95,7 +95,7 @@ subtest 'wrapped again over TLS' => sub {
     is_deeply $seen->bodies, ['after'], 'it receives';
 };
 
-# EV makes warnings of exceptions.
+# Tests that the code gives no warnings. EV turns exceptions into warnings.
 sub without_warnings_ok {
     my ($code) = @_;
     is_deeply warnings_of($code), [], 'without warnings';

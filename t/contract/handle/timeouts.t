@@ -1,4 +1,4 @@
-# The handle: timeout, rtimeout and wtimeout with their callbacks keep their meaning.
+# Tests that timeout, rtimeout and wtimeout of the handle keep their meaning, with their callbacks.
 use strict;
 use warnings;
 use FindBin;
@@ -57,7 +57,7 @@ for my $timeout (qw(timeout rtimeout wtimeout)) {
     };
 }
 
-# Traffic for twice the timeout; the timeout then comes once it has ended. All kinds at the same time, to save time.
+# Traffic goes on for twice the timeout, which fires once it has ended. All kinds run at the same time, to save time.
 subtest 'activity' => sub {
     my %traffic = (receive => sub { $_[1]->write(text('x')) }, send => sub { $_[0]->send('x') });
     my @cases = map { { name => $_->[0], by => $_->[1], fired => 0 } }

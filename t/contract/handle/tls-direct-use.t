@@ -1,4 +1,4 @@
-# The handle: direct use of it, recursion and stalled peers with TLS.
+# Tests that direct use of the handle, nested event loops and stalled peers work with TLS.
 use strict;
 use warnings;
 use FindBin;
@@ -11,7 +11,7 @@ use WebSocketTest::TLS;
 my $why_not = WebSocketTest::TLS::unavailable();
 plan skip_all => $why_not if $why_not;
 
-# A connection and the raw handle on the other side, the handshake done. The raw side notes bytes and EOF.
+# Returns a connection and the raw handle on the other side, after the handshake. The raw side notes bytes and EOF.
 sub ready {
     my (%args) = @_;
     my ($server, $client) = tls_handles(delete $args{handle});
@@ -220,7 +220,7 @@ subtest 'EOF in the middle of the handshake' => sub {
     is $seen->finished, 1, 'finish, once';
 };
 
-# Replies may wait for those behind them, to be encrypted together. A callback that uses the session comes behind them.
+# Replies may be held back, to be encrypted together. They must precede whatever a callback does to the session.
 my %act = (
     'push_write'      => [sub { $_[0]->handle->push_write(text('raw')) }, 'raw', 19],
     'a look'          => [sub { my $session = $_[0]->handle->{tls}; }, undef, 19],

@@ -1,4 +1,4 @@
-# The handle: TLS, as server and as client.
+# Tests that connections work over TLS, as server and as client.
 use strict;
 use warnings;
 use FindBin;
@@ -13,7 +13,7 @@ plan skip_all => $why_not if $why_not;
 
 sub connection { AnyEvent::WebSocket::Connection->new(@_) }
 
-# A connection on this side of a TLS pair, and the handle on the other side.
+# Returns a connection on this side of a TLS pair, and the handle on the other side.
 sub connection_with {
     my ($side, %args) = @_;
     my ($server, $client) = tls_handles();
@@ -21,7 +21,7 @@ sub connection_with {
     return (connection(handle => $ours, masked => $side eq 'connect' ? 1 : 0, %args), _raw($theirs));
 }
 
-# The raw end: notes bytes and EOF.
+# Notes the bytes and the EOF that the raw end receives.
 sub _raw {
     my ($handle) = @_;
     my $raw = { handle => $handle, in => '', eof => 0 };

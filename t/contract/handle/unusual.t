@@ -1,4 +1,4 @@
-# The handle: descriptors that are no sockets, objects for fh, and subclasses of AnyEvent::Handle work.
+# Tests that descriptors that are not sockets, objects for fh, and subclasses of AnyEvent::Handle work.
 use strict;
 use warnings;
 use FindBin;
@@ -28,7 +28,7 @@ use IO::Socket;
 }
 
 {
-    package Delegating;     # no subclass: it has a handle, to which it passes what it is asked
+    package Delegating;     # not a subclass: it passes every call to a handle of its own
     our $AUTOLOAD;
     sub new { my ($class, $handle) = @_; return bless { inner => $handle }, $class }
     sub DESTROY { }
@@ -49,7 +49,7 @@ subtest 'an object that passes everything on to a handle' => sub {
 };
 
 {
-    package TiedHandle;     # as IO::Socket::SSL->start_SSL makes of a socket
+    package TiedHandle;     # like the one that IO::Socket::SSL->start_SSL makes of a socket
     sub TIEHANDLE { my ($class, $descriptor) = @_; open my $fh, '+<&', $descriptor or die "dup: $!"; return bless [$fh], $class }
     sub READ      { return sysread $_[0][0], $_[1], $_[2], $_[3] || 0 }
     sub WRITE     { return syswrite $_[0][0], $_[1], $_[2], $_[3] || 0 }

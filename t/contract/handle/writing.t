@@ -1,4 +1,4 @@
-# The handle: push_write, on_drain, low_water_mark and the socket options keep their meaning.
+# Tests that push_write, on_drain, low_water_mark and the socket options of the handle keep their meaning.
 use strict;
 use warnings;
 use FindBin;

@@ -1,4 +1,4 @@
-# Mistakes of the caller croak at the caller's line, and leave the connection as it was.
+# Tests that a caller's mistakes croak at the caller's line and leave the connection unchanged.
 use strict;
 use warnings;
 use FindBin;
@@ -105,7 +105,7 @@ subtest 'methods called on the class or on nothing' => sub {
     my $class = 'AnyEvent::WebSocket::Connection';
     my %lived;
     warnings_of(sub {
-        # Of readers, Moo's without Class::XSAccessor read undef from nothing.
+        # Without Class::XSAccessor, Moo's readers return undef if called on nothing.
         $lived{"$class->$_"}++ for grep { eval { $class->$_('x'); 1 } } qw(send close on handle);
         $lived{$_}++ for grep { eval { $class->can($_)->(); 1 } } qw(send close on);
     });

@@ -1,4 +1,4 @@
-# AnyEvent::WebSocket::Client and ::Server work on top, unchanged.
+# Tests that AnyEvent::WebSocket::Client and ::Server work on top, unchanged.
 use strict;
 use warnings;
 use FindBin;
@@ -10,7 +10,8 @@ use AnyEvent::Socket ();
 
 plan skip_all => 'AnyEvent::WebSocket::Client is not installed' unless eval { require AnyEvent::WebSocket::Client };
 
-# A server by hand: handshake with Protocol::WebSocket, then a connection on the handle, bytes behind the handshake included.
+# Starts a server by hand: handshake with Protocol::WebSocket, then a connection on the handle, which keeps any bytes after
+# it.
 sub start_server {
     my (%args) = @_;
     require Protocol::WebSocket::Handshake::Server;

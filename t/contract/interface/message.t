@@ -1,4 +1,4 @@
-# Message: a Moo class with body, opcode, decoded_body and the questions is_text and so on.
+# Tests that Message is a Moo class with body, opcode, decoded_body, and predicates such as is_text.
 use strict;
 use warnings;
 use FindBin;
@@ -52,7 +52,7 @@ subtest 'decoded_body' => sub {
     for my $case (@cases) {
         my ($octets, $characters) = @$case;
         my $message = $class->new(body => $octets);
-        # One U+FFFD for each octet or for all: that depends on Encode's version.
+        # Encode's version decides if there is one U+FFFD for each octet or one for all.
         is $message->decoded_body =~ s/\x{fffd}+/\x{fffd}/gr, $characters, unpack('H*', $octets) . ' is decoded, leniently';
         is $message->decoded_body, $message->decoded_body, 'again';
         is $message->body, $octets, 'and the body is left alone';

@@ -1,5 +1,5 @@
-# Limits, close codes and opcodes may be anything that perl takes for a number. None is silently taken for something else,
-# least of all for "no limit".
+# Tests that limits, close codes and opcodes may be anything that perl takes for a number, and that none is silently taken for
+# something else, least of all for "no limit".
 use strict;
 use warnings;
 use FindBin;
@@ -24,7 +24,7 @@ use WebSocketTest;
     sub body   { $_[0][1] }
 }
 
-# The ways to say a number, each as [name, value].
+# Returns the ways to write a number, each as [name, value].
 sub ways_to_say {
     my ($number) = @_;
     return (
@@ -42,7 +42,7 @@ my @unbounded = (
     ['10**30 of Math::BigInt' => Math::BigInt->new(10)**30],
 );
 
-# What becomes of a message: 'taken' or the text for parse_error.
+# Returns the outcome of receiving these bytes: 'taken' or the text for parse_error.
 sub outcome {
     my ($new, @bytes) = @_;
     my ($connection, $peer) = connection_and_peer(%$new);
@@ -181,7 +181,7 @@ differs 'times' => 'has none' => sub {
 
 my $tainted = <<'PROGRAM';
     use strict; use warnings;
-    use AnyEvent::WebSocket::Connection;    # WebSocketTest would have it see no variables of the environment
+    use AnyEvent::WebSocket::Connection;    # loaded first, because WebSocketTest clears the environment
     use Scalar::Util 'tainted';
     use WebSocketTest;
     my $empty = substr $ENV{TAINTED}, 0, 0;

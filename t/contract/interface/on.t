@@ -1,4 +1,4 @@
-# on: returns a coderef that unregisters every registration of that same coderef, for that event.
+# Tests that the coderef that on returns unregisters every registration of that same callback, for that event.
 use strict;
 use warnings;
 use FindBin;

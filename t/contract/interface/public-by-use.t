@@ -1,4 +1,4 @@
-# What public programs do though nothing promises it: they must go on to work.
+# Tests that things that public programs do, though nothing promises them, keep working.
 use strict;
 use warnings;
 use FindBin;

@@ -1,4 +1,4 @@
-# Fork: a child that destroys its copy neither writes to nor shuts down the connection of the parent.
+# Tests that a child that destroys its copy neither writes to nor shuts down the parent's connection.
 use strict;
 use warnings;
 use FindBin;
@@ -82,8 +82,8 @@ subtest 'fork in a message callback, between sends' => sub {
     }
 };
 
-# A program of its own, with the pure-Perl loop: EV and epoll, which is shared by parent and child, lose an event now and
-# then when one of them closes a descriptor that the other keeps.
+# Runs as a separate program on the pure-Perl loop. EV's epoll, which parent and child would share, sometimes loses an event
+# when one of them closes a descriptor that the other keeps.
 my $given_away = <<'PROGRAM';
     use WebSocketTest;
     my ($connection, $peer) = connection_and_peer();

@@ -1,4 +1,4 @@
-# Memory: no cycles, no leaks, over many connections and many messages.
+# Tests that many connections and many messages leave neither cycles nor leaks.
 use strict;
 use warnings;
 use FindBin;
@@ -9,7 +9,7 @@ use WebSocketTest::Usage;
 
 use Scalar::Util qw(weaken);
 
-# Devel::Cycle warns of globs, which it does not look into.
+# Tests that there are no cycles. Devel::Cycle warns about globs, which it does not inspect.
 sub no_cycles_ok {
     my ($thing, $name) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -34,7 +34,7 @@ subtest 'cycles' => sub {
     no_cycles_ok($connection, 'after finish');
 };
 
-# A connection that lives, in some way, and what is left of it.
+# The ways in which a connection lives; afterwards nothing of it may be left.
 my %life = (
     'nothing happens'       => sub { },
     'messages'              => sub { my ($c, $p) = @_; $p->write(text('x'), ping('y')); $p->next_frame },
@@ -70,7 +70,7 @@ for my $name (sort keys %life) {
     };
 }
 
-# How much the process has grown over a number of rounds, in KiB, after as many to warm up.
+# Returns how much the process grows over a number of rounds, in KiB, after as many to warm up.
 sub growth {
     my ($rounds, $code) = @_;
     $code->() for 1 .. $rounds;
@@ -119,7 +119,7 @@ subtest 'a large message' => sub {
     cmp_ok $growth, '<', 6000, 'are gone when the callback has ended';
 };
 
-# Memory of a large message is used again for a smaller one; each round's sizes are new.
+# The memory of a large message is reused for a smaller one; each round uses new sizes.
 subtest 'messages of ever smaller sizes' => sub {
     plan skip_all => 'needs /proc, and no valgrind' unless resident();
     my ($connection, $peer) = connection_and_peer(max_payload_size => 0);

@@ -1,4 +1,4 @@
-# Threads: a cloned connection is inert; nothing crashes, and nothing is freed twice.
+# Tests that a cloned connection is inert: nothing crashes, and nothing is freed twice.
 use strict;
 use warnings;
 use FindBin;
@@ -10,7 +10,7 @@ use Config;
 
 plan skip_all => 'by design: this perl has no threads' unless $Config{useithreads};
 
-# In processes of their own, which must end cleanly; with the pure-Perl loop, since EV itself does not survive threads.
+# Runs a program in a separate process, which must end cleanly, on the pure-Perl loop: EV itself does not survive threads.
 sub course {
     my ($program) = @_;
     my $frame = <<'FRAME';
@@ -27,7 +27,7 @@ FRAME
     return run_perl({ PERL_ANYEVENT_MODEL => 'Perl' }, $frame . $program);
 }
 
-# The connection still works afterwards.
+# Checks that the connection still works afterwards.
 my $works = <<'WORKS';
         $connection->send('after');
         print join ',', map({ $_->{payload} } $peer->sync);

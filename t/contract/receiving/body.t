@@ -1,4 +1,4 @@
-# Receiving: a body is octets, never decoded; fragments are joined, control frames may come between.
+# Tests that a body is octets and never decoded, and that fragments are joined, even with control frames in between.
 use strict;
 use warnings;
 use FindBin;

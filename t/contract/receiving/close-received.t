@@ -1,4 +1,4 @@
-# Receiving a Close frame: code and reason, the reply, half-close, and nothing delivered any more.
+# Tests that a Close frame sets code and reason, is answered, half-closes the connection, and is the last thing delivered.
 use strict;
 use warnings;
 use FindBin;
@@ -6,7 +6,7 @@ use lib "$FindBin::Bin/../../lib";
 use Test::More;
 use WebSocketTest;
 
-# The peer sends these bytes, and reads to the end. (connection, recorder, frames, peer)
+# Has the peer send these bytes and read to the end. Returns the connection, the recorder, the frames and the peer.
 sub closed_by {
     my ($bytes, %args) = @_;
     my ($connection, $peer) = connection_and_peer(%args);

@@ -1,4 +1,4 @@
-# Receiving: a die in a message callback goes to parse_error, one in finish reaches the event loop.
+# Tests that a die in a message callback goes to parse_error, and one in finish to the event loop.
 use strict;
 use warnings;
 use FindBin;
@@ -7,8 +7,8 @@ use Test::More;
 use AnyEvent::Log;
 use WebSocketTest;
 
-# Runs the event loop until the condition holds, and returns what died into it: EV hands that to $EV::DIED, while the
-# pure-Perl loop lets it through.
+# Runs the event loop until the condition holds, and returns the exceptions that reached the loop: EV hands them to $EV::DIED,
+# while the pure-Perl loop lets them through.
 sub deaths_until {
     my ($what, $condition) = @_;
     my @deaths;
@@ -102,8 +102,8 @@ subtest 'die without a parse_error callback' => sub {
         'as an error, with the exception';
 };
 
-# A message can be made to arrive without the event loop: whoever pushes a read callback makes the handle look at its
-# buffer. So what the caller has in $@ can be seen.
+# Makes a message arrive without the event loop, so that the caller's $@ can be seen: whoever pushes a read callback makes the
+# handle look at its buffer.
 sub arrive {
     my ($connection, $bytes) = @_;
     $connection->handle->{rbuf} .= $bytes;

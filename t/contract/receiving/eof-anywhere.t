@@ -1,4 +1,4 @@
-# Receiving: EOF at every byte of a frame: finish once, no message that was not complete, no warnings.
+# Tests that EOF at any byte of a frame leads to one finish, without incomplete messages and without warnings.
 use strict;
 use warnings;
 use FindBin;
@@ -16,7 +16,7 @@ my %frames = (
     'fragments'          => text('one', fin => 0) . continuation('two', fin => 0) . continuation('three'),
 );
 
-# EOF after these bytes, which begin with a whole message: what has happened then.
+# Sends a whole message, these bytes, and EOF. Returns what happened.
 sub ended_after {
     my ($bytes, $how) = @_;
     my ($connection, $peer) = connection_and_peer();
@@ -38,7 +38,7 @@ for my $how (qw(half_close close)) {
             $seen{ ended_after(substr($bytes, 0, $_), $how) }++ for 0 .. length($bytes) - 1;
             is_deeply [keys %seen], [q(message, finish, 'whole')], "the whole message, and finish, $how";
         };
-        # A single byte behind a fragment is a header that the original reads.
+        # The original reads a single byte behind a fragment as a header.
         $name eq 'fragments'
             ? differs "EOF in $name, $how" => 'warns of a header that is cut' => $test
             : subtest "EOF in a frame: $name, $how" => $test;

@@ -1,4 +1,4 @@
-# Receiving: finish fires once, at EOF or error; the socket is then shut down for writing.
+# Tests that finish fires once, at EOF or error, and that the socket is then shut down for writing.
 use strict;
 use warnings;
 use FindBin;
@@ -48,7 +48,7 @@ subtest 'an error while writing' => sub {
     my $seen = recorder($connection);
     $connection->handle->stop_read;
     $peer->close;
-    settle();   # POE's watcher has the descriptor, too, until the loop's next turn
+    settle();   # POE's watcher keeps the descriptor open until the loop's next turn
     is $connection->send('into the void'), $connection, 'send returns the connection';
     $seen->wait_finish;
     local $! = &Errno::EPIPE;

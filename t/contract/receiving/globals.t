@@ -1,4 +1,4 @@
-# Callbacks and perl's global variables: what a callback leaves there harms nobody, and what it finds there is its own.
+# Tests that callbacks neither harm others nor are harmed by what they leave in perl's global variables.
 use strict;
 use warnings;
 use FindBin;
@@ -6,7 +6,7 @@ use lib "$FindBin::Bin/../../lib";
 use Test::More;
 use WebSocketTest;
 
-# What everyday callbacks do to $_.
+# Everyday uses of $_ in callbacks.
 my %habit = (
     'reads a file with while (<$fh>)' => sub { open my $fh, '<', $0 or die "$0: $!"; while (<$fh>) { last if $. > 2 } },
     'reads to the end of a file'      => sub { open my $fh, '<', $0 or die "$0: $!"; while (<$fh>) { } },
@@ -67,7 +67,7 @@ subtest '$_ of callbacks that run the event loop' => sub {
     is_deeply \@after, ['of inner', 'of outer'], 'is their own';
 };
 
-# What the surrounding code has, and what becomes of it while messages come.
+# The variables of the surrounding code keep their values while messages arrive.
 subtest 'other variables' => sub {
     my ($connection, $peer) = connection_and_peer();
     my @seen;
@@ -86,7 +86,7 @@ subtest 'other variables' => sub {
         $peer->write(text('x1') . text('x2'));
         my $wanted = @seen + 2;
         wait_until('two messages', sub { @seen == $wanted });
-        # EV has an eval around each of its callbacks.
+        # EV wraps each of its callbacks in an eval.
         return (loop() eq 'EV' ? "of the surroundings\n" : $@, $/, $,, "$1 $2 $&", "@_");
     };
     is_deeply [$rounds->('an', 'argument')],
@@ -133,7 +133,7 @@ differs '$_ in what is new' => 'does not have it' => sub {
     }
 };
 
-# In a program of its own, since it is for good.
+# Runs in a separate program, because the replacement is permanent.
 my $replacing = <<'PROGRAM';
     use WebSocketTest;
     our ($other, @other) = ('other', 1, 2);
@@ -152,7 +152,7 @@ for my $code ('undef *_', '*_ = *other', 'undef *@', '*@ = *other', '*_ = \$othe
     is $printed, '1,2,3', 'and all messages arrive';
 }
 
-# A callback of the program for the last time, for instance, may say `undef $_[0]`.
+# Tests that a callback may overwrite its arguments, for instance with `undef $_[0]` to drop the connection.
 sub overwriting_ok {
     my ($name, $event, $begin) = @_;
     my ($connection, $peer) = connection_and_peer();

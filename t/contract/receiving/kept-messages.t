@@ -1,4 +1,4 @@
-# What a program keeps of small messages takes what small messages have to take, whatever memory was at hand when they came.
+# Tests that small messages that a program keeps take no more memory than they need, whatever larger ones came before.
 use strict;
 use warnings;
 use FindBin;
@@ -7,7 +7,7 @@ use Test::More;
 use WebSocketTest;
 use WebSocketTest::Usage;
 
-# How much the process has grown, KiB, the second time: what perl and malloc need once is there then.
+# Returns how much the process grows in the second run, in KiB; the first covers what perl and malloc need only once.
 sub growth {
     my ($code) = @_;
     $code->();
@@ -16,7 +16,7 @@ sub growth {
     return resident() - $before;
 }
 
-# The smallest first, as malloc would serve it from what the others leave.
+# The case with the smallest messages is first: malloc would serve them from memory that the other case has freed.
 for my $case ([[4_000, 10], 100], [[60_000, 15_800, 4_200], 3]) {
     my ($sizes, $times) = @$case;
     my $small = $sizes->[-1];

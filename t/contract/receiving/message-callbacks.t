@@ -1,4 +1,4 @@
-# Receiving: next_message and each_message: who is called, when, with what.
+# Tests which next_message and each_message callbacks are called, when, and with which arguments.
 use strict;
 use warnings;
 use FindBin;
@@ -8,7 +8,7 @@ use WebSocketTest;
 
 use Scalar::Util qw(refaddr);
 
-# Registers callbacks that note "name:body", and sends the bodies through.
+# Registers callbacks that log "name:body", sends the bodies, and returns the log.
 sub course {
     my ($register, @bodies) = @_;
     my ($connection, $peer) = connection_and_peer();
@@ -51,7 +51,7 @@ subtest 'a callback that changes its arguments' => sub {
             wait_until('both callbacks', sub { @seen == 2 * $round });
         }
         my @expected = (['AnyEvent::WebSocket::Connection', 'AnyEvent::WebSocket::Message', 'CODE']) x 6;
-        # The message is the same for both callbacks, in the same scalar, as the connection is.
+        # Both callbacks share the scalars of the connection and the message, and with them any change.
         @$_[0, 1] = @{ $expected[0] }[0, 1] for @seen;
         is_deeply \@seen, \@expected, "that $what: later calls get theirs";
     }

@@ -1,4 +1,4 @@
-# Receiving: text and binary reach callbacks; a ping is answered, in order with other sends; a pong is ignored.
+# Tests that text and binary reach callbacks, that a ping is answered in order with other sends, and that a pong is ignored.
 use strict;
 use warnings;
 use FindBin;

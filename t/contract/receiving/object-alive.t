@@ -1,4 +1,4 @@
-# Receiving: the object stays alive while any of its callbacks runs, whatever they undef.
+# Tests that the object stays alive while any of its callbacks runs, whatever they undef.
 use strict;
 use warnings;
 use FindBin;
@@ -8,7 +8,7 @@ use WebSocketTest;
 
 use Scalar::Util qw(weaken);
 
-# Each event with what makes it happen.
+# The cause of each event.
 my %cause = (
     next_message => sub { $_[1]->write(text('x')) },
     each_message => sub { $_[1]->write(text('x')) },
@@ -16,7 +16,7 @@ my %cause = (
     parse_error  => sub { $_[1]->write(frame(length => 2**30)) },
 );
 
-# The connection is held by nothing but a callback's variable, which the callback clears.
+# Makes a connection that only a callback's variable holds, and has the callback clear it.
 sub held_by_callback {
     my ($event, $in_callback) = @_;
     my ($connection, $peer) = connection_and_peer();
@@ -75,7 +75,7 @@ subtest 'send makes finish happen, and that takes the last reference away' => su
         my $called = 0;
         $connection->on(finish => sub { $called++; undef $connection; poke() });
         $peer->close;
-        settle();   # POE's watcher has the descriptor, too, until the loop's next turn
+        settle();   # POE's watcher keeps the descriptor open until the loop's next turn
         my $returned = ref $connection->$method('4000');
         wait_until('finish', sub { $called });
         is $returned, 'AnyEvent::WebSocket::Connection', "$method returns the connection";

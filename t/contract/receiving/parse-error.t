@@ -1,4 +1,4 @@
-# Receiving: parse_error, for the limits; the connection is then down and half-closed, finish follows.
+# Tests that exceeding a limit calls parse_error, after which the connection is down and half-closed, and finish follows.
 use strict;
 use warnings;
 use FindBin;

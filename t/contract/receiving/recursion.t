@@ -1,4 +1,4 @@
-# Receiving: a callback may run the event loop recursively, and wait in it for more messages.
+# Tests that a callback may run the event loop recursively, and wait in it for more messages.
 use strict;
 use warnings;
 use FindBin;
@@ -6,7 +6,7 @@ use lib "$FindBin::Bin/../../lib";
 use Test::More;
 use WebSocketTest;
 
-# wait_until lifts AnyEvent's guard against recursion, so that it can stand for a condvar's recv inside a callback.
+# wait_until and wait_in_callback lift AnyEvent's guard against recursion, so that a callback can wait.
 sub ready {
     my ($connection, $peer) = connection_and_peer(@_);
     $peer->sync;
@@ -98,13 +98,13 @@ if (loop() eq 'Glib') {
 
 my $asleep = 'is deaf to its own socket while a callback runs';
 
-# The peer answers "request x" with "response x", from inside the event loop.
+# Has the peer answer "request x" with "response x", from inside the event loop.
 sub responding {
     my ($peer) = @_;
     return $peer->answer(sub { my ($frame) = @_; $frame->{payload} =~ /\Arequest (.+)/s ? text("response $1") : '' });
 }
 
-# A callback which for "start x" sends "request x" and waits for "response x"; notes what it sees.
+# Registers a callback that for "start x" sends "request x" and waits for "response x", and logs what it sees.
 sub requesting {
     my ($connection, $log) = @_;
     my %waiting;
@@ -209,7 +209,7 @@ differs 'callbacks nested in one another, each waiting for the next message of o
 differs 'a slow callback before one that waits for the next message of the burst' => $asleep => sub {
     my ($connection, $peer) = ready();
     my $seen = recorder($connection);
-    # Longer than a burst may keep the event loop busy.
+    # This takes longer than a burst may keep the event loop busy.
     $connection->on(next_message => sub { select undef, undef, undef, 0.05 });
     $connection->on(next_message => sub { $seen->wait_messages(2) });
     $peer->write(text('1') . text('2'));

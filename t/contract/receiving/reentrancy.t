@@ -1,4 +1,4 @@
-# Receiving: send, close, on, cancel and the handle, called inside callbacks.
+# Tests that send, close, on, cancel and the handle may be called inside callbacks.
 use strict;
 use warnings;
 use FindBin;
@@ -6,7 +6,7 @@ use lib "$FindBin::Bin/../../lib";
 use Test::More;
 use WebSocketTest;
 
-# A connection past its first turn of the loop, and its peer.
+# Returns a connection past its first turn of the loop, and its peer.
 sub ready {
     my ($connection, $peer) = connection_and_peer(@_);
     $peer->sync;

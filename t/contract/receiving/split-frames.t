@@ -1,4 +1,4 @@
-# RFC 6455: header and payload split at every byte are parsed all the same.
+# Tests that a frame whose header or payload is split at any byte is parsed like a whole one.
 use strict;
 use warnings;
 use FindBin;
@@ -6,7 +6,7 @@ use lib "$FindBin::Bin/../../lib";
 use Test::More;
 use WebSocketTest;
 
-# Delivers the pieces in separate reads: each is read before the next is written. A pong says when.
+# Delivers the pieces in separate reads: each is read before the next is written. Returns bodies, warnings and errors.
 sub received {
     my ($new, @pieces) = @_;
     my ($connection, $peer) = connection_and_peer(%$new);
@@ -22,7 +22,7 @@ sub received {
     return ($seen->bodies, $warnings, $seen->errors);
 }
 
-# Turns of the event loop until the kernel has nothing left for the connection.
+# Runs the event loop until the kernel has nothing left for the connection.
 sub _read {
     my ($connection) = @_;
     my $bits = '';
@@ -46,7 +46,7 @@ my %long = (
     '64 bits, masked' => binary('l' x 65536, mask => 1),
 );
 
-# The payloads of whole, unfragmented frames.
+# Returns the payloads of whole, unfragmented frames.
 sub bodies {
     my ($bytes) = @_;
     my @bodies;

@@ -1,4 +1,5 @@
-# perl -T: what the network has sent is tainted, wherever a program gets to see it; what it sends may be.
+# Tests that under perl -T everything from the network is tainted, wherever a program sees it, and that tainted data may be
+# sent.
 use strict;
 use warnings;
 use FindBin;

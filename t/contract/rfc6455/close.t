@@ -1,4 +1,5 @@
-# RFC 6455: a Close frame with a 1-byte body, a wrong code or a wrong reason: attributes as received, 1002 or 1007 sent.
+# Tests that a Close frame with a 1-byte body, wrong code or wrong reason sets attributes as received and is refused: 1002,
+# 1007.
 use strict;
 use warnings;
 use FindBin;
@@ -8,7 +9,7 @@ use WebSocketTest;
 
 sub close_with { frame(opcode => 8, payload => $_[0]) }
 
-# As refused_ok, and the attributes of the connection afterwards.
+# Runs refused_ok, and then tests the attributes of the connection.
 sub refused_close_ok {
     my ($name, $bytes, $code, $close_code, $close_reason) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;

@@ -1,4 +1,4 @@
-# RFC 6455: control frames over 125 bytes or fragmented are refused with 1002.
+# Tests that control frames over 125 bytes and fragmented ones are refused with 1002.
 use strict;
 use warnings;
 use FindBin;

@@ -1,4 +1,4 @@
-# RFC 6455: a continuation of nothing, and a new data frame inside a message, are refused with 1002.
+# Tests that a continuation of nothing, and a new data frame inside a message, are refused with 1002.
 use strict;
 use warnings;
 use FindBin;

@@ -1,4 +1,4 @@
-# RFC 6455: a length that is not minimal, or has its top bit set, is refused with 1002.
+# Tests that a length that is not minimal, or has its top bit set, is refused with 1002.
 use strict;
 use warnings;
 use FindBin;

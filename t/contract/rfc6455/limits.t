@@ -1,4 +1,4 @@
-# RFC 6455: a frame over max_payload_size and too many fragments are answered with 1009.
+# Tests that a frame over max_payload_size and too many fragments are answered with 1009.
 use strict;
 use warnings;
 use FindBin;

@@ -1,4 +1,4 @@
-# RFC 6455: RSV bits without an extension and reserved opcodes are refused with 1002.
+# Tests that RSV bits without an extension and reserved opcodes are refused with 1002.
 use strict;
 use warnings;
 use FindBin;

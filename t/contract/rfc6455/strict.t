@@ -1,4 +1,4 @@
-# Strict only: UTF-8 in text messages, masked and unmasked frames; without strict there is leniency.
+# Tests that strict connections, and no others, refuse text that is not UTF-8 and frames with wrong masking.
 use strict;
 use warnings;
 use FindBin;
@@ -10,7 +10,7 @@ my @invalid = ("a\xff", "\x80", "\xe2\x98", "\xc0\xaf", "\xed\xa0\x80", "\xf4\x9
 my @valid = ('', 'ascii', "\xc3\xa4", "\xe2\x98\xba", "\xf0\x9f\x90\xaa", "\xef\xbf\xbf", "\xed\x9f\xbf", "\xf4\x8f\xbf\xbf", "\0",
     "\xe2\x98\xba" x 20_000);
 
-# A text frame as this role must send it.
+# Returns a sub that makes text frames as the peer of a connection in this role must send them.
 sub proper {
     my ($masked) = @_;
     return sub { text($_[0], mask => $masked ? undef : 1, @_[1 .. $#_]) };
@@ -95,7 +95,7 @@ my $program = <<'PROGRAM';
     wait_until('a verdict', sub { @{ $seen->order } });
     print $seen->order->[0];
 PROGRAM
-# WebSocketTest clears the variable, so that the environment of a test run does no harm; set it again where it counts.
+# WebSocketTest clears the variable, to protect the tests from their environment; it is set again where it counts.
 $program = 'BEGIN { $strict = $ENV{ANYEVENT_WEBSOCKET_STRICT} } use AnyEvent::WebSocket::Connection;' . $program;
 $program =~ s/use WebSocketTest;/use WebSocketTest; \$ENV{ANYEVENT_WEBSOCKET_STRICT} = \$strict if defined \$strict;/;
 

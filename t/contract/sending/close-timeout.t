@@ -1,4 +1,4 @@
-# When the peer never answers our close: finish, with a message, after close_timeout.
+# Tests that finish comes, with a message, after close_timeout if the peer never answers our close.
 use strict;
 use warnings;
 use FindBin;

@@ -1,4 +1,4 @@
-# Sending: close: a Close frame, then a half-close once everything queued is written; codes and reasons.
+# Tests that close sends a Close frame with code and reason, and half-closes once everything queued is written.
 use strict;
 use warnings;
 use FindBin;
@@ -6,7 +6,7 @@ use lib "$FindBin::Bin/../../lib";
 use Test::More;
 use WebSocketTest;
 
-# What the peer sees of close(@_): (code, reason octets), after checking that it is one Close frame and EOF.
+# Returns what the peer gets from close(@_), as (code, reason octets), after checking that it is one Close frame and EOF.
 sub closed_with {
     my ($connection, $peer) = connection_and_peer();
     is $connection->close(@_), $connection, 'close returns the connection';

@@ -1,4 +1,4 @@
-# Sending: the default close code: 1005, which on the wire is an empty Close frame; how to change it.
+# Tests that the default close code is 1005, which is an empty Close frame on the wire, and how to change it.
 use strict;
 use warnings;
 use FindBin;
@@ -13,7 +13,7 @@ sub closed_with {
     return @frames == 1 ? unpack 'H*', $frames[0]{payload} : scalar(@frames) . ' frames';
 }
 
-# (code, reason) as another connection understands them.
+# Returns (code, reason) as another connection understands them.
 sub understood {
     my ($left, $right) = connection_pair();
     my $seen = recorder($right);
@@ -72,7 +72,7 @@ my $program = <<'PROGRAM';
     $connection->close(undef, @ARGV);
     print join ' ', map { unpack 'H*', $_->{payload} } $peer->frames_to_eof;
 PROGRAM
-# WebSocketTest clears the variable, so that the environment of a test run does no harm; so load the class first.
+# WebSocketTest clears the variable, to protect the tests from their environment; so this loads the class first.
 $program = "use AnyEvent::WebSocket::Connection; $program";
 
 differs 'another connection that is closed while one answers an empty Close frame' => 'has no such variable' => sub {

@@ -1,4 +1,4 @@
-# Sending: exit inside a callback loses nothing that was sent, nor does a die or the end of the program.
+# Tests that exit inside a callback loses nothing that was sent, nor does a die or the end of the program.
 use strict;
 use warnings;
 use FindBin;
@@ -6,7 +6,7 @@ use lib "$FindBin::Bin/../../lib";
 use Test::More;
 use WebSocketTest;
 
-# A program that has a connection on its descriptor $ARGV[0], and leaves in its own way.
+# The program has a connection on its descriptor $ARGV[0], and leaves in the way that $ARGV[1] names.
 my $program = <<'PROGRAM';
     use strict;
     use warnings;
@@ -33,7 +33,7 @@ my $program = <<'PROGRAM';
     $cv->recv;
 PROGRAM
 
-# What the peer gets from it.
+# Returns the frames that the peer gets, and the program's wait status.
 sub course {
     my ($way, @bytes) = @_;
     my ($left, $right) = socket_pair();

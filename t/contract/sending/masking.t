@@ -1,4 +1,4 @@
-# Sending: masked => 1 masks every frame; masks are random and never repeat in a fork.
+# Tests that masked => 1 masks every frame, and that masks are random and never repeat in a fork.
 use strict;
 use warnings;
 use FindBin;
@@ -84,7 +84,7 @@ differs 'masks do not come from rand' => 'uses rand, when Math::Random::Secure i
 };
 
 differs 'masks never repeat in a fork' => 'may repeat rand in the child' => sub {
-    masks(3);       # so that whatever state there is has been made before the fork
+    masks(3);       # creates whatever state there is before the fork
     my ($connection, $peer) = connection_and_peer(masked => 1);
     $connection->send('before');
     $peer->next_frame;

@@ -1,4 +1,4 @@
-# Methods that a program replaces, in the class itself and at any time, as test doubles and traffic logs do, are called.
+# Tests that methods that a program replaces at any time, as test doubles and traffic logs do, are called.
 use strict;
 use warnings;
 use FindBin;
@@ -9,7 +9,7 @@ use WebSocketTest::TLS;
 
 my $class = 'AnyEvent::WebSocket::Connection';
 
-# What goes through a send that was put into the class: 'text "x"', 'opcode 8', ...
+# Runs code, and returns what goes through a send that was put into the class: a text, 'opcode 8', ...
 sub seen_by_send {
     my ($replace) = @_;
     my @seen;
@@ -75,7 +75,7 @@ for my $module ('Test::MockModule', 'Sub::Override', 'Class::Method::Modifiers')
             $keep = Sub::Override->new("${class}::send" => sub { $see->(@_); goto &$original });
         }
         else {
-            # In a process of its own, as the modifier stays.
+            # This runs in a separate process, because the modifier stays.
             my ($printed, $status) = run_perl({}, <<'PROGRAM');
                 use WebSocketTest;
                 use Class::Method::Modifiers 'install_modifier';

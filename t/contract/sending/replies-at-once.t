@@ -1,5 +1,5 @@
-# What a callback sends is on the wire when it ends; and at once if it does something else before, or never ends. That holds
-# also when more messages are there already, which is when replies may leave together.
+# Tests that a frame is on the wire when the callback that sent it returns, or earlier if the callback does something else
+# first, or never returns; even if more messages have already arrived, so that replies could leave together.
 use strict;
 use warnings;
 use FindBin;
@@ -9,7 +9,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 use WebSocketTest;
 
-# What is on the wire now: the peer's socket is looked at without the event loop.
+# Returns the payloads that are on the wire now. It reads the peer's socket without the event loop.
 sub on_the_wire {
     my ($peer) = @_;
     my $bytes = $peer->bytes;
@@ -19,7 +19,7 @@ sub on_the_wire {
     return \@payloads;
 }
 
-# A connection whose callbacks have been quick, in bursts, up to a moment ago; with nothing under way.
+# Returns a connection, with nothing under way, whose callbacks have just been quick, in bursts; and its peer.
 sub quick_connection {
     my ($callback, @more) = @_;
     my ($connection, $peer) = connection_and_peer(@more);
@@ -35,7 +35,7 @@ sub quick_connection {
     return ($connection, $peer);
 }
 
-# Each as [name, how the connection is made].
+# Each is [name, a sub that makes the connection].
 my @histories = (
     ['that is new' => sub { my ($callback) = @_; my ($connection, $peer) = connection_and_peer();
         $connection->on(each_message => sub { $callback->(@_[0, 1], $peer) }); return ($connection, $peer) }],
@@ -90,7 +90,7 @@ for my $history (@histories) {
         is_deeply $seen, [('reply') x 3], 'replies to the messages before are on the wire once one was slow';
     };
 
-    # Callbacks that leave without returning: a process each. More messages are behind, so that replies could wait.
+    # These leave without returning, each in a separate process. More messages follow, so that replies could wait.
     my %leaves = (
         '_exit'    => sub { POSIX::_exit(0) },
         'exec'     => sub { exec $^X, '-e', '1' },
@@ -125,7 +125,7 @@ for my $history (@histories) {
     }
 }
 
-# Two events, because a next_message callback has to be registered again for each message.
+# Both events are tested, because a next_message callback has to be registered again for each message.
 for my $event (qw(each_message next_message)) {
     subtest "a quick callback between two slow ones, for $event" => sub {
         my ($connection, $peer) = connection_and_peer();
@@ -180,7 +180,7 @@ subtest 'a pong before a slow callback' => sub {
     is_deeply $seen, ['p'], 'is on the wire when the callback begins';
 };
 
-# The ways to send as the last act, each of which may wait, and must arrive.
+# Ways to send as the last act of a callback. Each reply may be held back, but must arrive.
 my %last_act = (
     'send is the last statement'   => sub { my ($self, $message) = @_; $self->send($message) },
     'return of send'               => sub { my ($self, $message) = @_; return $self->send($message) },

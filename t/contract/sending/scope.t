@@ -1,4 +1,4 @@
-# Sending: a connection that goes out of scope is closed: queued bytes still go out, then the descriptor closes.
+# Tests that a connection that goes out of scope is closed: queued bytes still go out, then the descriptor closes.
 use strict;
 use warnings;
 use FindBin;

@@ -1,4 +1,4 @@
-# Sending: magical, tied, read-only and overloaded arguments; what is no message croaks.
+# Tests that send takes magical, tied, read-only and overloaded arguments, and croaks if given no message.
 use strict;
 use warnings;
 use FindBin;

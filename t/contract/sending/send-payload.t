@@ -1,4 +1,4 @@
-# Sending: a string with the UTF8 flag goes out as UTF-8, one without as its bytes; the scalar is never modified.
+# Tests that a string with the UTF8 flag goes out as UTF-8, one without as its bytes, and that the scalar is never modified.
 use strict;
 use warnings;
 use FindBin;

@@ -1,4 +1,4 @@
-# Sending: frames on the wire; strings and objects; what is returned, also after close or without a peer.
+# Tests the frames that send makes of strings and objects, and its return value, even after close or without a peer.
 use strict;
 use warnings;
 use FindBin;
@@ -15,7 +15,7 @@ use WebSocketTest;
 
 sub message { AnyEvent::WebSocket::Message->new(@_) }
 
-# The one frame that these arguments of send make.
+# Returns the one frame that these arguments of send make.
 sub sent {
     my ($connection, $peer) = connection_and_peer();
     $connection->send(@_);

@@ -1,4 +1,4 @@
-# Sending: partial writes: 50 MB queued against a stalled peer: nothing is lost or reordered.
+# Tests that partial writes lose and reorder nothing: 50 MB are queued against a stalled peer.
 use strict;
 use warnings;
 use FindBin;
@@ -10,7 +10,7 @@ use Socket qw(SOL_SOCKET SO_SNDBUF);
 
 sub body { pack('N', $_[0]) . chr($_[0] % 251) x 999_996 }
 
-# Reads the frames that come until the given number has been checked; returns the numbers of wrong ones.
+# Reads frames until the given number has been checked; returns the numbers of the wrong ones.
 sub wrong_ones {
     my ($peer, $count) = @_;
     my @wrong;
