@@ -63,6 +63,7 @@ mod xs {
             .allowlist_item("(?i)ws_.*")
             .blocklist_type("AV|CV|HEK|HV|IO|PerlInterpreter|SSize_t|STRLEN|SV|av|cv|hek|hv|io|interpreter|sv")
             .blocklist_item("ws_rust_xsubs")
+            .rustified_enum("ws_call_kind")
             .derive_copy(false)
             .derive_debug(false)
             .layout_tests(false)

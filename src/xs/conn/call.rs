@@ -2,31 +2,54 @@
 
 use super::callbacks::Pair;
 use super::perl_subs;
-use crate::xs::perl::ffi::{Call, MAX_ARGS, Perl, SV};
+use crate::xs::perl::ffi::{Call, CallKind, MAX_ARGS, Perl, SV};
 use std::ffi::{CStr, c_int};
 use std::ptr::{null, null_mut};
 
 impl Call {
-    pub const EMPTY: Self = Self {
+    const NOTHING: Self = Self {
+        kind: CallKind::WS_NOTHING,
         sub: null_mut(),
-        method: null(),
+        name: null(),
         args: [null_mut(); MAX_ARGS],
         count: 0,
-        has_message: false,
-        is_burst: false,
         owned: [null_mut(); MAX_ARGS],
     };
 
-    /// Creates a call of a method; its arguments are freed after the call. A method named by a sub's full name is that sub.
-    pub fn method<const N: usize>(name: &'static CStr, args: [*mut SV; N]) -> Self {
-        let mut padded = [null_mut(); MAX_ARGS];
-        padded[..N].copy_from_slice(&args);
-        Self { method: name.as_ptr(), args: padded, count: N as c_int, owned: padded, ..Self::EMPTY }
+    /// Creates a call of nothing, which only frees its values.
+    pub fn nothing(message: *mut SV, other: *mut SV) -> Self {
+        Self { owned: [message, other, null_mut()], ..Self::NOTHING }
     }
 
+    /// Creates a call of the connection's method with this name; its arguments are freed after the call.
+    pub fn method<const N: usize>(name: &'static CStr, args: [*mut SV; N]) -> Self {
+        Self { kind: CallKind::WS_METHOD, ..Self::perl_sub(name, args) }
+    }
+
+    /// Creates a call of the sub of the Perl half with this name; its arguments are freed after the call.
+    pub fn perl_sub<const N: usize>(name: &'static CStr, args: [*mut SV; N]) -> Self {
+        let mut padded = [null_mut(); MAX_ARGS];
+        padded[..N].copy_from_slice(&args);
+        Self {
+            kind: CallKind::WS_PERL_SUB,
+            name: name.as_ptr(),
+            args: padded,
+            count: N as c_int,
+            owned: padded,
+            ..Self::NOTHING
+        }
+    }
+
+    /// Creates the call that begins a burst: it arms the guard against nested event loops.
+    pub fn begin_burst(arm_guard: *mut SV) -> Self {
+        Self { kind: CallKind::WS_BEGIN_BURST, sub: arm_guard, ..Self::NOTHING }
+    }
+
+    /// Creates a call of a next_message callback; takes over the reference counts of both.
     pub fn next_message(callback: *mut SV, message: *mut SV) -> Self {
         let args = [message, null_mut(), null_mut()];
-        Self { sub: callback, args, count: 1, has_message: true, owned: [message, callback, null_mut()], ..Self::EMPTY }
+        let owned = [message, callback, null_mut()];
+        Self { kind: CallKind::WS_CALLBACK, sub: callback, args, count: 1, owned, ..Self::NOTHING }
     }
 
     /// Creates a call of an each_message callback; `entry` is the list element that refers to the pair, and its
@@ -42,19 +65,21 @@ impl Call {
             }
         };
         let (args, owned) = ([message, unregister, null_mut()], [message, entry, once]);
-        Self { sub: pair.callback, args, count: 2, has_message: true, owned, ..Self::EMPTY }
+        Self { kind: CallKind::WS_CALLBACK, sub: pair.callback, args, count: 2, owned, ..Self::NOTHING }
+    }
+
+    /// Returns the message of the call, if it is about one.
+    pub fn message(&self) -> Option<*mut SV> {
+        let has_message = matches!(self.kind, CallKind::WS_NOTHING | CallKind::WS_CALLBACK);
+        Some(self.owned[0]).filter(|message| has_message && !message.is_null())
     }
 
     /// Returns `true` if the call runs code of the program, or may.
     pub fn may_run_program(&self) -> bool {
-        match self.method.is_null() {
-            true => self.has_message && !self.sub.is_null(),
-            false => self.method != perl_subs::PAIR_UP.as_ptr(),
+        match self.kind {
+            CallKind::WS_NOTHING | CallKind::WS_BEGIN_BURST => false,
+            CallKind::WS_CALLBACK | CallKind::WS_METHOD => true,
+            CallKind::WS_PERL_SUB => self.name != perl_subs::PAIR_UP.as_ptr(),
         }
-    }
-
-    /// Creates a call of nothing, which only frees its values.
-    pub fn nothing(message: *mut SV, other: *mut SV) -> Self {
-        Self { has_message: true, owned: [message, other, null_mut()], ..Self::EMPTY }
     }
 }

@@ -101,8 +101,8 @@ impl Connection {
     /// Replaces `call`, which was just made on Perl's `stack`, by the next one. Returns `false` if none is left.
     pub fn next_call(&mut self, stack: *const c_void, call: &mut Call) -> bool {
         self.last_dispatch.stack = stack;
-        if call.has_message {
-            self.interpreter.messages.keep(call.owned[0]);
+        if let Some(message) = call.message() {
+            self.interpreter.messages.keep(message);
         }
         if call.may_run_program() {
             self.note_callback();

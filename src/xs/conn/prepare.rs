@@ -16,10 +16,10 @@ impl Connection {
     pub fn prepare(&mut self, job: Job) -> Option<Call> {
         if self.engine.has_trace() {
             self.jobs.push_front(job);
-            return Some(Call::method(perl_subs::TRACE, [self.trace_lines()]));
+            return Some(Call::perl_sub(perl_subs::TRACE, [self.trace_lines()]));
         }
         match job {
-            Job::ArmGuard => Some(Call { is_burst: true, sub: self.interpreter.arm_guard, ..Call::EMPTY }),
+            Job::ArmGuard => Some(Call::begin_burst(self.interpreter.arm_guard)),
             Job::Message(message) => self.message_call(message),
             Job::NextMessage { callback, message } => Some(Call::next_message(callback, message)),
             Job::EachMessage { entry, message } => Some(match Pair::of(entry) {
@@ -28,7 +28,7 @@ impl Connection {
             }),
             Job::QueueEachMessage { message } => Some(self.queue_each(message)),
             Job::Chunk { message, is_final } => {
-                Some(Call::method(perl_subs::CHUNK_RECEIVED, [message, sv::new_number(self.perl(), is_final.into())]))
+                Some(Call::perl_sub(perl_subs::CHUNK_RECEIVED, [message, sv::new_number(self.perl(), is_final.into())]))
             }
             Job::Ping(_) | Job::Pong(_) if !self.count_control() => None,
             Job::Ping(payload) => {
@@ -71,7 +71,7 @@ impl Connection {
         let each = self.callbacks(Slot::EachMessage);
         if each.is_some_and(callbacks::has_unpaired) {
             self.jobs.push_front(Job::QueueEachMessage { message });
-            return Call::method(perl_subs::PAIR_UP, []);
+            return Call::perl_sub(perl_subs::PAIR_UP, []);
         }
         let entries = each.map(callbacks::elements).unwrap_or_default();
         self.jobs.extend(entries.into_iter().map(|entry| Job::EachMessage { entry, message: sv::retain(message) }));
@@ -94,7 +94,7 @@ impl Connection {
             self.flush_natively();
         }
         if self.engine.defers_pong(self.handle().backlog()) {
-            return self.engine.owe_pong(payload).then(|| Call::method(perl_subs::EXPECT_DRAIN, []));
+            return self.engine.owe_pong(payload).then(|| Call::perl_sub(perl_subs::EXPECT_DRAIN, []));
         }
         self.answer_ping(&payload)
     }
@@ -118,13 +118,13 @@ impl Connection {
         let name = sv::new_string(self.perl(), notice.name().as_bytes());
         Some(match notice.payload() {
             Some(payload) => {
-                Call::method(perl_subs::CALL_BACK, [name, self.interpreter.messages.received_string(payload)])
+                Call::perl_sub(perl_subs::CALL_BACK, [name, self.interpreter.messages.received_string(payload)])
             }
-            None => Call::method(perl_subs::CALL_BACK, [name]),
+            None => Call::perl_sub(perl_subs::CALL_BACK, [name]),
         })
     }
 
-    /// Creates a call of the method that sets the attributes of a Close frame and, if the frame is valid, answers it.
+    /// Creates a call of the sub that sets the attributes of a Close frame and, if the frame is valid, answers it.
     fn answer_close(&mut self, frame: &CloseFrame) -> Call {
         if let Some(error) = frame.error {
             self.jobs.push_front(Job::Fail(error));
@@ -135,6 +135,6 @@ impl Connection {
             None => sv::new_undef(self.perl()),
         };
         let is_valid = sv::new_number(self.perl(), frame.error.is_none().into());
-        Call::method(perl_subs::CLOSE_RECEIVED, [code, reason, is_valid])
+        Call::perl_sub(perl_subs::CLOSE_RECEIVED, [code, reason, is_valid])
     }
 }

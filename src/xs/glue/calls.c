@@ -84,7 +84,7 @@ static inline void make_call(pTHX_ const struct ws_call *call, SV *object, SV *c
 
     for (i = 0; i < WS_MAX_ARGS && call->owned[i]; i++)
         sv_2mortal(call->owned[i]);
-    if (!call->sub && !call->method)
+    if (!call->sub && !call->name)
         return;
     renew_topic(aTHX);
     PUSHMARK(SP);
@@ -93,10 +93,12 @@ static inline void make_call(pTHX_ const struct ws_call *call, SV *object, SV *c
     for (i = 0; i < call->count; i++)
         PUSHs(call->args[i]);
     PUTBACK;
-    if (call->sub)
-        call_sv(call->sub, flags | G_VOID);
+    if (call->kind == WS_METHOD)
+        call_method(call->name, flags | G_VOID);
+    else if (call->kind == WS_PERL_SUB)
+        call_pv(call->name, flags | G_VOID);
     else
-        call_method(call->method, flags | G_VOID);
+        call_sv(call->sub, flags | G_VOID);
     /* G_DISCARD is not needed: the caller frees temporary values, and resetting the stack drops the results. */
     PL_stack_sp = PL_stack_base + depth;
 }
@@ -148,7 +150,7 @@ static void call_all(pTHX_ const struct ws_after *after, SV *connection)
         make_call(aTHX_ &call, object, connection, G_EVAL);
         if (has_exception(aTHX))
             return;
-        is_burst = call.is_burst;
+        is_burst = call.kind == WS_BEGIN_BURST;
     }
     if (is_burst) {
         dSP;

@@ -9,21 +9,33 @@
 #define WS_MAX_ARGS 3
 #define WS_ADDRESSES_SIZE 256
 
+/** What the dispatch loop calls. */
+enum ws_call_kind {
+    /** Nothing: the values are only freed. */
+    WS_NOTHING,
+    /** `sub`, a message callback of the program. */
+    WS_CALLBACK,
+    /** `sub`, which begins a burst: more than one complete frame is buffered. */
+    WS_BEGIN_BURST,
+    /** The sub of the Perl half with this name. */
+    WS_PERL_SUB,
+    /** The connection's method with this name. */
+    WS_METHOD
+};
+
 /** The next call of the dispatch loop. */
 struct ws_call {
-    /** The callback; NULL to call a method. */
+    enum ws_call_kind kind;
+    /** The sub, or NULL. */
     SV *sub;
-    /** The method's name; if this is NULL too, nothing is called. */
-    const char *method;
+    /** The name, or NULL. */
+    const char *name;
     /** The arguments after the connection. */
     SV *args[WS_MAX_ARGS];
     /** The number of these arguments. */
     int count;
-    /** `owned` starts with a message, which is reused if the callback lets it go. */
-    bool has_message;
-    /** The dispatch is a burst: more than one complete frame is buffered. */
-    bool is_burst;
-    /** The values to free after the call; NULL after the last. */
+    /** The values to free after the call; NULL after the last. For WS_NOTHING and WS_CALLBACK the first is a message, which is
+     * reused if nothing else holds it. */
     SV *owned[WS_MAX_ARGS];
 };
 

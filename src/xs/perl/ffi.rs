@@ -41,6 +41,8 @@ pub const ADDRESSES_SIZE: usize = WS_ADDRESSES_SIZE as usize;
 
 /// The callback to call next. It gets the connection, and then the arguments.
 pub type Call = ws_call;
+/// What such a call calls.
+pub type CallKind = ws_call_kind;
 /// A sub of the Perl half to call.
 pub type SubCall = ws_sub_call;
 /// The Rust state that hangs on a Perl value's magic.
