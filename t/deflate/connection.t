@@ -1,4 +1,4 @@
-# Compression together with the other features: limits, stats, broadcast, trace.
+# Tests that compression works together with limits, stats, broadcast and trace.
 use strict;
 use warnings;
 use FindBin;

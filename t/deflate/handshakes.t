@@ -1,4 +1,4 @@
-# permessage-deflate in the opening handshake: of AnyEvent::WebSocket::Server, of a server by hand, and of the client.
+# Tests that AnyEvent::WebSocket::Server, a server by hand, and the client negotiate permessage-deflate in the handshake.
 use strict;
 use warnings;
 use FindBin;
@@ -23,8 +23,8 @@ sub with_header {
     return $text;
 }
 
-# A server by hand. `answer` takes the request's header, and returns that of the response and perhaps the parameters.
-# `early` is what it sends together with the response.
+# Starts a server by hand. `answer` takes the header of the request, and returns that of the response and perhaps the
+# parameters. `early` is sent together with the response.
 sub start_server {
     my (%args) = @_;
     my $server = { connections => [], requests => [] };
@@ -131,7 +131,7 @@ subtest 'options of the client' => sub {
     croaks_here('deflate => { level => 0 }', sub { AnyEvent::WebSocket::Deflate::Client->new(deflate => { level => 0 }) }, qr/level/);
 };
 
-# As its documentation and ours say.
+# This uses the server as its documentation and ours describe.
 subtest 'AnyEvent::WebSocket::Server' => sub {
     plan skip_all => 'by design: Debian has no AnyEvent::WebSocket::Server' unless eval { require AnyEvent::WebSocket::Server };
     my $websocket_server = AnyEvent::WebSocket::Server->new(handshake => sub {
@@ -166,7 +166,7 @@ subtest 'the original' => sub {
     is $server->{requests}[0]{'sec-websocket-extensions'}, undef, 'which offers none';
 };
 
-# In another process, while this one serves.
+# Runs the original as a client in another process, while this one serves.
 sub run_perl_against {
     my ($server) = @_;
     pipe my $read, my $write or die "pipe: $!";

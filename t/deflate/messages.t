@@ -1,4 +1,4 @@
-# permessage-deflate: messages both ways, against perl's own zlib and against each other.
+# Tests that compressed messages work both ways, against perl's own zlib and against each other.
 use strict;
 use warnings;
 use FindBin;
@@ -16,7 +16,7 @@ my @roles = (['server', 0], ['client', 1]);
 
 sub binary_message { AnyEvent::WebSocket::Message->new(opcode => 2, body => $_[0]) }
 
-# A connection in this role with these options for the handshake, and its raw peer.
+# Returns a connection in this role with these options for the handshake, and its raw peer.
 sub compressing {
     my ($role, %options) = @_;
     my %new = %{ delete $options{new} || {} };

@@ -1,4 +1,4 @@
-# permessage-deflate: what is offered, accepted and confirmed, by the text of the header.
+# Tests what is offered, accepted and confirmed for permessage-deflate, by the text of the header.
 use strict;
 use warnings;
 use FindBin;
@@ -13,7 +13,7 @@ plan skip_all => 'by design: the original has no compression' if is_original();
 sub accepted  { goto &AnyEvent::WebSocket::Deflate::accept }
 sub confirmed { goto &AnyEvent::WebSocket::Deflate::confirm }
 
-# Own window, own takeover, the peer's window, the peer's takeover.
+# Returns own window, own takeover, the peer's window, the peer's takeover.
 sub terms {
     my ($parameters) = @_;
     return [@$parameters{qw(window_bits no_context_takeover peer_window_bits peer_no_context_takeover)}];

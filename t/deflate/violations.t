@@ -1,4 +1,4 @@
-# permessage-deflate: what a peer may not do, and what its answer is.
+# Tests that each violation of permessage-deflate by the peer is answered with the right close code.
 use strict;
 use warnings;
 use FindBin;
@@ -59,7 +59,7 @@ subtest 'text that is not UTF-8 once it is inflated' => sub {
     is_deeply recorder($connection)->wait_messages(1)->bodies, [$bad], 'is delivered without it';
 };
 
-# The first frames of a message of so many zeros, then the rest of it.
+# Returns a message of $count zeros in $frames frames, all data in the last of them.
 sub zeros {
     my ($count, $frames) = @_;
     my $payload = sender(15)->("\0" x $count);

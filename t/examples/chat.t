@@ -1,4 +1,4 @@
-# examples/chat/chat-server.pl without a browser; xt/examples.t has the page in one, and several servers over Redis.
+# Tests examples/chat/chat-server.pl without a browser; xt/examples.t has the page in one, and several servers over Redis.
 use strict;
 use warnings;
 use FindBin;
@@ -16,7 +16,7 @@ plan skip_all => 'by design: the original has no broadcast' if is_original();
 my $server = ExampleProgram->start('chat/chat-server.pl');
 my ($address) = $server->wait_for(qr{^listening on http://(.*)/$}m);
 
-# What the server answers before it hangs up.
+# Returns the server's answer, up to its end.
 sub answer_to {
     my (@bytes) = @_;
     my $socket = IO::Socket::INET->new($address) or die "$address: $@";
@@ -27,7 +27,7 @@ sub response_to { answer_to(map {"$_\r\n"} @_, '') }
 
 sub person { client_at("ws://$address/messages") }
 
-# From each, the next message as [name, text].
+# Returns the next message of each as [name, text].
 sub heard_by {
     my (@seen) = @_;
     return [map { my $said = ($_->wait_messages(1)->messages)[0]->decoded_json; [@$said{qw(name text)}] } @seen];

@@ -1,4 +1,4 @@
-# examples/echo-server.pl
+# Tests examples/echo-server.pl.
 use strict;
 use warnings;
 use FindBin;

@@ -1,4 +1,4 @@
-# examples/feed-client.pl, against a server that misbehaves in all ways that a client of a feed must survive.
+# Tests examples/feed-client.pl against a server that misbehaves in all ways that a client of a feed must survive.
 use strict;
 use warnings;
 use FindBin;
@@ -16,13 +16,13 @@ plan skip_all => 'by design: the original has neither pings nor JSON' if is_orig
 
 my ($server, $port, $sockets);
 
-# Each client has a port of its own, lest one that has not quite ended connects in the place of the next.
+# Gives each client its own port, so that one that has not quite ended cannot connect in place of the next.
 sub listen_anew {
     my $queue = $sockets = [];
     $server = tcp_server '127.0.0.1', 0, sub { push @$queue, $_[0]; poke() }, sub { $port = $_[2]; 0 };
 }
 
-# Delays far below, timeouts far above what a busy machine takes, unless a test is about them.
+# Starts a client, by default with delays far below and timeouts far above what a busy machine takes.
 sub start_client {
     listen_anew();
     my (%option) = (delay => 0.01, 'max-delay' => 0.04, timeout => 60, ping => 60, silence => 60, port => $port, @_);
@@ -36,7 +36,7 @@ sub next_socket {
     return shift @$sockets;
 }
 
-# The feed's side of the next connection, after handshake and subscription.
+# Returns the feed's side of the next connection, after handshake and subscription.
 sub next_subscriber {
     my $handle = AnyEvent::Handle->new(fh => next_socket());
     my (undef, $header) = next_event('a handshake', sub { $handle->push_read(line => "\r\n\r\n", $_[0]) });
@@ -92,7 +92,7 @@ subtest 'while nobody listens' => sub {
     pass 'it goes on to try';
 };
 
-# As many as there are by then; its lines come a moment after its connections.
+# Waits for this many delays, and returns all there are; the client prints each a moment after it has connected.
 sub delays {
     my ($client, $count) = @_;
     my @delays;
@@ -125,7 +125,7 @@ subtest 'a server that accepts, and does not answer the handshake' => sub {
 subtest 'a connection on which nothing comes any more' => sub {
     my $client = start_client(silence => 1);
     my $feed = next_subscriber();
-    $feed->pause;    # no pongs
+    $feed->pause;    # stops sending pongs
     $client->wait_for(qr/the peer sent nothing within 1 seconds; next try in/m);
     pass 'is given up after --silence';
     next_subscriber();

@@ -1,4 +1,4 @@
-# The program in README.md does what README.md says, also on the original.
+# Tests that the program in README.md does what README.md says, on the original too.
 use strict;
 use warnings;
 use Cwd qw(abs_path);

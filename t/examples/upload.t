@@ -1,4 +1,4 @@
-# examples/upload-server.pl and examples/upload-client.pl
+# Tests examples/upload-server.pl and examples/upload-client.pl.
 use strict;
 use warnings;
 use FindBin;

@@ -1,4 +1,5 @@
-# Peers that do not read: buffered_amount, drain, max_buffered_amount. Programs that do not want to: pause and resume.
+# Tests back-pressure both ways: buffered_amount, drain and max_buffered_amount for a peer that does not read, pause and
+# resume.
 use strict;
 use warnings;
 use FindBin;
@@ -92,7 +93,7 @@ for my $case (
     };
 }
 
-# What asks for the amount must not copy the buffer: perl would share its memory with the copy.
+# Asking for the amount must not copy the buffer: perl would share its memory with the copy.
 for my $size (1000, 5000, 70_000) {
     subtest "buffered_amount in a message callback, with a message behind, $size bytes" => sub {
         my ($connection, $peer) = connection_and_peer();
@@ -192,7 +193,7 @@ for my $case (['ws'], ['wss', 1]) {
         my ($left, $right) = tcp_pair();
         my $connection = connection_on($left, max_buffered_amount => 1_000_000, $tls ? (handle => {tls_options('accept')}) : ());
         my $client = $tls ? connection_on($right, masked => 1, handle => {tls_options('connect')}) : undef;
-        if ($tls) {    # the handshake first
+        if ($tls) {    # completes the handshake first
             $client->send('hello');
             next_event('hello', sub { $connection->on(next_message => shift) });
             $client->pause;
@@ -271,7 +272,7 @@ subtest 'pause in a callback holds what has arrived with its message' => sub {
 };
 
 {
-    package Counting;       # a handle that is only called
+    package Counting;       # forces calls of the handle's methods
     our @ISA = 'AnyEvent::Handle';
     sub push_write { my $self = shift; $self->SUPER::push_write(@_) }
 }
@@ -335,7 +336,7 @@ subtest 'paused messages come before finish' => sub {
     is_deeply $seen->order, [('message') x 3, 'finish'], 'before finish';
 };
 
-# The transport may go while messages are held: then they come before finish, whatever their callbacks do.
+# The transport may fail while messages are held: they come before finish all the same, whatever their callbacks do.
 for my $case (
     ['the peer resets', sub { my ($connection, $peer) = @_; $peer->reset; $connection->ping }],
     ['a ping fails',    sub { my ($connection, $peer) = @_; $peer->close; do { $connection->ping; settle() } for 1 .. 2 }],

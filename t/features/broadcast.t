@@ -1,4 +1,4 @@
-# One message to many connections.
+# Tests that broadcast sends one message to many connections.
 use strict;
 use warnings;
 use utf8;
@@ -121,7 +121,7 @@ subtest 'a finish callback that dies' => sub {
     my ($masked) = pairs(1, masked => 1);
     $slow->[1]->stall;
     $gone->[0]->on(finish => sub { die "finish\n" });
-    # Not close: on POE the watcher that goes keeps the descriptor for a turn.
+    # This is not close, because on POE a cancelled watcher keeps the descriptor open for a turn.
     shutdown $gone->[1]->fh, 2;
     ok !eval { $class->broadcast(lefts($gone, $slow, $fast, $masked), $much); 1 }, 'is an exception';
     is $@, "finish\n", 'the one it died with';

@@ -1,4 +1,4 @@
-# On the original, options that it does not know are not ignored in silence.
+# Tests that on the original, options that it does not know are not ignored in silence.
 use strict;
 use warnings;
 use FindBin;

@@ -1,4 +1,4 @@
-# Sending characters, octets and data; messages as data.
+# Tests that characters, octets and data can be sent, and messages read as data.
 use strict;
 use warnings;
 use utf8;

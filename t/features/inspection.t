@@ -1,4 +1,4 @@
-# What a connection tells of itself: state, stats, peer and local, and ANYEVENT_WEBSOCKET_TRACE.
+# Tests that state, stats, peer, local and ANYEVENT_WEBSOCKET_TRACE report what a connection does.
 use strict;
 use warnings;
 use FindBin;
@@ -102,7 +102,7 @@ my $traced = <<'PROGRAM';
     $seen->wait_finish;
 PROGRAM
 
-# Each as [name, what happens, what the last lines are].
+# Each end has its code, and then the last lines of the trace.
 my %ends = (
     'a broken rule' => ['$peer->write(frame(rsv => 2)); $seen->wait_parse_error; $peer->close; $seen->wait_finish;',
         'sent close, code 1002, reason ""', qr/^failed: Protocol error: /, qr/^finished: /],

@@ -1,4 +1,4 @@
-# Limits beyond the original's: max_message_size, max_control_rate, idle_timeout.
+# Tests the limits that the original does not have: max_message_size, max_control_rate, idle_timeout.
 use strict;
 use warnings;
 use FindBin;
@@ -77,7 +77,7 @@ subtest 'idle_timeout ends with the connection' => sub {
     ok $peer->eof, 'the timer does not keep the connection';
 };
 
-# A connection that Client or Server has made gets them later.
+# Attributes are set later on a connection that Client or Server has made.
 my %later = (
     max_payload_size => [10, sub { $_[0]->write(text('12345678901')) }, qr/^Payload is too big/],
     max_fragments => [3, sub { $_[0]->write((text('1', fin => 0)), (continuation('2', fin => 0)) x 2) }, qr/^Too many fragments/],

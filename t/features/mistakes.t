@@ -1,4 +1,4 @@
-# Mistakes are not accepted in silence: each is an exception or a warning, at the caller's line, that says what is right.
+# Tests that each mistake is an exception or a warning, at the caller's line, that says what is right.
 use strict;
 use warnings;
 use FindBin;
@@ -13,7 +13,7 @@ my $class = 'AnyEvent::WebSocket::Connection';
 
 sub handle { AnyEvent::Handle->new(fh => (socket_pair())[0], on_error => sub { }) }
 
-# The code, written on one line, warns once, at its line.
+# Tests that the code, written on one line, warns once, at its line.
 sub warns_here {
     my ($name, $code, $text) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -138,7 +138,7 @@ subtest 'compression' => sub {
     warns_here('a slip', sub { $client->new(defalte => {}) }, qr/has no attribute defalte, .*did you mean deflate\?/);
 };
 
-# --- ends that nobody saw
+# --- errors that nobody saw
 
 subtest 'a connection on a handle that has been destroyed' => sub {
     my $handle = handle();
@@ -208,7 +208,7 @@ subtest 'variables of the environment' => sub {
             qr/^ANYEVENT_WEBSOCKET_$name is '$_', which switches it on; to switch it off, set it to 0 or unset it/, "ANYEVENT_WEBSOCKET_$name=$_"
             for qw(no OFF false);
         is output_with({ "ANYEVENT_WEBSOCKET_$name" => 0 }), '', "ANYEVENT_WEBSOCKET_$name=0";
-        # Where the original is not installed, this says so.
+        # If the original is not installed, the output says that instead.
         unlike output_with({ "ANYEVENT_WEBSOCKET_$name" => 1 }), qr/switches it on/, "ANYEVENT_WEBSOCKET_$name=1";
     }
 };

@@ -1,4 +1,4 @@
-# Every attribute has its place in the documentation, and those that new takes have their defaults.
+# Tests that every attribute has its place in the documentation, and that those that new takes have their defaults.
 use strict;
 use warnings;
 use FindBin;

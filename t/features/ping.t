@@ -1,4 +1,4 @@
-# Pings: sent, seen, answered, timed; and keepalive.
+# Tests that pings are sent, seen, answered and timed, and that keepalive works.
 use strict;
 use warnings;
 use FindBin;

@@ -1,4 +1,4 @@
-# A subclass or a role may give any name of its own to its methods: none that this class uses inside gets in the way.
+# Tests that a subclass or a role may give its methods any name: none that this class uses inside gets in the way.
 use strict;
 use warnings;
 use FindBin;
@@ -12,7 +12,7 @@ WebSocketTest::Deflate->import;
 
 my $class = 'AnyEvent::WebSocket::Connection';
 
-# What subs inside were called while they were methods, and still are as functions elsewhere.
+# The names of subs inside: those that they had as methods, and those that functions elsewhere still have.
 my %is_name = map { $_ => 1 } map { /\A[a-z]/ ? ($_, "_$_") : $_ } qw(
     IS_TRACED NO_STATUS _address _addresses _after_silence _answer_ping _attach _await_drain _await_pong _await_silence _backlogged
     _begin _broadcast _call_back _callbacks _can_close _check_attribute _check_attributes _chunk_received _close _close_code

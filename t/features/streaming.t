@@ -1,4 +1,4 @@
-# Messages in parts: sent in fragments, received in chunks.
+# Tests that messages can be sent in fragments and received in chunks.
 use strict;
 use warnings;
 use FindBin;
@@ -20,7 +20,7 @@ sub chunks_of {
     return \@chunks;
 }
 
-# Chunks joined to [opcode, body] of whole messages.
+# Joins chunks to whole messages, each as [opcode, body].
 sub joined {
     my ($chunks) = @_;
     my ($body, @messages) = ('');
@@ -165,7 +165,7 @@ subtest 'a stream leaves the event loop its turns' => sub {
 };
 
 subtest 'a stream that dies' => sub {
-    # An exception in a callback is the end of POE's kernel.
+    # An exception in a callback ends POE's kernel.
     for my $when (1, loop() eq 'POE' ? () : 3) {
         my ($connection, $peer) = connection_and_peer();
         my ($count, @done) = 0;
@@ -380,7 +380,7 @@ subtest 'a stream that ends while an outer call sends a part of it' => sub {
     my ($connection, $peer) = connection_and_peer();
     my @parts = map { 'x' x 20 } 1 .. 12;
     my ($is_over, $asked_late, @done) = (0, 0);
-    # The peer has read something, while a part is sent: the stream goes on in the callback.
+    # The peer reads while a part is being sent, so the stream goes on inside the callback.
     $connection->handle->on_drain(sub { AnyEvent::WebSocket::Native::Events::call_back($connection, 'drain') if @parts == 6 });
     $connection->send_stream(
         sub { $asked_late++ if $is_over; my $part = shift @parts; $is_over++ if !defined $part; return $part },

@@ -1,4 +1,4 @@
-# TLS where OpenSSL's functions are not to be found in Net::SSLeay's library: the handle's own methods do the work.
+# Tests that the handle's own methods do the work of TLS where Net::SSLeay's library does not provide OpenSSL's functions.
 use strict;
 use warnings;
 use FindBin;
@@ -11,7 +11,7 @@ use WebSocketTest::TLS;
 my $why_not = WebSocketTest::TLS::unavailable();
 plan skip_all => $why_not if $why_not;
 
-# The functions are looked for once in a process, so each case is a program of its own. It begins with this.
+# The functions are looked for once in a process, so each case is a separate program. It begins with this.
 my $hide = <<'PROGRAM';
     use strict;
     use warnings;
@@ -21,7 +21,7 @@ my $hide = <<'PROGRAM';
     my $missing = shift @ARGV;
     my ($ssleay) = grep { $DynaLoader::dl_modules[$_] eq 'Net::SSLeay' } 0 .. $#DynaLoader::dl_modules;
     $DynaLoader::dl_modules[$ssleay] = 'hidden' if $missing eq 'library';
-    # Any other library of perl's, which knows nothing of OpenSSL.
+    # This is any other library that perl has loaded, which knows nothing of OpenSSL.
     my ($other) = grep { $_ != $ssleay } 0 .. $#DynaLoader::dl_modules;
     $DynaLoader::dl_shared_objects[$ssleay] = $DynaLoader::dl_shared_objects[$other] if $missing eq 'functions';
 PROGRAM
@@ -78,7 +78,7 @@ differs 'nothing missing' => 'has the handle do it' => sub {
     is_deeply \@rest, ['large messages', $good_end], 'all else is the same';
 };
 
-# The number of calls, and the other lines.
+# Returns the number of calls, and the other lines.
 sub run_echo {
     my ($missing) = @_;
     my ($printed, $status) = run_perl({}, $hide . $echo, $missing);

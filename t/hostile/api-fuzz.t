@@ -1,4 +1,4 @@
-# Random plans of what programs and peers may do. xt/api-fuzz.pl runs more of them, and prints or shortens a single one.
+# Tests random plans of what programs and peers may do. xt/api-fuzz.pl runs more of them, and prints or shortens a single one.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,5 @@
-# A burst of very small messages, each answered: the answers leave together for as long as the burst is dispatched, so
-# that the peer cannot make us spend a system call, and everybody else's time, on each of them.
+# Tests that the answers to a burst of very small messages leave together for as long as the burst is dispatched, so that the
+# peer cannot make us spend a system call, and everybody else's time, on each of them.
 use strict;
 use warnings;
 use FindBin;
@@ -22,7 +22,7 @@ plan skip_all => 'no /proc/self/io to count system calls with' unless defined wr
 
 for my $masked (0, 1) {
     my ($left, $right) = tcp_pair();
-    # Room for all of it, so that one read brings as much as ever it may.
+    # The buffer holds the whole burst, so that one read returns as much as possible.
     setsockopt $_, SOL_SOCKET, SO_SNDBUF, 1 << 20 or die "setsockopt: $!" for $left, $right;
     my $connection = connection_on($left, masked => $masked);
     my $echoed = 0;
@@ -31,7 +31,7 @@ for my $masked (0, 1) {
     is syswrite($right, $burst), length $burst, 'the burst fits the socket';
     my $before = write_calls();
     wait_until('all messages', sub { $echoed == $MESSAGES });
-    # One a millisecond is the idea; a tenth of the messages is what even a slow machine stays far below.
+    # The aim is one call per millisecond; even a slow machine stays far below a tenth of the messages.
     cmp_ok write_calls() - $before, '<', $MESSAGES / 10, "masked $masked: system calls for $MESSAGES answers";
 }
 

@@ -1,4 +1,4 @@
-# One peer that sends much must not keep the loop from the others; and nothing of what it sent is lost for that.
+# Tests that one peer that sends much does not keep the loop from the others, and that none of its messages is lost for that.
 use strict;
 use warnings;
 use FindBin;
@@ -11,9 +11,9 @@ use WebSocketTest;
 plan skip_all => 'by design: the original has no bound' if is_original();
 
 my $MESSAGES = 2000;
-my $PATIENCE = 60;   # seconds, of which a second is enough where nothing else runs
+my $PATIENCE = 60;   # seconds; one is enough on an idle machine
 
-# A callback that takes its time: two hundred messages take a tenth of a second.
+# Takes its time, as a slow callback does: two hundred messages take a tenth of a second.
 sub busy { my $until = time + 0.0005; 1 while time < $until }
 
 sub busy_connection {
@@ -50,7 +50,7 @@ subtest 'also when a callback has run the loop' => sub {
     is_deeply $seen, [1 .. $MESSAGES], 'all are delivered, in order';
 };
 
-# Whether the kernel still has something for that connection.
+# Returns true if the kernel still has something for that connection.
 sub has_unread { defined recv $_[0]->handle->fh, my $byte, 1, MSG_PEEK | MSG_DONTWAIT }
 
 subtest 'what is left is delivered before finish' => sub {
@@ -66,7 +66,7 @@ subtest 'what is left is delivered before finish' => sub {
     }
 };
 
-# As much as the kernel holds for a socket; the callbacks take no time.
+# Returns a connection for which the kernel holds as much as it can, and its peer; the callbacks take no time.
 sub flooded_connection {
     my ($frame, %handle) = @_;
     my ($left, $right) = tcp_pair();
@@ -75,7 +75,7 @@ sub flooded_connection {
     return (connection_on($left, %handle), WebSocketTest::Peer->new($right)->write($frame x 200));
 }
 
-# The most octets of messages in one turn of the loop, which a watcher of what is always readable counts.
+# Returns the most octets of messages in one turn of the loop. A watcher of a socket that is always readable marks the turns.
 sub most_in_a_turn {
     my ($frame) = @_;
     my ($connection, $peer) = flooded_connection($frame);
@@ -94,7 +94,8 @@ sub most_in_a_turn {
 }
 
 subtest 'no more is read in a turn than one buffer holds' => sub {
-    # Twice that if the machine is so busy that one dispatch is interrupted, and its rest comes in the turn of the next.
+    # The bound is doubled, because on a busy machine a dispatch may be interrupted, and its rest come in the turn of the
+    # next.
     my $largest = 2 * 128 * 1024 + 20_000;
     cmp_ok most_in_a_turn(binary('x' x 20_000)), '<=', $largest, 'messages in one read';
     my $fragments = binary('x' x 10_000, fin => 0) . continuation('x' x 10_000);

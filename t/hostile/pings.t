@@ -1,6 +1,6 @@
-# A peer that pings and never reads: what waits for it is bounded. "If an endpoint receives a Ping frame and has not yet
-# sent Pong frame(s) in response to previous Ping frame(s), the endpoint MAY elect to send a Pong frame for only the most
-# recently processed Ping frame." (RFC 6455, 5.5.3)
+# Tests that the pongs that wait for a peer that pings and never reads are bounded. "If an endpoint receives a Ping frame and
+# has not yet sent Pong frame(s) in response to previous Ping frame(s), the endpoint MAY elect to send a Pong frame for only
+# the most recently processed Ping frame." (RFC 6455, 5.5.3)
 use strict;
 use warnings;
 use FindBin;
@@ -11,9 +11,9 @@ use WebSocketTest;
 plan skip_all => 'by design: the original queues all of them' if is_original();
 
 my $PINGS = 20_000;
-my $BOUND = 256 * 1024;    # octets; all the pongs are ten times that
+my $BOUND = 256 * 1024;    # octets; all the pongs take ten times as much
 
-# The latest is told from the others by its number; all are as long as a ping may be.
+# Returns the payload of a ping: its number, padded to the maximum length.
 sub ping_number { sprintf '%0125d', $_[0] }
 
 for my $masked (0, 1) {
@@ -56,7 +56,7 @@ for my $masked (0, 1) {
     };
 }
 
-# The handle's own methods are called if one is replaced.
+# If one of the handle's methods is replaced, all writing goes through them.
 for my $case (['the handle is written to natively', sub { }], ['the handle is only called', \&AnyEvent::Handle::push_write]) {
     my ($name, $replacement) = @$case;
     subtest "a send that dies while a pong waits, and $name" => sub {

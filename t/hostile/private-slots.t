@@ -1,5 +1,5 @@
-# Programs may do what they like to the hashes of a connection and its handle: that may cost messages, or be an exception,
-# but never crashes perl.
+# Tests that whatever programs do to the hashes of a connection and its handle may cost messages, or be an exception, but
+# never crashes perl.
 use strict;
 use warnings;
 use FindBin;
@@ -11,7 +11,7 @@ use WebSocketTest;
 
 plan skip_all => 'by design: the original keeps other things in its slots' if is_original();
 
-# What a handle dies of in a callback of the loop is its own.
+# Ignores exceptions of the handle in a callback of the loop.
 AnyEvent::detect();
 { no warnings 'once'; $EV::DIED = sub { } }
 
@@ -21,7 +21,7 @@ sub settle_whatever {
 
 my $class = 'AnyEvent::WebSocket::Connection';
 
-# The sub's damage, messages before and after it, and in the end the connection goes out of scope.
+# Tests that perl survives the damage, with messages before and after it, and a connection that goes out of scope in the end.
 sub survives {
     my ($name, $damage, $repair) = @_;
     subtest $name => sub {
@@ -76,14 +76,14 @@ survives("a handle's $_->[0]", do { my ($slot, $value) = @$_; sub { $_[0]->handl
     sub FETCH { $calls++; $_[0]{ $_[1] } }
 }
 SKIP: {
-    # AnyEvent::Handle does this to what it has written; perl 5.44.0 aborts.
+    # AnyEvent::Handle cuts what it has written like this; perl 5.44.0 aborts.
     my $cuts = q{tie my %hash, 'Tie::StdHash'; $hash{wbuf} = 'written'; substr $hash{wbuf}, 0, 7, ''};
     skip 'by design: this perl cannot cut an element of a tied hash', 1 if system $^X, '-MTie::Hash', '-e', $cuts;
     survives('a tied handle', sub { my %copy = %{ $_[0]->handle }; tie %{ $_[0]->handle }, 'Tie::Counting'; %{ $_[0]->handle } = %copy });
 }
 survives('a tied connection', sub { my %copy = %{ $_[0] }; tie %{ $_[0] }, 'Tie::Counting'; %{ $_[0] } = %copy });
 
-# Whether a sub is the package's own, not imported.
+# Returns true if a sub is the package's own, not imported.
 sub is_of {
     my ($package, $name) = @_;
     no strict 'refs';

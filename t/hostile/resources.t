@@ -1,5 +1,5 @@
-# Peers that want our memory, our descriptors or our time: what they get of it is bounded, and others do not notice.
-# The same attacks, larger, with their figures: xt/resources.pl.
+# Tests that peers get a bounded amount of our memory, descriptors and time, and that others do not notice. xt/resources.pl
+# runs the same attacks, larger, with their figures.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,5 @@
-# Every violation in violations.txt: what comes back, what is reported, and that the connection is down; in both roles,
-# over ws and wss, whole, octet by octet, and with all sorts of things behind it.
+# Tests every violation in violations.txt: the answer, the report, and that the connection is down; in both roles, over ws and
+# wss, whole, octet by octet, and with all sorts of things behind it.
 use strict;
 use warnings;
 use FindBin;
@@ -51,7 +51,7 @@ sub payload {
 
 my %opcode = (cont => 0, text => 1, binary => 2, close => 8, ping => 9, pong => 10, map {; "op$_" => $_ } 0 .. 15);
 
-# The frames of a row as the peer of a connection in that role sends them, the violation last.
+# Returns the frames of a row as the peer of a connection in that role sends them, the violation last.
 sub frames_of {
     my ($row, $role) = @_;
     return map { frame_of($_, $role) } split ' ', $row->{frames};
@@ -75,7 +75,7 @@ sub frame_of {
     )) x ($key{times} || 1);
 }
 
-# With how many octets of this frame the violation is certain.
+# Returns the number of octets of this frame with which the violation is certain.
 sub certain_at {
     my ($seen, $frame) = @_;
     my ($short, $is_masked) = map { ($_ & 0x7f, $_ >> 7) } unpack 'x C', $frame;
@@ -99,7 +99,7 @@ sub secure_connection_and_peer {
 }
 
 {
-    package SecurePeer;    # what of WebSocketTest::Peer is used here, over TLS
+    package SecurePeer;    # the part of WebSocketTest::Peer that is used here, over TLS
 
     sub new {
         my ($class, $handle) = @_;
@@ -127,7 +127,7 @@ sub secure_connection_and_peer {
     }
 }
 
-# Turns of the event loop until the kernel has nothing left for the connection.
+# Runs the event loop until the kernel has nothing left for the connection.
 sub deliver {
     my ($connection) = @_;
     my $bits = '';
@@ -139,7 +139,7 @@ sub deliver {
     die "the connection does not read\n";
 }
 
-# --- how the violation arrives: subs that get the situation, and have the peer write it
+# --- how the violation arrives: each sub gets the situation, and has the peer write it
 
 my $SINGLY = 80;    # octets of a long frame that come one by one, at its start and its end
 
@@ -156,13 +156,13 @@ my %arrival = (
         my ($s) = @_;
         $s->{connection}->close(4000, 'ours');
         $s->{peer}->write($s->{octets});
-        # The peer may see our Close, and the end behind it, before the connection has looked at this.
+        # The peer may see our Close, and EOF, before the connection has read the violation.
         $s->{seen}->wait_messages(1);
         $s->{seen}->wait_parse_error if @{ $s->{row}{errors} };
     },
 );
 
-# Before the last frame's octets it is known to be good, and with the one that makes it certain, to be wrong.
+# Sends the last frame octet by octet. The violation must be seen with the octet that makes it certain, and not before.
 sub octet_by_octet {
     my ($s) = @_;
     my ($peer, $connection, $frame) = @$s{qw(peer connection last)};
@@ -230,7 +230,7 @@ sub show_frame {
 
 sub show_close { 'Close ' . join ',', @_ }
 
-# How many U+FFFD a wrong reason decodes to depends on Encode's version.
+# Joins attributes. Encode's version decides how many U+FFFD a wrong reason decodes to.
 sub attributes { join ' ', map { defined $_ ? s/\x{fffd}+/?/gr : '-' } @_ }
 
 my @wss = $why_not ? () : map { ['wss', $_] } qw(whole octet_by_octet with_more);

@@ -66,10 +66,10 @@ our @EXPORT = (
 );
 our @CARP_NOT = qw(WebSocketTest::Peer WebSocketTest::Recorder);
 
-# The programs that a test runs have the same patience.
+# Returns the factor for all timeouts; programs that a test runs inherit it.
 sub patience { $ENV{WEBSOCKET_TEST_PATIENCE} ||= _load() }
 
-# How many processes want each processor, now or in the last minute, but at least 1; and 1 where there is no /proc.
+# Returns how many processes want each processor, now or in the last minute, but at least 1; and 1 if there is no /proc.
 sub _load {
     my ($average, $running) = _of_proc('loadavg') =~ m{^([\d.]+) \S+ \S+ (\d+)/} or return 1;
     my $processors = () = _of_proc('stat') =~ /^cpu\d/mg;
@@ -82,7 +82,7 @@ sub _of_proc {
     return join '', <$file>;
 }
 
-# A callback or a loop that never returns must not hang the run.
+# Ends the run if a callback or a loop never returns.
 alarm 600 * patience();
 
 sub backend {
@@ -95,15 +95,15 @@ die "the backend is '@{[ backend() ]}', not '$wanted'\n" if $wanted && $wanted n
 
 sub is_original { backend() eq 'pp' }
 
-# The event loop: EV, Perl, Event, Glib, ...
+# Returns the event loop: EV, Perl, Event, Glib, ...
 sub loop { AnyEvent::detect() =~ /(\w+)\z/ ? $1 : '' }
 
-# For tests that fork, take descriptors away or end perl, with which other loops have troubles of their own.
+# Skips tests that fork, take descriptors away or end perl on other loops, which have troubles of their own with that.
 sub needs_plain_loop {
     Test::More::plan(skip_all => 'by design: only for EV and AnyEvent\'s own loop') if loop() !~ /\A(?:EV|Perl)\z/;
 }
 
-# How long the original has for a test that it is expected to fail, and often to hang in.
+# The seconds that the original has for a test that it is expected to fail, and often to hang in.
 our $ORIGINALS_SECONDS = 1;
 
 # differs 'row of the contract' => 'what the original does' => sub { tests }
@@ -121,7 +121,7 @@ sub differs {
     return;
 }
 
-# after_044 $name => sub { tests }: what the original of 0.44 could not do: max_fragments, next_message in next_message
+# after_044 $name => sub { tests }: skips what the original of 0.44 cannot do: max_fragments, next_message in next_message
 sub is_044 { is_original() && !AnyEvent::WebSocket::Connection->can('max_fragments') }
 
 sub after_044 {
@@ -148,7 +148,7 @@ sub tcp_pair {
     return ($left, $right);
 }
 
-# The connection on a given file handle; `class` and `handle` (a hash for AnyEvent::Handle->new) may be among the rest.
+# Returns a connection on the file handle; `class` and `handle` (a hash for AnyEvent::Handle->new) may be among the arguments.
 sub connection_on {
     my ($fh, %args) = @_;
     my $class = delete $args{class} || 'AnyEvent::WebSocket::Connection';
@@ -156,7 +156,7 @@ sub connection_on {
     return $class->new(handle => $handle, %args);
 }
 
-# connection_and_peer(%new), with tcp => 1 for TCP instead of a UNIX socket pair
+# connection_and_peer(%new): `tcp => 1` uses TCP instead of a UNIX socket pair
 sub connection_and_peer {
     my (%args) = @_;
     my ($left, $right) = delete $args{tcp} ? tcp_pair() : socket_pair();
@@ -175,11 +175,11 @@ sub recorder { WebSocketTest::Recorder->new(@_) }
 
 my %waiting;
 
-# Whatever a wait_until may be waiting for has perhaps happened: look again.
+# Has each wait_until look again, because its condition may have become true.
 sub poke { $_->send for values %waiting }
 
-# Runs the event loop until the condition holds, and returns its value. Works inside callbacks too: AnyEvent's own guard
-# against recursion is lifted, which is what happens when the outer loop is EV::run or another program's loop.
+# Runs the event loop until the condition holds, and returns its value. It works inside callbacks too: it lifts AnyEvent's own
+# guard against recursion, as if the outer loop were EV::run or another program's loop.
 sub wait_until {
     my ($what, $condition, $seconds) = @_;
     $seconds = patience() * ($seconds || $ENV{WEBSOCKET_TEST_TIMEOUT} || 60);
@@ -196,10 +196,10 @@ sub wait_until {
     }
 }
 
-# next_event($what, sub { my ($done) = @_; ... register $done ... }): the arguments of the first call of $done.
-# Wrap $done in a sub before you give it to a watcher, which is among its arguments and would hold itself. Do not keep that
-# watcher in a variable from outside of $register: perl 5.40 never frees an anonymous sub that the anonymous sub around it
-# stores in a variable which it captured.
+# next_event($what, sub { my ($done) = @_; ... register $done ... }): returns the arguments of the first call of $done. Wrap
+# $done in a sub before you give it to a watcher, which is among its arguments and would hold itself. Do not keep that watcher
+# in a variable from outside of $register: perl 5.40 never frees an anonymous sub that the anonymous sub around it stores in a
+# variable which it captured.
 sub next_event {
     my ($what, $register) = @_;
     my $arguments;
@@ -208,7 +208,7 @@ sub next_event {
     return @$arguments;
 }
 
-# For time that has to pass: an attribute that is a time, or a check that nothing happens.
+# Waits for time that has to pass: for an attribute that is a time, or a check that nothing happens.
 sub after {
     my ($seconds) = @_;
     my $over;
@@ -218,7 +218,7 @@ sub after {
     return;
 }
 
-# A turn of the event loop in which it polls for I/O.
+# Runs a turn of the event loop in which it polls for I/O.
 sub turn {
     my ($left, $right) = socket_pair();
     syswrite $left, '.';
@@ -228,7 +228,7 @@ sub turn {
     return;
 }
 
-# Some turns and a little time: afterwards, what was going to happen has happened.
+# Runs some turns and waits a little: afterwards, everything that was going to happen has happened.
 sub settle {
     for (1 .. 3) { turn(); after(0.001) }
     return;
@@ -236,8 +236,8 @@ sub settle {
 
 # --- assertions
 
-# The whole course of a violation. bytes: what breaks the rules; code: the close code the peer shall see; new: for the
-# connection; good: a sub that makes an innocent text frame; text: what the error text must match.
+# Tests the whole course of a violation. bytes: what breaks the rules; code: the close code that the peer must see; new: for
+# the connection; good: a sub that makes a valid text frame; text: a pattern for the error text.
 sub refused_ok {
     my ($name, %case) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -272,7 +272,7 @@ sub _down_ok {
     Test::More::is_deeply($seen->order, ['message', 'parse_error', 'finish'], 'finish once, when the peer has closed');
 }
 
-# Runs code, which must die at the line of the `sub` it was given: write it on one line.
+# Tests that the code dies at the line of its `sub`: write it on one line.
 sub croaks_here {
     my ($name, $code, $text) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -283,7 +283,7 @@ sub croaks_here {
     Test::More::like($@, $text, 'and says why') if $text;
 }
 
-# The warnings that the code gives.
+# Returns the warnings that the code gives.
 sub warnings_of {
     my ($code) = @_;
     my @warnings;
@@ -294,7 +294,7 @@ sub warnings_of {
 
 # --- other processes
 
-# run_perl(\%env, $program, @arguments): (what it printed, its wait status). It has this process's @INC.
+# run_perl(\%env, $program, @arguments): returns its output and its wait status. It has this process's @INC.
 sub run_perl {
     my ($env, $program, @arguments) = @_;
     local %ENV = (%ENV, %$env);
@@ -333,7 +333,7 @@ sub reap {
     return delete $status{$pid};
 }
 
-# That child process has left in order. With EV an exit may crash in the end, also without us: perl may free a watcher
+# Tests that the child process leaves in order. With EV an exit may crash in the end, even without us: perl may free a watcher
 # after its loop.
 sub left_ok {
     my ($pid) = @_;

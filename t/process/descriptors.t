@@ -1,5 +1,5 @@
-# Descriptors that are closed behind the connection's back, and their numbers given to others: an error, and never a byte
-# that goes to, or is taken from, whoever has the number now.
+# Tests that closing a descriptor behind the connection's back is an error, and that no byte ever goes to, or is taken from,
+# whoever has its number now.
 use strict;
 use warnings;
 use FindBin;
@@ -19,7 +19,7 @@ sub ready {
     return ($connection, $peer, recorder($connection));
 }
 
-# --- who gets the number: made so that it is just that one
+# --- new owners of the number
 
 my %taker = (
     file   => sub { my $file = File::Temp->new; sub { seek $file, 0, SEEK_SET; local $/; my $octets = <$file>; defined $octets ? $octets : '' } },
@@ -35,7 +35,7 @@ sub octets_from {
     return $octets;
 }
 
-# Has the number taken; returns a sub that tells what arrived there.
+# Has something take the number; returns a sub that reads what arrived there.
 sub take_number {
     my ($number, $kind) = @_;
     my $look = $taker{$kind}->();
@@ -50,7 +50,7 @@ sub numbers {
 
 plan skip_all => 'needs /proc' unless -d '/proc/self/fd';
 
-# --- each way to be rid of the descriptor, with things under way
+# --- ways to get rid of the descriptor, with things under way
 
 my %under_way = (
     'nothing'               => sub { },
@@ -70,7 +70,7 @@ my %ridding = (
     'destroy, then forget' => sub { $_[0]->handle->destroy; undef $_[0] },
 );
 
-# What a program may still do with the connection.
+# Does what a program may still do with the connection. Returns an exception, or nothing.
 sub use_it {
     my ($connection) = @_;
     return unless $connection;
@@ -83,7 +83,7 @@ sub use_it {
     return;
 }
 
-# AnyEvent's own complaints of a closed fh are not what this is about.
+# Runs the code without AnyEvent's own complaints about a closed fh.
 sub quietly {
     my ($code) = @_;
     no warnings 'once';
@@ -92,7 +92,7 @@ sub quietly {
     return eval { $code->(); 1 };
 }
 
-# The pure-Perl loop cannot tell the number of a watcher whose fh is closed.
+# The pure-Perl loop cannot find the number of a watcher whose fh is closed.
 my $can_close = loop() ne 'Perl';
 
 for my $how (sort keys %ridding) {
@@ -148,7 +148,7 @@ subtest 'who gets the number keeps its own input' => sub {
     is octets_from($_), text('of others', mask => 1), 'it is all there' for $near, $far;
 };
 
-# --- close(2) on the number, of which perl knows nothing
+# --- close(2) on the number, behind perl's back
 
 for my $masked (0, 1) {
     subtest "a descriptor closed behind everybody's back, then send, masked $masked" => sub {
@@ -184,7 +184,7 @@ subtest 'a large message when the descriptor is closed' => sub {
     like $connection->close_error, qr/\S/, 'finish comes, with an error';
 };
 
-# A watcher of a descriptor that is closed keeps AnyEvent's own loop from seeing any other.
+# A watcher of a closed descriptor would keep AnyEvent's own loop from seeing any other.
 for my $case (
     ['drain', sub { my ($connection) = @_; $connection->on(drain => sub { }); $connection->send('x' x $LARGE) }],
     ['a stream', sub { my ($connection) = @_; $connection->send_stream(sub { 'x' x $LARGE }, done => sub { $_[0]{is_done} = 1 }) }],

@@ -1,5 +1,5 @@
-# Fork in every state of a connection: a child that leaves, whatever it does to its copy first, changes nothing for the
-# parent and its peer; and one that goes on with its copy, while the parent lets its own be, does so as the parent would.
+# Tests forks in every state of a connection: a child that leaves, whatever it does to its copy first, changes nothing for
+# parent and peer; a child that goes on with its copy, while the parent leaves its own alone, does so as the parent would.
 use strict;
 use warnings;
 use FindBin;
@@ -12,7 +12,7 @@ needs_plain_loop();
 
 my $LARGE = 1_000_000;    # octets, more than a socket takes
 
-# Each state: how to get there, which calls `fork` when there; and what the peer and the connection then see in the end.
+# Each state: `reach` gets there and calls `fork` there; the rest is what the peer and the connection see in the end.
 my %state = (
     'initial bytes that are not delivered yet' => {
         rbuf => text('early 1') . text('early 2'),
@@ -125,7 +125,7 @@ sub shown {
     return "$frame->{opcode} " . (length $payload > 100 ? length $payload : $payload);
 }
 
-# The rest of the connection, up to its end: what both sides see of it.
+# Plays the rest of the connection, up to its end. Returns what both sides see of it.
 sub course {
     my ($s, $state) = @_;
     my ($connection, $peer, $seen) = @$s{qw(connection peer seen)};
@@ -148,7 +148,7 @@ sub expected {
     };
 }
 
-# Goes to the state, and has the sub called there, once.
+# Goes to the state, and calls the sub there, once.
 sub reach {
     my ($name, $masked, $code) = @_;
     my $s = situation($state{$name}, $masked);
@@ -165,8 +165,8 @@ sub child_that_leaves {
     is_deeply course($s, $state{$name}), expected($state{$name}), 'the parent and the peer see what they should';
 }
 
-# The parent is a process of its own, which does not come back to its event loop: EV's epoll, which the two would share,
-# loses an event now and then.
+# Runs the parent in a separate process that does not come back to its event loop: EV's epoll, which parent and child would
+# share, sometimes loses an event.
 sub child_that_goes_on {
     my ($name, $masked) = @_;
     pipe my $from, my $to or die "pipe: $!";

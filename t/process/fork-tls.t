@@ -1,4 +1,4 @@
-# Fork with TLS: a child that leaves writes nothing into the parent's session, at whatever moment it was forked.
+# Tests that a child that leaves writes nothing into the parent's TLS session, at whatever moment it was forked.
 use strict;
 use warnings;
 use FindBin;
@@ -19,7 +19,7 @@ my %leave = (
     'destroy, exit'   => sub { $_[0]->handle->destroy; exit 0 },
 );
 
-# When to fork: subs that get two connections with their recorders, which speak TLS with each other, and a sub that forks.
+# The moments to fork: subs that get two connections with recorders, which speak TLS with each other, and a sub that forks.
 my %moment = (
     'before the handshake' => sub { $_[2]->() },
     'in the callback of a message that comes with the handshake' => sub {
@@ -47,7 +47,7 @@ my %moment = (
     },
 );
 
-# The server is the one that forks, or, turned, the client.
+# Plays a fork. The server forks or, if turned, the client.
 sub play {
     my ($moment, $how, $turned) = @_;
     my ($server, $client) = tls_handles();

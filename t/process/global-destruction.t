@@ -1,4 +1,4 @@
-# Programs that end with live connections: the status is the program's, and nothing is said, whatever is freed first.
+# Tests that a program that ends with live connections keeps its exit status and prints nothing, whatever is freed first.
 use strict;
 use warnings;
 use FindBin;
@@ -8,7 +8,7 @@ use WebSocketTest;
 
 needs_plain_loop();
 
-# $ARGV[0] is the state, $ARGV[1] how the program ends. The standard error goes where the standard output does.
+# $ARGV[0] is the state, $ARGV[1] how the program ends. Standard error goes to standard output.
 my $program = <<'PROGRAM';
     use strict;
     use warnings;
@@ -17,7 +17,7 @@ my $program = <<'PROGRAM';
     my ($state, $how, $masked) = @ARGV;
     our ($connection, $peer, @more) = connection_and_peer(masked => $masked);
     $peer->sync;
-    POSIX::dup(fileno $peer->fh);    # which perl does not close: a signal of a broken pipe would end the program
+    POSIX::dup(fileno $peer->fh);    # perl does not close it: otherwise SIGPIPE would end the program
 
     package Late {      # freed in global destruction, by chance before or after the connection
         sub new { my ($class, $code) = @_; bless { code => $code, self => undef }, $class }
@@ -70,10 +70,10 @@ cmp_ok scalar @states, '>=', 20, 'there are many states';
 
 my %says = (die => "the program's own\n");
 
-# With PERL_DESTRUCT_LEVEL=2 perl frees all it has; debugperl always does.
+# With PERL_DESTRUCT_LEVEL=2 perl frees everything; debugperl always does.
 my $number = 0;
 
-# AnyEvent::Handle lingers, for which there EV has no loop any more.
+# AnyEvent::Handle lingers in these states, for which EV has no loop any more.
 @states = grep { !/output that waits|pings that wait/ } @states if loop() eq 'EV';
 # A connection of the original may outlive its handle.
 @states = grep { $_ ne 'a subclass' } @states if is_original();

@@ -1,4 +1,4 @@
-# exit and die inside every kind of callback: the status is the program's, and nothing is said but what it died with.
+# Tests exit and die inside every kind of callback: the status is the program's, and only the exception is printed.
 use strict;
 use warnings;
 use FindBin;
@@ -8,7 +8,7 @@ use WebSocketTest;
 
 needs_plain_loop();
 
-# $ARGV[0] is how to leave, $ARGV[1] where. The standard error goes where the standard output does.
+# $ARGV[0] is how to leave, $ARGV[1] where. Standard error goes to standard output.
 my $program = <<'PROGRAM';
     use strict;
     use warnings;
@@ -85,10 +85,10 @@ is $status, 0, 'the list of places';
 my @where = split /\n/, $list;
 cmp_ok scalar @where, '>=', 15, 'there are many';
 
-# There EV has freed its loop before perl frees the watchers; with the original as well.
+# On EV the loop is freed before perl frees the watchers, with the original too.
 @where = grep { $_ ne 'finish, after an error' } @where if loop() eq 'EV';
 
-# The original tells parse_error of no exception, and may lose a message in such a loop.
+# The original passes no exception to parse_error, and may lose a message in such a loop.
 @where = grep { !/after a die|inside the event loop/ } @where if is_original();
 
 for my $where (@where) {
@@ -102,7 +102,7 @@ for my $where (@where) {
     };
 }
 
-# --- die: message callbacks hand it to parse_error, what the program calls itself to the program, the others to the loop
+# --- die: goes to parse_error from message callbacks, to the program from what it calls itself, else to the loop
 
 my $own = "the program's own\n";
 my %is_caught = map { $_ => 1 } (grep { /message|early/ && !/finish|\Aa message that is sent\z/ } @where), 'a callback inside the event loop inside a callback';

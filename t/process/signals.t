@@ -1,4 +1,4 @@
-# Signals: whatever they interrupt, no byte is lost, and none comes twice.
+# Tests that no byte is lost and none comes twice, whatever signals interrupt.
 use strict;
 use warnings;
 use FindBin;
@@ -13,10 +13,10 @@ needs_plain_loop();
 my $SIZE = 200_000;    # octets of a message: more than a socket takes at once
 my $SIGNALS = 100;
 
-# Bodies of which no part is like another.
+# No part of a body is like another.
 my @bodies = map { my $number = $_; substr join('', map { "$number.$_ " } 1 .. $SIZE / 4), 0, $SIZE } 1 .. 8;
 
-# A process that sends us a signal again and again.
+# Starts a process that sends us a signal again and again.
 sub signaller {
     my $parent = $$;
     return fork_child(sub {
@@ -24,7 +24,7 @@ sub signaller {
     });
 }
 
-# Has all bodies go to and fro at once; says which came back otherwise.
+# Sends all bodies to and fro at once; returns the indexes of those that came back changed.
 sub spoiled {
     my ($peer, @mask) = @_;
     $peer->write(map { binary($_, @mask) } @bodies);
@@ -65,7 +65,7 @@ subtest 'a handler that sends and closes' => sub {
     cmp_ok $received, '>', 0, 'messages come meanwhile';
 };
 
-# --- system calls that are interrupted before they have done anything, or have done a part: more often than by signals
+# --- system calls that are interrupted before or during their work, more often than by signals
 
 my $library = <<'C';
 #define _GNU_SOURCE
@@ -77,7 +77,7 @@ my $library = <<'C';
 
 static unsigned calls;
 
-/* How much of the call may be done: nothing, a part, or all of it. */
+/* Returns how much of the call may be done: nothing, a part, or all of it. */
 static size_t share(int fd, size_t len)
 {
     struct stat st;

@@ -1,13 +1,13 @@
 package ExampleProgram;
 
-# A program that runs beside the test, and whose output, STDERR included, the test awaits.
+# Runs a program beside the test, and lets the test wait for its output, STDERR included.
 #
 #   my $program = ExampleProgram->start('echo-server.pl', '--port', 0);     # one of examples/, with this perl and @INC
 #   my $program = ExampleProgram->run('nginx', '-c', $file);                # any other
 #   my ($port) = $program->wait_for(qr/^listening on .*:(\d+)/m);           # the captures, or 1
 #   my $status = $program->stop;                                            # SIGTERM; its wait status
 #
-# One that is not stopped gets SIGTERM when the object goes, also if a signal ends the test.
+# A program that is not stopped gets SIGTERM when the object is destroyed, even if a signal ends the test.
 
 use strict;
 use warnings;

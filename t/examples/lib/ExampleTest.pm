@@ -1,6 +1,6 @@
 package ExampleTest;
 
-# What the tests of the examples share, beside WebSocketTest.
+# Helpers for the tests of the examples, in addition to WebSocketTest.
 #
 #   plan skip_all => $reason if $reason = missing(modules => [...], programs => [...]);
 #   my $connection = client_at('ws://127.0.0.1:8080/', %options_of_the_client);    # to => [$host, $port], if not the URL's
@@ -14,7 +14,7 @@ use WebSocketTest;
 
 our @EXPORT = qw(client_at free_port missing);
 
-# Debian has servers' programs where only root's PATH leads.
+# Debian installs server programs in directories that only root's PATH contains.
 $ENV{PATH} .= ':/usr/sbin';
 
 sub missing {

@@ -27,7 +27,7 @@ use Time::HiRes ();
 
 our @EXPORT_OK = qw(passes_apart);
 
-# Returns `true` if the tests pass as a subtest within so many seconds. Prints nothing.
+# Returns `true` if the tests pass as a subtest within this many seconds. Prints nothing.
 sub passes_apart {
     my ($tests, $seconds) = @_;
     pipe my $reader, my $writer or die "pipe: $!";
@@ -36,7 +36,7 @@ sub passes_apart {
     _run_and_exit($tests, $writer) if !$pid;
     close $writer;
     my $verdict = _read_within($reader, $seconds);
-    # Its own children belong to its group.
+    # The group includes the child's own children.
     kill KILL => -$pid, $pid;
     waitpid $pid, 0;
     return $verdict eq 'passed';

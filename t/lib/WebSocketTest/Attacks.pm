@@ -1,22 +1,22 @@
 package WebSocketTest::Attacks;
 
-# Peers that want our memory or our time, each of any size, with what they may cost.
+# Attacks by peers on our memory or our time, each of any size, with bounds on what they may cost.
 #
 #   for my $attack (attacks()) {
-#       my $cost = besiege($attack, $attack->{short});     # WebSocketTest::Siege's, with two things more:
-#       $cost->{again}      # how much more memory the same attack takes a second time, KiB: what the first has left behind
-#       $cost->{outcome}    # what was reported, and should be $attack->{outcome}
+#       my $cost = besiege($attack, $attack->{short});     # that of WebSocketTest::Siege, and in addition:
+#       $cost->{again}      # the growth in memory when the same attack is repeated, KiB: a leak of the first
+#       $cost->{outcome}    # the reported events, which should be $attack->{outcome}
 #   }
 #
 # and, where peers come and go,
-#       $cost->{alive}      # how many there were at once, at most
-#       $cost->{rate}       # how many a second there were, which on a slow machine are fewer than wanted
+#       $cost->{alive}      # the largest number at once
+#       $cost->{rate}       # the number per second, which on a slow machine is lower than wanted
 #
 # An attack has
-#   name, unit     what there are `short` of in a test, and `full` for the figures
-#   grown          a sub of the size and the cost: how much memory it may take while it lasts, KiB
-#   cpu            a sub of the size: how much CPU time it may take, seconds; not all have that
-#   run            a sub of the size and a sub that looks at the memory; it returns the outcome, and what else is measured
+#   name, unit     the unit of `short`, the size for a test, and `full`, the size for the figures
+#   grown          a sub of the size and the cost: the most memory that it may take while it lasts, KiB
+#   cpu            a sub of the size: the most CPU time that it may take, seconds; optional
+#   run            a sub of the size and a sub that samples the memory; it returns the outcome, and other measurements
 
 use strict;
 use warnings;
@@ -35,10 +35,10 @@ my $PATIENCE = 120;
 
 my $MEGABYTE = 'x' x 2**20;
 
-# What a connection may take that has received little, KiB; half of that is usual.
+# The memory that a connection may take that has received little, KiB; half of that is usual.
 my $KIB_ALIVE = 8;
 
-# The cost of an attack of this size, in a process to itself.
+# Returns the cost of an attack of this size, measured in a separate process.
 sub besiege {
     my ($attack, $size) = @_;
     my $program = 'use WebSocketTest::Attacks; WebSocketTest::Attacks::play(@ARGV)';
@@ -47,7 +47,7 @@ sub besiege {
     return decode_json($printed);
 }
 
-# That process. A small attack comes first, for what perl needs once.
+# Runs an attack in that process. A small attack comes first, for what perl needs once.
 sub play {
     my ($name, $size) = @_;
     my ($attack) = grep { $_->{name} eq $name } attacks();
@@ -63,16 +63,16 @@ sub play {
     print encode_json({ %$cost, again => $again, more_alive => $more_alive, outcome => $outcome });
 }
 
-# The bound of $cost->{again}: what malloc may lose in gaps, and those that were alive the second time only. A leak of all
-# would take as much again as the first time.
+# Returns the bound of $cost->{again}: malloc's gaps, and the connections that were alive the second time only. If everything
+# leaked, it would be as much as the first time.
 sub most_again { my ($cost) = @_; return 4096 + $cost->{grown} / 3 + $KIB_ALIVE * $cost->{more_alive} }
 
-# The bound of the time that another connection has to wait, ms; a loaded machine, not ours, takes so long.
+# Returns the bound of the time that another connection has to wait, ms; only a loaded machine takes that long.
 sub slowest { return 2000 * patience() }
 
-# --- attackers are processes of their own, so that what they take is not seen as ours
+# --- attackers, in separate processes so that their memory does not count as ours
 
-# The connection, its recorder and the attacker's process. The attacker gets a sub that writes to its end of a socket pair.
+# Returns the connection, its recorder and the attacker's process. The attacker gets a sub that writes to its socket.
 sub attacked {
     my ($new, $attacker) = @_;
     my ($ours, $theirs) = socket_pair();
@@ -81,7 +81,7 @@ sub attacked {
     return ($connection, recorder($connection), $pid);
 }
 
-# Until the connection closes.
+# Reads until the connection closes.
 sub read_all {
     my ($fh) = @_;
     shutdown $fh, 1;
@@ -94,7 +94,7 @@ sub print_all {
     for (my $at = 0; $at < length $bytes;) { $at += syswrite($fh, $bytes, length($bytes) - $at, $at) || POSIX::_exit(1) }
 }
 
-# Awaits the end of a single attacker, and of its connection; says what was reported.
+# Awaits the end of a single attacker, and of its connection; returns the reported events.
 sub course {
     my ($connection, $seen, $pid) = @_;
     reap($pid);
@@ -136,7 +136,7 @@ sub pings {
     return course(attacked({}, sub { in_chunks($_[0], $count, ping('x' x 125)) }));
 }
 
-# The program's own doing: what it queues is what it takes.
+# The program itself queues the data, so it pays for all of it.
 sub stalled {
     my ($mebibytes, $sample) = @_;
     my ($connection, $peer) = connection_and_peer();
@@ -159,7 +159,7 @@ sub crowd {
     return (\@crowd, [map { recorder($_) } @crowd], \@peers);
 }
 
-# What all of them report.
+# Returns the events that all of them report.
 sub outcome_of {
     my ($recorders) = @_;
     $_->wait_finish($PATIENCE) for @$recorders;
@@ -173,7 +173,7 @@ sub slow_loris {
     my $frame = text('x' x 60_000, mask => 1);
     for my $at (0 .. $octets - 1) {
         syswrite $_, $frame, 1, $at for @$peers;
-        # No time passes: the next octets come when the loop has seen these.
+        # No time has to pass: the next octets come when the loop has seen these.
         turn() for 1, 2;
     }
     $sample->();
@@ -204,7 +204,7 @@ sub unanswered_closes {
     return "$outcome, " . ($with_message == $count ? 'with' : 'without') . " a message, $with_file files";
 }
 
-# How many are open at once depends on who is scheduled when: the server takes all that wait before it reads from any.
+# The number of those open at once depends on scheduling: the server accepts all that wait before it reads from any.
 sub resets {
     my ($count, $rate) = @_;
     my ($accepted, $alive, %open, $port) = (0, 0);
@@ -223,7 +223,7 @@ sub resets {
     return ('all accepted', alive => $alive, rate => $count / $seconds);
 }
 
-# A late one is made up for at once.
+# Runs the code $count times, at this rate; if one is late, the next follows at once.
 sub at_rate {
     my ($rate, $count, $code) = @_;
     my $start = time;

@@ -18,7 +18,7 @@ our @EXPORT = qw(agreed sender receiver compressed wire_of json);
 
 use constant { RSV1 => 4, TAIL => "\0\0\xff\xff" };
 
-# As two programs with these options agree.
+# Returns the parameters of both ends, as two programs with these options agree on them.
 sub agreed {
     my (%options) = @_;
     my $offer = AnyEvent::WebSocket::Deflate::offer(%options);
@@ -40,8 +40,8 @@ sub sender {
     };
 }
 
-# Dies of what refers to more than 2 ** $window_bits bytes back, if a message is longer than that: it is inflated in
-# pieces.
+# Returns a sub that inflates. It dies if a message refers to more than 2 ** $window_bits bytes back and is longer than that,
+# because it inflates in pieces.
 sub receiver {
     my ($window_bits) = @_;
     my ($inflate, $status) = Compress::Raw::Zlib::Inflate->new(-WindowBits => -$window_bits, -LimitOutput => 1, -Bufsize => 16);
@@ -58,19 +58,19 @@ sub receiver {
     };
 }
 
-# compressed($payload, %frame): the first frame of a compressed message
+# compressed($payload, %frame): returns the first frame of a compressed message
 sub compressed {
     my ($payload, %more) = @_;
     return frame(opcode => 1, payload => $payload, rsv => RSV1, %more);
 }
 
-# What a frame brought, given what inflates it.
+# Returns the payload of a frame, inflated by $receiver if it is compressed.
 sub wire_of {
     my ($frame, $receiver) = @_;
     return $frame->{rsv} == RSV1 ? $receiver->($frame->{payload}) : $frame->{payload};
 }
 
-# About so many bytes of JSON, the same each time.
+# Returns about this many bytes of JSON, the same each time.
 sub json {
     my ($size, $seed) = @_;
     my ($text, $n) = ('', $seed || 1);

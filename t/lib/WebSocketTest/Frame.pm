@@ -1,7 +1,7 @@
 package WebSocketTest::Frame;
 
 # Frames for tests, right and wrong ones: encode with any FIN, RSV, opcode, mask and length form; decode from bytes.
-# It takes nothing from the code under test and judges nothing: what is legal is for the test to say.
+# It uses nothing of the code under test and judges nothing: the test decides what is legal.
 
 use strict;
 use warnings;
@@ -15,7 +15,7 @@ our @EXPORT = qw(
 #   rsv    0..7, RSV1 is 4
 #   mask   four bytes, or 1 for a fixed example mask, or nothing for none
 #   form   7, 16 or 64: the length's width; default the shortest
-#   length what the header claims, when that shall not be the payload's length
+#   length the length in the header, if it shall differ from the payload's
 sub frame {
     my %f = (opcode => 1, payload => '', fin => 1, rsv => 0, @_);
     my $mask = !$f{mask} ? '' : length $f{mask} == 4 ? $f{mask} : "\x37\xfa\x21\x3d";
@@ -73,7 +73,7 @@ sub decode_frame {
     };
 }
 
-# (code, reason octets) of a decoded Close frame; the empty list for an empty one.
+# Returns (code, reason octets) of a decoded Close frame; the empty list for an empty one.
 sub close_of {
     my ($frame) = @_;
     return length $frame->{payload} ? unpack('n a*', $frame->{payload}) : ();

@@ -5,8 +5,8 @@ package WebSocketTest::Peer;
 #   my $peer = WebSocketTest::Peer->new($fh);
 #   $peer->write(@bytes);               # queued, written as the socket takes it
 #   my $frame = $peer->next_frame;      # awaits one; undef when EOF came first
-#   my @frames = $peer->frames_to_eof;  # awaits EOF; what is no whole frame stays in $peer->bytes
-#   $peer->sync;                        # a ping and its pong: everything written before has been dealt with
+#   my @frames = $peer->frames_to_eof;  # awaits EOF; an incomplete frame stays in $peer->bytes
+#   $peer->sync;                        # a ping and its pong: everything written before has been processed
 #   $peer->answer(sub { my ($frame) = @_; ... bytes ... });   # from inside the event loop, frame by frame
 #   $peer->stall; $peer->resume;        # stops and starts reading
 #   $peer->half_close; $peer->close; $peer->reset;   # EOF; close(2); RST instead of EOF (TCP only)
@@ -156,7 +156,7 @@ sub frames_to_eof {
     return @frames;
 }
 
-# A round trip. Returns the frames that came before the pong. (More arguments go to the ping's frame: mask => 1.)
+# Makes a round trip. Returns the frames that came before the pong. (More arguments go to the ping's frame: mask => 1.)
 sub sync {
     my ($self, @more) = @_;
     my ($token, @before) = 's' . ++$self->{syncs};

@@ -1,13 +1,13 @@
 package WebSocketTest::Siege;
 
-# What an attack costs this process, and what another connection notices of it.
+# Measures what an attack costs this process, and how long it delays another connection.
 #
 #   my $siege = WebSocketTest::Siege->new;
 #   ... the attack, in the event loop ...
 #   my $cost = $siege->cost;
-#     grown     the most memory that was used more than at the start, KiB
+#     grown     the most memory used, less that used at the start, KiB
 #     cpu       seconds
-#     files     file descriptors more than at the start
+#     files     file descriptors, less those open at the start
 #     latency   milliseconds that the other connection's messages took: [median, most]
 
 use strict;
@@ -32,7 +32,7 @@ sub new {
     return $self;
 }
 
-# The time when the message is due counts, so that a loop that comes to it late is seen as late.
+# Sends a message later. Its latency counts from when it is due, so that a loop that comes to it late is seen as late.
 sub _ask_in {
     my ($self, $seconds) = @_;
     $self->{due} = time + $seconds;
@@ -46,7 +46,7 @@ sub _answered {
     $self->_ask_in($EVERY);
 }
 
-# Looks at the memory; to be called where it may be most, as the other connection's turn may not come there.
+# Samples the memory. Call it at the peak, because the other connection may not get a turn there.
 sub sample {
     my ($self) = @_;
     my $grown = resident() - ($self->{memory} || return);

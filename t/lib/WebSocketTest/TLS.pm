@@ -43,7 +43,7 @@ sub _quietly {
     return $?;
 }
 
-# The options for AnyEvent::Handle->new, on this side.
+# Returns the options for AnyEvent::Handle->new, on this side.
 sub tls_options {
     my ($side) = @_;
     _certificate();
@@ -53,7 +53,7 @@ sub tls_options {
     return (tls => $side, tls_ctx => $context);
 }
 
-# The same with a context that is made once: that takes longer than all else of a connection.
+# Contexts are made once and shared, because that takes longer than all else of a connection.
 my %context;
 
 sub shared_tls_options {

@@ -1,6 +1,6 @@
 package WebSocketTest::Usage;
 
-# What this process uses, as /proc has it.
+# Reads from /proc what this process uses.
 #
 #   resident()       memory, KiB; nothing where there is no /proc, or where valgrind's own memory would be counted
 #   descriptors()    open file descriptors
@@ -23,7 +23,7 @@ sub resident {
 sub descriptors {
     opendir my $directory, '/proc/self/fd' or return;
     my $count = grep { /\d/ } readdir $directory;
-    return $count - 1;    # that of the directory
+    return $count - 1;    # the directory's own
 }
 
 1;
