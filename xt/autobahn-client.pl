@@ -7,7 +7,7 @@
 use strict;
 use warnings;
 
-# AnyEvent::WebSocket::Client does not know of the attribute; the variable is read when a connection is made.
+# AnyEvent::WebSocket::Client does not know the attribute; the variable is read when a connection is made.
 BEGIN { $ENV{ANYEVENT_WEBSOCKET_STRICT} = $ARGV[0] }
 
 use AnyEvent;
@@ -16,7 +16,7 @@ use AnyEvent::WebSocket::Deflate::Client;
 my (undef, $port, $agent) = @ARGV;
 my $attempts = 200;
 
-# Without limits, and compressing everything, as the server.
+# Returns a connection without limits that compresses everything, like the server's.
 sub connection {
     my ($path) = @_;
     my %limits = (max_payload_size => 0, max_fragments => 1 << 30);
@@ -24,7 +24,7 @@ sub connection {
     return $client->connect("ws://127.0.0.1:$port$path")->recv;
 }
 
-# The server is given its port, and so cannot say when it listens: the first connection is tried until it is there.
+# Returns the first connection. It tries until there is one: the server is given its port, and cannot report when it listens.
 sub first_connection {
     my ($path) = @_;
     for (1 .. $attempts) {
@@ -37,7 +37,7 @@ sub first_connection {
     die "nobody listens on port $port: $@";
 }
 
-# Goes on until the server has closed; returns the last message.
+# Receives messages until the server has closed; returns the last one.
 sub last_message {
     my ($connection, $on_message) = @_;
     my ($done, $last) = AE::cv;

@@ -1,5 +1,5 @@
 #!/usr/bin/env perl
-# The echo server that xt/autobahn.t has the Autobahn test suite play against.
+# The echo server against which xt/autobahn.t has the Autobahn test suite play.
 #
 #   perl -Mblib xt/autobahn-server.pl STRICT
 #
@@ -28,7 +28,7 @@ sub accept_client {
         on_read  => sub {
             return undef $handle if !$handshake->parse($handle->{rbuf});
             return if !$handshake->is_done;
-            # Everything is compressed that can be.
+            # Everything that can be compressed is compressed.
             my ($header, $deflate) =
                 AnyEvent::WebSocket::Deflate::accept($handshake->req->fields->{'sec-websocket-extensions'}, threshold => 0);
             my $response = $handshake->to_string;
@@ -41,7 +41,7 @@ sub accept_client {
     return;
 }
 
-# Without limits, because cases 9.* send 16 MiB in one frame, and 4 MiB in frames of 64 bytes.
+# Serves without limits, because cases 9.* send 16 MiB in one frame, and 4 MiB in frames of 64 bytes.
 sub serve {
     my ($handle, $deflate) = @_;
     my $connection = AnyEvent::WebSocket::Connection->new(

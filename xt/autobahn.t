@@ -1,8 +1,9 @@
-# The Autobahn test suite, as a peer of both roles, strict and lenient: every verdict against xt/autobahn-verdicts.txt.
+# Tests every verdict of the Autobahn test suite against xt/autobahn-verdicts.txt, as a peer of both roles, strict and
+# lenient.
 #
 #   AUTOBAHN_DIR=DIR AUTOBAHN_VENV=VENV prove -b xt/autobahn.t
 #
-# DIR is a folder with run-against-server.sh, run-fuzzing-server.sh and setup.sh; VENV what its setup.sh made (default
+# DIR is a folder with run-against-server.sh, run-fuzzing-server.sh and setup.sh; VENV is what its setup.sh made (default
 # DIR/venv). AUTOBAHN_ONLY='server strict' runs one of the four. AUTOBAHN_OUT keeps the suite's reports in that folder.
 use strict;
 use warnings;
@@ -32,7 +33,7 @@ my %play = (server => \&play_server, client => \&play_client);
 
 alarm 7200;
 
-# --- the table: lines of a pattern, how many cases it stands for, and a verdict for each run
+# --- the table: lines of a pattern, its number of cases, and a verdict for each run
 
 my @table = read_table("$xt/autobahn-verdicts.txt");
 
@@ -52,7 +53,7 @@ sub read_table {
     return @rows;
 }
 
-# The last row that fits, so that exceptions stand behind what they are exceptions from.
+# Returns the last row that fits, so that exceptions stand after the rule.
 sub row_of {
     my ($case) = @_;
     my ($row) = reverse grep { $case =~ $_->{regex} } @table;
@@ -91,7 +92,7 @@ sub play_server {
     my ($strict, $out) = @_;
     my $pid = open2(my $from, my $to, @perl, "$xt/autobahn-server.pl", $strict);
     my ($port, $backend) = split ' ', scalar readline($from) // '';
-    # The suite's exit status says whether a case failed, which is for the table to judge.
+    # The suite's exit status reports a case that failed, but the table decides about that.
     waitpid spawn("$out.log", "$harness/run-against-server.sh", "ws://127.0.0.1:$port/", $agent, $out, '*'), 0 if $port;
     close $to;
     waitpid $pid, 0;
@@ -123,7 +124,7 @@ sub spawn {
     exec @command;
 }
 
-# Nobody else's, with luck: the suite's server has to be told its port.
+# Returns a port that, with luck, nobody else takes: the suite's server has to be told its port.
 sub free_port { IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1')->sockport }
 
 for my $run (grep { !$ENV{AUTOBAHN_ONLY} || $ENV{AUTOBAHN_ONLY} eq $_ } @runs) {

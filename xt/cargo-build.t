@@ -3,8 +3,8 @@ use warnings;
 
 use Test::More;
 
-# How the Makefile has cargo build (inc/CargoBuild.pm), with a cargo that only pretends: where it finds the library, when it
-# has the bindings made anew, and what it says when cargo fails.
+# Tests how the Makefile has cargo build (inc/CargoBuild.pm), with a fake cargo: where it finds the library, when it has the
+# bindings made anew, and its message when cargo fails.
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 use File::Path qw(make_path);
@@ -22,7 +22,7 @@ delete @ENV{qw(CARGO_HOME CARGO_TARGET_DIR)};
 $ENV{HOME} = "$scratch/home";
 make_path('home', 'built', 'blib');
 
-# Notes its arguments, CARGO_HOME, PERL and MAKEFLAGS, and behaves as the files "fail-SUBCOMMAND" say.
+# Records its arguments, CARGO_HOME, PERL and MAKEFLAGS, and behaves as the files "fail-SUBCOMMAND" say.
 my $cargo = spurt("$scratch/cargo", <<'SH', 0755);
 #!/bin/sh
 echo "$* CARGO_HOME=$CARGO_HOME PERL=$PERL MAKEFLAGS=$MAKEFLAGS" >>log
@@ -38,7 +38,7 @@ case $1 in
 esac
 SH
 
-# Returns what was said and whether it died.
+# Builds. Returns the output, and whether it died.
 sub build {
     my (%env) = @_;
     spurt('log', '');
@@ -101,7 +101,7 @@ subtest 'another perl' => sub {
 };
 
 subtest 'a home that is not there' => sub {
-    # Where not even root can make it.
+    # Not even root can create this directory.
     my $said = build(HOME => '/proc/nonexistent');
     like($said, qr{^cargo cannot write to /proc/nonexistent/\.cargo: it uses \Q$scratch\E/target/cargo-home$}, 'is said');
     like((calls('build'))[0], qr{CARGO_HOME=\Q$scratch\E/target/cargo-home }, 'and another is used');

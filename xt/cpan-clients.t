@@ -3,8 +3,9 @@ use warnings;
 
 use Test::More;
 
-# cpanm and cpan install the tarball, with its tests; the original is installed on top; ours is upgraded and removed. All
-# that below a scratch directory, without CPAN: what ours needs must be installed. Needs root; takes ten minutes.
+# Tests that cpanm and cpan install the tarball, with its tests, that the original can be installed on top, and that ours is
+# upgraded and removed. All happens in a scratch directory, without CPAN: the prerequisites must be installed. Needs root;
+# takes ten minutes.
 plan skip_all => 'set AUTHOR_TESTING=1 to run this' if !$ENV{AUTHOR_TESTING};
 
 use Config;
@@ -24,7 +25,7 @@ my $scratch = tempdir(CLEANUP => 1);
 my $tarball = make_tarball($scratch);
 my %classes = map { ("AnyEvent/WebSocket/$_.pm" => "AnyEvent::WebSocket::$_") } qw(Client Connection Message);
 
-# The clients keep their things below HOME, where the toolchain may be too.
+# The clients keep their files below HOME, where the toolchain may be too.
 $ENV{CARGO_HOME}       ||= "$ENV{HOME}/.cargo";
 $ENV{RUSTUP_HOME}      ||= "$ENV{HOME}/.rustup";
 $ENV{CARGO_TARGET_DIR} ||= root() . '/target';
@@ -32,10 +33,10 @@ $ENV{HOME}             = "$scratch/home";
 $ENV{HARNESS_OPTIONS}  = 'j2';
 $ENV{PERL_MM_USE_DEFAULT} = 1;
 make_path("$ENV{HOME}/.cpan/CPAN");
-# There is no CPAN to get what is recommended from.
+# Recommended modules cannot be fetched, because there is no CPAN.
 spurt("$ENV{HOME}/.cpan/CPAN/MyConfig.pm", "\$CPAN::Config = { recommends_policy => 0 };\n1;\n");
 
-# What a program with this library gets: "BACKEND FILE", or why it gets nothing.
+# Returns what a program with this library loads, as "BACKEND FILE", or the error.
 sub loaded {
     my ($lib) = @_;
     my $print = 'print AnyEvent::WebSocket::Connection->can("backend") ? AnyEvent::WebSocket::Connection->backend : "pp",
@@ -46,7 +47,7 @@ sub loaded {
 sub ours_below     { return "rust $_[0]/$Config{archname}/AnyEvent/WebSocket/Connection.pm" }
 sub original_below { return "pp $_[0]/AnyEvent/WebSocket/Connection.pm" }
 
-# A distribution with the files of the original, in Perl. MakeMaker installs it as it would the original.
+# Makes a distribution with the files of the original, in Perl. MakeMaker installs it as it would the original.
 sub make_original {
     my ($version) = @_;
     my $dir = "$scratch/original-$version";
@@ -66,8 +67,8 @@ sub install_original {
         . " && make && make install VERBINST=1 @arguments"), "the original $version: make install @arguments");
 }
 
-# With UNINST=1, MakeMaker deletes files of the same names wherever perl looks for modules, also those of Debian's packages. So
-# here it sees a copy of /usr, which is gone afterwards.
+# Runs on a copy of /usr, which is gone afterwards: with UNINST=1, MakeMaker deletes files of the same names wherever perl
+# looks for modules, even those of Debian's packages.
 sub without_harm {
     my ($command) = @_;
     my $copy = tempdir(DIR => $scratch);

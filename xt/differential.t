@@ -1,10 +1,9 @@
-# The same random streams of frames for this build, for the original and for two Python libraries: they must get the same
-# messages out of them, give the same pongs, and come to the same end, but for the differences of which
-# xt/differential/reasons.txt gives the reason.
+# Tests that this build, the original and two Python libraries get the same messages from the same random streams of frames,
+# give the same pongs, and come to the same end, except for the differences that xt/differential/reasons.txt explains.
 #
 #   DIFFERENTIAL_STREAMS=20000 DIFFERENTIAL_SEED=1 prove -bv xt/differential.t
 #
-# Stream N is made from the seed plus N: a seed of that sum and one stream plays it again. PYTHON names a python that has
+# Stream N is made from the seed plus N: a seed of that sum and one stream replays it. PYTHON names a python that has
 # the modules wsproto and websockets (Debian packages python3-wsproto, python3-websockets).
 use strict;
 use warnings;
@@ -52,7 +51,7 @@ sub reason_for {
     return $row ? $row->{why} : undef;
 }
 
-# "same", "fewer" (ours begin theirs), "more" (the other way round) or "other"
+# Returns "same", "fewer" (theirs begin with ours), "more" (the other way round) or "other".
 sub compared {
     my ($ours, $theirs) = @_;
     my %relation = map { relation(@$_) => 1 } map { [$ours->{$_}, $theirs->{$_}] } qw(messages pongs);
@@ -65,7 +64,7 @@ sub relation {
     return $ours eq $theirs ? 'same' : !index($theirs, $ours) ? 'fewer' : !index($ours, $theirs) ? 'more' : 'other';
 }
 
-# "failed 1002" whatever the text: each has its own words.
+# Returns the end without its text, such as "failed 1002": each library has its own words.
 sub outcome { return $_[0]{end} =~ s/\A(?:failed \d+\K.*|closed \w+\K +\z)//r }
 
 sub agree {
@@ -85,7 +84,7 @@ my %command = (
 );
 
 
-# The verdicts, by the number of the stream.
+# Returns the verdicts, by the number of the stream.
 sub verdicts {
     my ($player) = @_;
     local %ENV = (%ENV, WEBSOCKET_TEST_BACKEND => 'rust');

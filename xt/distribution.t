@@ -3,8 +3,8 @@ use warnings;
 
 use Test::More;
 
-# The distribution as people meet it: packed, unpacked, built, installed over an original, uninstalled. Works in a
-# scratch directory; builds with the checkout's target directory, to save the minutes that perl's bindings take.
+# Tests the distribution as people meet it: packed, unpacked, built, installed over an original, uninstalled. It works in a
+# scratch directory, but builds in the checkout's target directory, to save the minutes that perl's bindings take.
 plan skip_all => 'set AUTHOR_TESTING=1 to run this' if !$ENV{AUTHOR_TESTING};
 
 use Config;
@@ -26,7 +26,7 @@ my $largest = 1_500_000;
 
 $ENV{CARGO_TARGET_DIR} //= "$root/target";
 
-# All files and directories that may lie at the top.
+# All files and directories that may be at the top.
 my @packed = qw(
     ARCHITECTURE.md CONTRIBUTING.md Cargo.lock Cargo.toml Changes INSTALL.md LICENSE MANIFEST.SKIP Makefile.PL README.md SECURITY.md
     bench benches build.rs deny.toml examples fuzz inc perl rustfmt.toml script src t tests xt
@@ -34,19 +34,19 @@ my @packed = qw(
 my @not_packed = qw(.ci .gitignore .perltidyrc);
 my @generated = qw(MANIFEST META.json META.yml);
 
-# From where an application would load it.
+# Returns the file from which an application would load it.
 sub loaded_connection {
     my $print = 'print $INC{"AnyEvent/WebSocket/Connection.pm"}';
     return `PERL5LIB=$lib $^X -MAnyEvent::WebSocket::Connection -e '$print' 2>&1`;
 }
 
-# What perldoc would show: it looks for a module where perl does.
+# Returns what perldoc would show: it looks for a module where perl does.
 sub perldoc {
     my ($module) = @_;
     return run_ok("PERL5LIB=$lib $^X -MPod::Perldoc -e 'exit(Pod::Perldoc->run)' -- -U -T -u $module", "perldoc $module");
 }
 
-# The first parts of these paths, each once.
+# Returns the first parts of these paths, each once.
 sub at_the_top {
     my %seen = map { m{^([^/]+)} ? ($1 => 1) : () } @_;
     return [sort keys %seen];
@@ -57,7 +57,7 @@ subtest 'what is in the repository' => sub {
     plan skip_all => 'this is not a checkout of git' if !-e '.git';
     my @files = split /\0/, run_ok('git ls-files -z');
     is_deeply(at_the_top(@files), [sort @packed, @not_packed], 'nothing else lies at the top');
-    # A shell that is given a Perl program by a bare name makes files of what it takes for redirections.
+    # A shell that runs a Perl program by its bare name creates files from what it takes for redirections.
     my @misnamed = grep { !/\.(?:pl|t)$/ && first_line($_) =~ /^#!.*\bperl\b/ } grep { -f } @files;
     is("@misnamed", '', 'programs in Perl have names that say so');
 };
@@ -82,7 +82,7 @@ subtest 'make dist' => sub {
 
 subtest 'make' => sub {
     my @before = files_below('.');
-    # The way of local::lib; -j4, for the rules' dependencies on one another.
+    # This installs as local::lib does, and with -j4 tests the dependencies between the rules.
     run_ok("PERL_MM_OPT='INSTALL_BASE=$base' $^X Makefile.PL");
     run_ok('make -j4');
     ok(-x "blib/arch/$so", 'the library is built');
@@ -117,7 +117,7 @@ subtest 'install, uninstall' => sub {
 
     run_ok("$^X Makefile.PL INSTALL_BASE=$base");
     run_ok('make -j4');
-    # UNINST=1, which many a cpan is set to, asks to delete what would be shadowed.
+    # UNINST=1, a common setting of cpan, asks to delete the shadowed files.
     run_ok('make install UNINST=1');
     is(loaded_connection(), "$lib/$Config{archname}/AnyEvent/WebSocket/Connection.pm", 'installed: ours is loaded');
     my $installed = digests($base);
@@ -151,7 +151,7 @@ subtest 'what is missing' => sub {
             symlink $path, "$bin/$program" if $path;
         }
         open my $stale, '>', 'Makefile';
-        # CARGO_HOME, because cargo is looked for there too; rustup's cargo finds its toolchain without.
+        # CARGO_HOME is set because cargo is looked for there too; rustup's cargo finds its toolchain without it.
         my $output = `PATH=$bin CARGO_HOME=/nonexistent $env $^X Makefile.PL 2>&1 >/dev/null`;
         is($?, 0, 'exit status 0');
         ok(!-e 'Makefile', 'no Makefile');
@@ -182,10 +182,10 @@ subtest 'another operating system' => sub {
     like($output, qr/^OS unsupported: /, 'with the phrase that CPAN testers look for');
 };
 
-# An environment in which perl believes its headers to be elsewhere.
+# Returns an environment in which perl believes that its headers are elsewhere.
 sub without_headers { return before_all(q{use Config; tied(%Config)->{archlibexp} = '/nonexistent'}) }
 
-# An environment in which perl runs this first.
+# Returns an environment in which perl runs this first.
 sub before_all {
     my ($code) = @_;
     make_path("$scratch/fake");

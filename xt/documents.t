@@ -3,8 +3,8 @@ use warnings;
 
 use Test::More;
 
-# What the documents say of the rest of the distribution: files and headings that they link to, commands that they name, and
-# the figures, which are those of bench/results.csv.
+# Tests that the documents agree with the rest of the distribution: files and headings that they link to, commands that they
+# name, and the figures, which are those of bench/results.csv.
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 
@@ -20,7 +20,7 @@ sub slurp {
     return scalar <$file>;
 }
 
-# What a heading is linked to by, in the way of GitHub.
+# Returns the anchor that GitHub gives a heading.
 sub anchor_of {
     my ($heading) = @_;
     return lc($heading) =~ s/[^\w\- ]//gr =~ tr/ /-/r;
@@ -44,7 +44,7 @@ sub check_link {
 for my $document (@documents) {
     my $text = slurp($document);
     check_link($document, $_) for grep { !/^https?:/ } $text =~ /\]\(([^)\s]+)\)/g;
-    # Directories that an unpacked distribution has; what a build makes is not there yet.
+    # These directories exist in an unpacked distribution; those that a build makes do not exist yet.
     my $directories = qr{(?:bench|benches|examples|fuzz|inc|perl|script|src|t|tests|xt)/};
     my %named = map { $_ => 1 } $text =~ m{(?:^ {4}|[`\s])($directories[\w./-]*\w)(?=[\s`])}mg;
     my @absent = grep { !-e "$root/$_" && !-e "$root/" . dirname($document) . "/$_" } sort keys %named;

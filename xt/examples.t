@@ -1,5 +1,5 @@
-# The examples with what people have around them: a browser, Redis, nginx. What is not installed is skipped. (What needs
-# none of these is in t/examples.)
+# Tests the examples together with a browser, Redis and nginx. What is not installed is skipped. (t/examples has the tests
+# that need none of these.)
 use strict;
 use warnings;
 use FindBin;
@@ -39,7 +39,7 @@ subtest 'chat in a browser' => sub {
         my ($tab, $name, $text) = @_;
         $browser->select_tab($tab)->type('#name', $name)->type('#text', $text)->click('#send');
     };
-    # The messages in a tab, each as [name, text], once there are so many.
+    # Returns the messages in a tab, each as [name, text], once there are this many.
     my $messages = sub {
         my ($tab, $count) = @_;
         $browser->select_tab($tab)->wait_until("document.querySelectorAll('#messages li').length >= $count");
@@ -88,7 +88,7 @@ subtest 'chat over Redis' => sub {
         $redis->wait_for(qr/Ready to accept connections/);
         return $redis;
     };
-    # PUBLISH says how many got the message.
+    # PUBLISH returns how many got the message.
     my $wait_subscribed = sub {
         my $probe = AnyEvent::Redis->new(port => $port);
         my $receivers = 0;
@@ -147,7 +147,7 @@ subtest 'behind nginx' => sub {
     after(2);
     is $client->state, 'open', 'but not who hears pings';
 
-    # The Close frame that answers may be lost: nginx hangs up both ways once one way is closed.
+    # The Close frame that answers may be lost: nginx ends both directions once one has ended.
     $client->close(4000, 'done');
     $seen->wait_finish;
     is $client->close_error, undef, 'to close is no error';
@@ -167,8 +167,8 @@ sub make_certificate {
         or die "openssl failed\n";
 }
 
-# The example's configuration, with the ports of here, and a timeout that a test can wait for. Returns the process, its
-# URL, and where that really is.
+# Starts nginx with the example's configuration, but our ports, and a timeout that a test can wait for. Returns the process,
+# its URL, and the real address.
 sub start_nginx {
     my ($server) = @_;
     my ($backend) = $server->wait_for(qr{^listening on (?:http://)?127\.0\.0\.1:(\d+)}m);

@@ -1,9 +1,9 @@
-# Compression with other implementations, in both roles, with context takeover and without: Node ws and Python websockets.
+# Tests compression with Node ws and Python websockets, in both roles, with context takeover and without.
 #
 #   prove -b -It/lib xt/interop-deflate.t
 #
-# They are looked for where bench/compare.pl has them, in BENCH_CACHE (default ~/.cache/ws-bench), and else by NODE_PATH and
-# python3; what is not there is skipped.
+# They are looked for where bench/compare.pl has them, in BENCH_CACHE (default ~/.cache/ws-bench), then by NODE_PATH and
+# python3; what is missing is skipped.
 use strict;
 use warnings;
 use FindBin;
@@ -33,7 +33,7 @@ my %peers = (
     },
 );
 
-# Small ones and large ones, alike and not, and one that does not get smaller.
+# The payloads are small and large, alike and not; one does not get smaller.
 my @payloads = ((map { json(300 * $_, $_ % 3) } 1 .. 20), '', join('', map { chr 32 + $_ * $_ * 7919 % 95 } 1 .. 5000), json(60_000));
 
 sub is_there {
@@ -43,7 +43,7 @@ sub is_there {
     return (next_event('a trial', sub { my $done = shift; $status->cb(sub { $done->($_[0]->recv) }) }))[0] == 0;
 }
 
-# Starts the peer; returns what it prints first, if that is asked for, and a sub that ends it.
+# Starts the peer; returns the first line that it prints, if asked for, and a sub that ends it.
 sub start {
     my ($command, $prints) = @_;
     my ($line, $pid) = ('');

@@ -1,4 +1,4 @@
-# The complete programs in the manual do what its sections say: each is run as it stands there, and has a peer to talk to.
+# Tests that the complete programs in the manual do what its sections say: each runs as it stands there, with a peer.
 use strict;
 use warnings;
 use FindBin;
@@ -26,7 +26,7 @@ sub blocks_of {
     return grep { $_->{kind} eq $kind } @{ $blocks{$section} };
 }
 
-# Starts a section's program, its only one or that with this index.
+# Starts a section's program: its only one, or the one with this index.
 sub start_program {
     my ($section, $index, @arguments) = @_;
     my $block = (blocks_of($section, 'program'))[$index];
@@ -37,7 +37,7 @@ sub start_program {
     return ExampleProgram->run($^X, (map {"-I$_"} @INC), $path, @arguments);
 }
 
-# Starts one that is a server. Returns it, and its URL.
+# Starts a program that is a server. Returns it, and its URL.
 sub start_server {
     my ($section, @arguments) = @_;
     my $program = start_program($section, 0, @arguments);
@@ -46,7 +46,7 @@ sub start_server {
 
 sub bodies { [map { $_->decoded_body } $_[0]->messages] }
 
-# A server in this process, which calls back with each connection. Returns its URL, and a guard.
+# Starts a server in this process, which calls back with each connection. Returns its URL, and a guard.
 sub own_server {
     my ($serve) = @_;
     my $port;
@@ -56,7 +56,7 @@ sub own_server {
     return ("ws://127.0.0.1:$port/", $guard);
 }
 
-# What a section's programs do, by the section's title.
+# Tests of a section's programs, by the section's title.
 my %course;
 
 $course{'Moving an existing program'} = sub {
@@ -157,7 +157,7 @@ $course{'Broadcast'} = sub {
     cmp_ok abs($time->{time} - AE::now), '<', 60 * patience(), 'everybody gets the time';
     is $time->{connections}, 3, 'and the number of connections';
     $slow->pause;
-    # The talker says as much as the listener takes.
+    # The talker sends as much as the listener takes.
     my ($heard, $last) = (0, {});
     $listener->on(each_message => sub {
         my (undef, $message) = @_;
@@ -238,7 +238,7 @@ $course{'Deployment behind nginx'} = sub {
     is $client->close_code, 1001, 'with a word to the client';
 };
 
-# The manual's configuration, with the ports of here.
+# Starts nginx with the manual's configuration, but our ports.
 sub start_nginx {
     my ($port, $server_port) = @_;
     system(qw(sh -c), 'exec "$@" 2>"$0"', "$directory/openssl.log", qw(openssl req -x509 -newkey rsa:2048 -nodes -days 2),

@@ -3,7 +3,7 @@ use warnings;
 
 use Test::More;
 
-# What META.json of the tarball says to CPAN: which packages are ours, and what they need.
+# Tests that META.json of the tarball tells CPAN which packages are ours, and what they need.
 plan skip_all => 'set AUTHOR_TESTING=1 to run this' if !$ENV{AUTHOR_TESTING};
 
 use Cwd qw(abs_path);
@@ -19,7 +19,7 @@ my $scratch  = tempdir(CLEANUP => 1);
 my $unpacked = unpack_tarball(make_tarball($scratch), $scratch);
 my $meta     = decode_json(slurp("$unpacked/META.json"));
 
-# Packages that belong to the author of the original, among them such as we do not have (yet).
+# Packages that belong to the author of the original, including some that we do not have (yet).
 my @foreign = map { "AnyEvent::WebSocket::$_" } qw(Client Connection Message Server);
 
 is_deeply($meta->{license}, ['perl_5'], 'license');
@@ -48,7 +48,7 @@ subtest 'what is indexed' => sub {
     ok($hidden{$_}, "no_index: directory $_") for sort keys %directories;
 };
 
-# Modules that come with another one that is listed.
+# Modules that come with another listed module.
 my %part_of = (
     'AE'                                       => 'AnyEvent',
     'AnyEvent::Handle'                         => 'AnyEvent',
@@ -61,14 +61,14 @@ my %part_of = (
     'Protocol::WebSocket::Handshake::Server'   => 'Protocol::WebSocket',
 );
 
-# What a file loads, without pragmas and what the distribution itself has. Of documentation and comments, nothing.
+# Returns what a file's code loads, without pragmas and without what the distribution itself has.
 sub loaded_by {
     my ($path) = @_;
     my $code = slurp($path) =~ s/^__(?:END|DATA)__$.*//msr =~ s/^\s*#.*$//mgr;
     my %loaded;
     $loaded{$1}++ while $code =~ /(?:^|[;{}(]|\bdo\b)\s*(?:use|require)\s+([A-Z]\w*(?:::\w+)*)\s*(?:[;('"\d}]|qw\b|$)/mg;
     $loaded{$1}++ while $code =~ /\beval \{ require ([A-Z][\w:]+)/g;
-    # Base classes and roles, by Moo.
+    # Base classes and roles are loaded by Moo.
     $loaded{$1}++ while $code =~ /^(?:extends|with)\s+'([\w:]+)'/mg;
     return grep { !$packages{$_} && !-e "$unpacked/t/lib/" . s{::}{/}gr . '.pm' } sort keys %loaded;
 }
@@ -95,7 +95,7 @@ sub check_prereqs {
 subtest 'prerequisites of the modules' => sub {
     my %shadowing = map { $_ => 1 } @foreign[1, 2];
     my $users = check_prereqs("$unpacked/perl", ['runtime'], \%shadowing);
-    # The library is loaded by XSLoader; the two others are there for applications and for event loops to be chosen.
+    # No module loads these: they are for applications, and for the choice of an event loop.
     my %unused = map { $_ => 1 } qw(perl AnyEvent::WebSocket::Server EV Net::SSLeay);
     my @superfluous = grep { !$users->{$_} && !$unused{$_} } sort keys %{ listed_for('runtime') };
     is("@superfluous", '', 'nothing else is listed');

@@ -1,5 +1,5 @@
-# Every block of Perl in the documentation compiles under strict and warnings, and runs, and commands for a shell can be
-# parsed. (The complete programs of the manual are run by xt/manual.t.)
+# Tests that every block of Perl in the documentation compiles under strict and warnings, and runs, and that commands for a
+# shell can be parsed. (xt/manual.t runs the complete programs of the manual.)
 use strict;
 use warnings;
 use FindBin;
@@ -12,7 +12,7 @@ use WebSocketTest;
 
 plan skip_all => 'by design: the original lacks what the documentation shows' if is_original();
 
-# What is wrong with a block, by its kind.
+# Subs that return the problem of a block, by its kind.
 my %check = (
     perl    => \&PodCode::Stage::problems,
     shell   => sub { problems_of_shell($_[0]{text}) },

@@ -1,4 +1,4 @@
-# The tables in the documentation of the connection are true: each row is played.
+# Tests that the tables in the documentation of the connection are true: each row is played.
 use strict;
 use warnings;
 use FindBin;
@@ -9,7 +9,7 @@ use WebSocketTest;
 
 plan skip_all => 'by design: the tables are about what the original does not do' if is_original();
 
-# The rows of the table in a section or an entry, as [first column, the others].
+# Returns the rows of the table in a section or an entry, as [first column, the others].
 sub rows_of {
     my ($where) = @_;
     my ($table) = grep { $_->{kind} eq 'output' && ($_->{section} eq $where || $_->{entry} eq $where) }
@@ -20,7 +20,7 @@ sub rows_of {
 
 # --- how a connection ends
 
-# Makes a callback die, or the peer do something, after which it hangs up.
+# Makes the peer hang up after a callback has died or the peer has broken a rule.
 my $hang_up = sub { $_[1]->frames_to_eof; $_[1]->close };
 
 my %end = (
@@ -103,7 +103,7 @@ my %sent = (
     'send_fragment, send_stream'           => sub { $_[0]->send_fragment('x', final => 1); $_[0]->send_stream(sub { }) },
 );
 
-# Whether all of what send or close was given is what a column says.
+# Each returns true if send or close was given all that the column of that name promises.
 my %is_given = (
     '-'                        => sub { !@_ },
     'not called'               => sub { !@_ },

@@ -1,5 +1,5 @@
-# The documentation has the right form, and leaves nothing out: each attribute, method, event, function and option has an
-# entry, with its signature and an example, and says if the original does not have it.
+# Tests that the documentation has the right form, and leaves nothing out: each attribute, method, event, function and option
+# has an entry, with its signature and an example, and a note if the original does not have it.
 use strict;
 use warnings;
 use FindBin;
@@ -29,7 +29,7 @@ for my $file (@files) {
 
 # --- headings and links
 
-# The headings of a file, as [level, text, the paragraphs below it].
+# Returns the headings of a file, as [level, text, the paragraphs below it].
 sub headings {
     my ($file) = @_;
     my @found;
@@ -72,7 +72,7 @@ is_deeply [grep { my $title = $_; grep { $_ eq $title } @wanted } @sections], \@
 
 # --- entries
 
-# The entries of a section, as [name, paragraphs].
+# Returns the entries of a section, as [name, paragraphs].
 sub entries {
     my ($module, $section) = @_;
     my ($is_in, @entries) = (0);
@@ -84,7 +84,7 @@ sub entries {
     return @entries;
 }
 
-# `examples`: how many blocks an entry has, which begin with its signature.
+# Tests the entries of a section. `examples` is the minimum number of blocks in an entry, including its signature.
 sub entries_ok {
     my ($module, $section, $names, $examples) = @_;
     my @entries = entries($module, $section);
@@ -100,7 +100,7 @@ sub entries_ok {
     }
 }
 
-# Subs of a package that are its own, or of a role of ours, without new and those that begin with an underscore.
+# Returns the subs of a package that are its own, or of a role of ours, without new and those that begin with an underscore.
 sub public_subs {
     my ($package) = @_;
     no strict 'refs';
@@ -146,7 +146,7 @@ subtest 'Deflate' => sub {
     entries_ok($deflate, 'OPTIONS', \@options, 1);
 };
 
-# --- what the original does not have
+# --- additions to the original
 
 sub marked {
     my ($module, @sections) = @_;
@@ -164,7 +164,7 @@ sub asked_of_original {
 subtest 'what the original does not have' => sub {
     plan skip_all => 'AnyEvent::WebSocket::Client is not installed' if !eval { require AnyEvent::WebSocket::Client };
     my @without = asked_of_original('print map { AnyEvent::WebSocket::Connection->can($_) ? () : "$_ " } @ARGV', @attributes, @methods);
-    # In the place of the original, these two are there all the same: they say that it is the original.
+    # These two exist on the original too: they report that it is the original.
     is_deeply [marked($class, qw(ATTRIBUTES METHODS))], [uniq sort @without, qw(backend enable_deflate)], 'attributes and methods';
 
     @without = asked_of_original('my ($c) = connection_and_peer(); print map { eval { $c->on($_ => sub { }); 1 } ? () : "$_ " } @ARGV', @events);

@@ -1,7 +1,7 @@
 #!/usr/bin/env perl
-# The attacks of t/hostile/resources.t at full size, and what each costs: memory, CPU time, and the time that another
-# connection in the same process has to wait for an answer.
-#   perl -Mblib xt/resources.pl [PATTERN]     those whose names match; the exit status says if any went over its bound
+# Runs the attacks of t/hostile/resources.t at full size, and prints what each costs: memory, CPU time, and the time that
+# another connection in the same process has to wait for an answer.
+#   perl -Mblib xt/resources.pl [PATTERN]     those whose names match; fails if any exceeds its bound
 use strict;
 use warnings;
 use FindBin;

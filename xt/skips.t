@@ -3,7 +3,7 @@ use warnings;
 
 use Test::More;
 
-# script/test says what its steps skip: here is what it says, of made-up tests.
+# Tests the summary that script/test prints of what its steps skip, with made-up tests.
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 use File::Temp qw(tempdir);
@@ -18,7 +18,7 @@ sub write_file {
     close $file or die "$name: $!";
 }
 
-# Runs prove on a test with this body. Returns whether that passed, what is told of it, and whether nothing is missing.
+# Runs prove on a test with this body. Returns whether it passed, the summary, and whether nothing is missing.
 sub told_of {
     my ($body) = @_;
     write_file('made-up.t', "use Test::More;\n$body\ndone_testing;\n");

@@ -1,9 +1,9 @@
-# Ten million messages and a hundred thousand connections, which end in every way there is: memory stays what it was once
-# all had been there, and no descriptor stays open.
+# Tests that after ten million messages and a hundred thousand connections, which end in every way there is, memory is what it
+# was once all had occurred, and no descriptor stays open.
 #
 #   prove -bv xt/soak.t       takes ten minutes or more
 #
-# SOAK_MESSAGES and SOAK_CONNECTIONS are how many, over ws; wss has a twentieth of that in addition. -v shows the memory, in
+# SOAK_MESSAGES and SOAK_CONNECTIONS are the numbers over ws; over wss, a twentieth of that is added. -v shows the memory, in
 # KiB, after each tenth of a run.
 use strict;
 use warnings;
@@ -29,7 +29,7 @@ my $why_not = WebSocketTest::TLS::unavailable();
 
 # --- the series
 
-# Runs the code, which gets a sub to call with how much of $all is done, and looks at what has been noted.
+# Runs the code, which gets a sub to call with how much of $all is done, and tests the notes taken.
 sub flat_ok {
     my ($all, $run) = @_;
     my (@memory, @files);
@@ -49,7 +49,7 @@ sub flat_ok {
 
 # --- connections, in batches, each of which ends in one way
 
-# The ends; each sub gets the connections and their peers, whose finish then comes, but where it says that it does not.
+# The ends. Each sub gets the connections and their peers; finish then comes, except where the name says that it is silent.
 my %end = (
     'our close'         => sub { my ($c, $p) = @_; $_->close(1000) for @$c; $_->wait_eof->write(close_frame(1000))->close for @$p },
     'their close'       => sub { my ($c, $p) = @_; $_->write(close_frame(1000, 'bye'))->half_close for @$p },
@@ -108,7 +108,7 @@ sub live_and_end {
     wait_until("the end ($end)", sub { $finished == $count }, $DAY) unless $end =~ /silent/;
 }
 
-# Runs a batch, and awaits that all its descriptors are closed.
+# Runs a batch, and waits until all its descriptors are closed.
 sub alone {
     my ($batch, @arguments) = @_;
     my $before = descriptors();
@@ -132,7 +132,7 @@ for ([ws => $CONNECTIONS, \&batch_of, sort keys %end], [wss => $CONNECTIONS / $L
 
 # --- messages
 
-# The peer, a process of its own: writes a burst of frames, and the next when it has all of them back as they were.
+# The peer, a separate process: writes a burst of frames, and the next when all of them have come back unchanged.
 my $peer = <<'PROGRAM';
     use strict;
     use warnings;
@@ -179,7 +179,7 @@ sub exchange {
     is reap($pid), 0, 'the peer has had all of it back';
 }
 
-# Memory of large messages is kept for the next ones, up to a bound, which these reach soon.
+# The memory of large messages is kept for the next ones, up to a bound, which these reach soon.
 subtest 'to begin with' => sub {
     exchange(0, 5000, [4096, 5000, 20_000], sub { });
     exchange(1, 30_000, $sizes{'of all sizes'}, sub { }) unless $why_not;

@@ -1,4 +1,4 @@
-# Perl files have one style.
+# Tests that the Perl files have one style.
 use strict;
 use warnings;
 use Cwd qw(abs_path);
@@ -9,7 +9,7 @@ chdir dirname(dirname(abs_path(__FILE__))) or die $!;
 chomp(my @files = `git ls-files`);
 plan skip_all => 'git does not list the files' if !@files;
 
-# The version that the files were tidied with: others write some things differently.
+# The version that the files were tidied with: other versions write some things differently.
 my $VERSION = '20220613';
 
 sub content {
@@ -36,7 +36,7 @@ subtest 'what holds everywhere' => sub {
             last if $line =~ /^__(?:END|DATA)__$/;
             $is_code = $line =~ /^=cut\b/ if $line =~ /^=\w/;
             next if !$is_code || $line =~ /^=cut\b/;
-            # What a here-document holds is not Perl.
+            # The content of a here-document is not Perl.
             if (@ends_of_texts) { shift @ends_of_texts if $line =~ /^\s*\Q$ends_of_texts[0]\E$/; next }
             push @mistakes, map { "line $number: $_" } grep { $line =~ $mistake{$_} } sort keys %mistake;
             @ends_of_texts = $line =~ /<<~?["']?([A-Z]+)\b/g;

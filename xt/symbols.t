@@ -3,8 +3,8 @@ use warnings;
 
 use Test::More;
 
-# What the built library takes from perl. A perl that does not export all of it cannot load the library; and what is an
-# exported function in one version of perl is a macro or an inline function in the next.
+# Tests the symbols that the built library takes from perl. A perl that does not export all of them cannot load the library,
+# and an exported function in one version of perl is a macro or an inline function in the next.
 use Config;
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
@@ -20,13 +20,13 @@ sub output_of {
     return @lines;
 }
 
-# The names in a table of dynamic symbols, without the version that may stand behind one.
+# Returns the names in a table of dynamic symbols, without a version behind the name.
 sub symbols {
     my ($file, $which) = @_;
     return map { /(\w+)(?:\@\S*)?$/ ? $1 : () } output_of(qw(nm -D), "--$which-only", $file);
 }
 
-# Perl is the executable; that of a perl with a shared libperl may, but need not, have it from there.
+# Returns the files of perl: the executable and, if it uses one, the shared libperl.
 sub perl_files {
     return $^X if $Config{useshrplib} ne 'true';
     return $^X, map { m{\blibperl\S* => (/\S+)} } output_of('ldd', $^X);

@@ -3,8 +3,8 @@ use warnings;
 
 use Test::More;
 
-# The tarball that brings its crates along builds without a network, as a user without a home directory. Needs root, to take
-# both away; takes some minutes, because nothing that was built before is used.
+# Tests that the tarball that includes its crates builds without a network, as a user without a home directory. Needs root, to
+# take both away; takes some minutes, because nothing that was built before is used.
 plan skip_all => 'set AUTHOR_TESTING=1 to run this' if !$ENV{AUTHOR_TESTING};
 plan skip_all => 'this needs root' if $> != 0;
 

@@ -4,19 +4,19 @@ package Streams;
 #
 #   my $stream = Streams::stream($number);   # { number, role, kind, chunks }
 #
-# role says who receives it: a server, for whom right frames are masked, or a client. kind is "valid", or what was done to
-# a valid stream. chunks are its octets, cut at random places.
+# role is the receiver: a server, for which right frames are masked, or a client. kind is "valid", or what was done to a valid
+# stream. chunks are its octets, cut at random places.
 
 use strict;
 use warnings;
 use Encode ();
 use WebSocketTest::Frame;
 
-# So that it fits a socket's buffer.
+# Maximum size, so that a stream fits a socket's buffer.
 my $MAX_OCTETS = 100_000;
 
-# What rules there are to break, for one frame (a hash for WebSocketTest::Frame::frame) of a stream. A sub returns the
-# frames that take the place of the given one.
+# The rules that a frame (a hash for WebSocketTest::Frame::frame) of a stream can break. Each sub returns the frames that take
+# the place of the given one.
 my %break_frame = (
     'reserved bits'     => sub { my %f = @_; return { %f, rsv => 1 + int rand 7 } },
     'reserved opcode'   => sub { my %f = @_; return { %f, opcode => pick(3 .. 7, 11 .. 15) } },
@@ -37,7 +37,7 @@ my %break_frame = (
     'left out'          => sub { return },
 );
 
-# The same for the octets of a stream, which are changed in place.
+# The same for the octets of a stream, which the subs change in place.
 my %break_octets = (
     'cut off'           => sub { substr($_[0], rand length $_[0]) = '' },
     'octet changed'     => sub { substr($_[0], rand length $_[0], 1) = octets(1) },
@@ -81,7 +81,7 @@ sub chunks {
     return map { my $start = $_ ? $ends[ $_ - 1 ] : 0; substr $octets, $start, $ends[$_] - $start } 0 .. $#ends;
 }
 
-# --- valid streams: messages, control frames anywhere, perhaps a Close frame and what nobody reads any more
+# --- valid streams: messages, control frames anywhere, perhaps a Close frame and ignored octets after it
 
 sub frames {
     my ($room, @frames) = ($MAX_OCTETS);
@@ -125,7 +125,7 @@ sub parts {
     return (@parts, $payload);
 }
 
-# All forms of the length, and their edges; the widest seldom, because it takes its time.
+# Returns a length of any form, often at its edges; the widest form is rare, because it takes time.
 sub payload_length {
     my ($room) = @_;
     my $length = rand() < 0.03
@@ -145,7 +145,7 @@ sub control { return { opcode => pick(9, 10), payload => octets(pick(0, 1, int r
 
 sub octets { return join '', map { chr rand 256 } 1 .. $_[0] }
 
-# UTF-8 of that many characters, of one to four octets, the first and last of each kind among them.
+# Returns UTF-8 of that many characters, of one to four octets, the first and last of each kind among them.
 sub characters {
     my ($count) = @_;
     my @edges = (0, 0x7f, 0x80, 0x7ff, 0x800, 0xd7ff, 0xe000, 0xfeff, 0xffff, 0x10000, 0x10ffff);
@@ -153,7 +153,7 @@ sub characters {
     return Encode::encode('UTF-8', join '', map { chr } @some[ map { rand @some } 1 .. $count ]);
 }
 
-# Overlong, surrogate, too high, cut, or a lone continuation.
+# Returns invalid UTF-8: overlong, surrogate, too high, cut, or a lone continuation.
 sub broken {
     my ($text) = @_;
     substr $text, rand length $text, 0,

@@ -52,7 +52,7 @@ def play_websockets(is_client, octets, messages, pongs):
         parts.append(bytes(frame.data))
         if frame.fin:
             message = b"".join(parts)
-            # This layer leaves it to the next one to decode text, as a whole.
+            # This layer leaves the decoding of text, as a whole, to the next one.
             if opcode is Opcode.TEXT and not is_utf8(message):
                 return "failed 1007 the caller's UTF-8 decoder"
             messages.append(b"%d" % opcode + message)

@@ -1,7 +1,7 @@
 # Sends the streams of a file to a connection each, and prints a verdict on each: play.pl FILE strict|lenient|original
 #
-# A line of the file: number, role, kind, and the chunks in hex, separated by tabs. A line of output: number, what became
-# of the connection ("open", "closed CODE REASON", "failed CODE TEXT"), the messages, and the pongs.
+# A line of the file: number, role, kind, and the chunks in hex, separated by tabs. A line of output: number, the end of the
+# connection ("open", "closed CODE REASON", "failed CODE TEXT"), the messages, and the pongs.
 use strict;
 use warnings;
 use Digest::MD5 qw(md5_hex);
@@ -10,7 +10,7 @@ use WebSocketTest;
 
 my ($path, $mode) = @ARGV;
 my @new = (max_payload_size => 0, max_fragments => 1000, $mode eq 'strict' ? (strict => 1) : ());
-# The original loses its way when a header is cut by a read; so it gets all at once.
+# The original gets everything at once, because it loses its way when a read cuts a header.
 my $is_whole = $mode eq 'original';
 push @new, handle => { read_size => 1 << 20, max_read_size => 1 << 20 } if $is_whole;
 local $SIG{__WARN__} = sub { } if $is_whole;
@@ -38,7 +38,7 @@ sub play {
     return (end($connection, $seen, $close), list(map { $_->opcode . $_->body } $seen->messages), list(@pongs));
 }
 
-# The original's Close frames are its own affair.
+# Returns the end of the connection. The original's Close frames are not looked at.
 sub end {
     my ($connection, $seen, $close) = @_;
     my ($error) = @{ $seen->errors };

@@ -1,4 +1,4 @@
-// Node ws as a peer of xt/interop-deflate.t: echoes as a server, which says its port, or as a client of a given port.
+// Node ws as a peer of xt/interop-deflate.t: echoes as a server, which prints its port, or as a client of a given port.
 //   node ws.js server|client PORT NO_CONTEXT_TAKEOVER WINDOW_BITS
 const WebSocket = require('ws');
 const [role, port, noTakeover, bits] = process.argv.slice(2);

@@ -9,7 +9,7 @@ package Browser;
 #   my $value = $browser->script('return document.title');
 #   $browser->wait_until("document.title === 'x'");     # awaits a change of the page that makes it true
 #
-# All of it blocks; servers have to be processes of their own. What the browser refuses is an exception.
+# All calls block, so servers must be processes of their own. A call that the browser refuses dies.
 
 use strict;
 use warnings;
@@ -36,7 +36,7 @@ sub new {
     return $self;
 }
 
-# chromedriver takes a port that is free on IPv6, and gives up if something else has the same port on IPv4.
+# Starts chromedriver, which takes a port that is free on IPv6, and gives up if something else has it on IPv4.
 sub _start_driver {
     for my $attempts_left (reverse 0 .. 9) {
         my $driver = ExampleProgram->run(qw(nice -n 19 chromedriver --port=0));
@@ -46,7 +46,7 @@ sub _start_driver {
     }
 }
 
-# As root, and in containers, Chromium has neither its sandbox nor much of /dev/shm.
+# Starts a session. As root, and in containers, Chromium has neither its sandbox nor much of /dev/shm.
 sub _start_session {
     my ($self) = @_;
     my @flags = qw(--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-proxy-server --disable-sync

@@ -1,6 +1,6 @@
 package Distribution;
 
-# For tests of the distribution: packs it, runs commands, and looks at what they leave.
+# Helpers for tests of the distribution: they pack it, run commands, and look at what these leave.
 
 use strict;
 use warnings;
@@ -16,13 +16,13 @@ our @EXPORT_OK = qw(root run_ok make_tarball unpack_tarball files_below digests 
 
 my $root = dirname(dirname(dirname(abs_path(__FILE__))));
 
-# The checkout.
+# Returns the path of the checkout.
 sub root { return $root }
 
 # A user's settings must not change what is tested.
 delete @ENV{qw(PERL5LIB PERL_MM_OPT PERL_MB_OPT PERL_LOCAL_LIB_ROOT ANYEVENT_WEBSOCKET_PP MAKEFLAGS)};
 
-# Returns the output; a command that fails is a failed test.
+# Runs a command and returns its output; if it fails, the test fails.
 sub run_ok {
     my ($command, $name) = @_;
     my $output = `$command 2>&1`;
@@ -46,7 +46,7 @@ sub make_tarball {
     return $tarball;
 }
 
-# Returns the directory that it unpacks to, below $where.
+# Unpacks the tarball below $where, and returns its directory.
 sub unpack_tarball {
     my ($tarball, $where) = @_;
     run_ok("tar xzf $tarball -C $where");

@@ -1,6 +1,6 @@
 package PodCode;
 
-# The examples in the documentation.
+# Finds the examples in the documentation.
 #
 #   my @files = PodCode::files();              # every file below perl/ that has POD
 #   my @blocks = PodCode::blocks($path);       # its verbatim blocks, in order
@@ -68,7 +68,7 @@ sub blocks {
     return @blocks;
 }
 
-# Each as [line, text].
+# Returns the paragraphs, each as [line, text].
 sub paragraphs {
     my ($file) = @_;
     my ($is_pod, $is_new) = (scalar($file =~ /\.pod$/), 1);

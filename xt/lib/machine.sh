@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Minimal Debian systems in scratch directories, to try things on; to be sourced behind script/lib.sh by a script that defines
-#   run_suite SUITE SCRATCH     what is to be done for a suite, in namespaces of its own; by run_step
+# Minimal Debian systems in scratch directories, to try things on; to be sourced after script/lib.sh by a script that defines
+#   run_suite SUITE SCRATCH     which runs a suite, in namespaces of its own, by run_step
 # and then calls `run_suites "$@"`, with the arguments
 #   [--keep | --check] [SUITE...]
 #
@@ -9,7 +9,7 @@
 #   FRESH_MIRROR=URL     Debian's archive, instead of those that this machine's apt has
 #   FRESH_RUST=PACKAGES  Debian's packages to take the Rust toolchain from, for instance cargo-web
 
-# Where a suite gets its Rust toolchain: from this machine where Debian's own packages are too old, or else from those.
+# Prints where a suite's Rust toolchain comes from: this machine if Debian's own packages are too old, or else those.
 toolchain_of() { # SUITE
   [ -z "${FRESH_RUST-}" ] || { echo debian; return; }
   case $1 in
@@ -19,9 +19,9 @@ toolchain_of() { # SUITE
   esac
 }
 
-# --- what the system inside gets from this machine
+# --- settings that the system inside gets from this machine
 
-# Lines "URL SUITE COMPONENT". The suites of this machine's apt are called after its own release; the one inside may be another.
+# Prints lines "URL SUITE COMPONENT". This machine's apt names suites after its own release; the one inside may be another.
 archives_for() { # SUITE
   local own
   if [ -n "${FRESH_MIRROR-}" ]; then
@@ -36,7 +36,7 @@ archives_for() { # SUITE
       ($2 == own "-updates" || $2 == own "-security") && suite != "sid" { print $1, suite substr($2, length(own) + 1), $3 }'
 }
 
-# Proxies, certificates and the like. Files that they name are copied to where they are here.
+# Copies proxies, certificates and the like, and the files that they name, to the same places inside.
 configure_apt() { # MACHINE
   apt-config dump | grep -E '^Acquire::(https?|Check-[A-Za-z-]+)(::| )' >"$1/etc/apt/apt.conf.d/90fresh-machine" || true
   copy_named_files "$1" <"$1/etc/apt/apt.conf.d/90fresh-machine"
@@ -64,7 +64,7 @@ configure_cargo() { # MACHINE
   [ ! -f "${CARGO_HTTP_CAINFO-}" ] || install -D "$CARGO_HTTP_CAINFO" "$1$CARGO_HTTP_CAINFO"
 }
 
-# The names of the variables that say how to reach a registry.
+# Prints the names of the variables that tell how to reach a registry.
 registry_variables() {
   compgen -e | grep -E '^CARGO_(HTTP|NET|REGISTR|SOURCE)|^(https?|all|no)_proxy$|^(HTTPS?|ALL|NO)_PROXY$' || true
 }
@@ -129,7 +129,7 @@ inside() { # MACHINE COMMAND...
 
 # --- running it
 
-# Runs a command, shows what it says, and keeps how it went. In a shell of its own, since `set -e` would have no effect here.
+# Runs a command, shows its output, and records its result; in a separate shell, where `set -e` has an effect.
 run_step() { # SUITE SCRATCH NAME COMMAND...
   local suite=$1 scratch=$2 name=$3 start=$SECONDS verdict=passed
   shift 3
@@ -168,12 +168,12 @@ print_results() { # SCRATCH
 clean_up() {
   if [ -n "$child" ]; then
     kill -KILL "$child" 2>/dev/null || true
-    sleep 1 # for what is inside to go as well
+    sleep 1 # lets the processes inside end too
   fi
   [ "$option" = --keep ] || rm -rf --one-file-system "$scratch"
 }
 
-# The namespaces take all mounts and processes with them, however a suite ends.
+# Runs each suite in namespaces, which take all mounts and processes with them, however it ends.
 run_suites() { # the arguments of the script
   case ${1-} in
     --inside)

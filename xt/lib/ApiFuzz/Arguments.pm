@@ -80,7 +80,7 @@ sub of {
 
 sub has_steps { exists $NESTING{ $_[0] } }
 
-# The number of frames that carry a message.
+# Returns the number of frames that carry a message.
 sub pieces { chance(0.85) ? 1 : 1 + int rand 5 }
 
 # Draws steps one level deeper.
@@ -90,7 +90,7 @@ sub within {
     return $context->{steps}->($context, $count);
 }
 
-# Lists of steps for a callback's first call, its second, and so on. Later calls do nothing.
+# Returns lists of steps for a callback's first call, its second, and so on. Later calls do nothing.
 sub callback {
     my ($context) = @_;
     return [map { within($context, int rand 4) } 0 .. int rand 3];

@@ -64,7 +64,7 @@ sub our_close {
     $link->peer_ends('half_close');
 }
 
-# The connection is destroyed, and the program goes on using its handle.
+# Destroys the connection; the program goes on using its handle.
 sub outlive {
     my ($fuzz, $link) = @_;
     my $handle = $link->{connection}->handle;

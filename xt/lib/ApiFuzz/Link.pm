@@ -146,7 +146,7 @@ sub peer_ends {
     $self->{peer}->$how;
 }
 
-# --- whether everything has arrived
+# --- checks that everything has arrived
 
 # Sends one last message in each direction, once no stream is under way.
 sub send_last {
@@ -175,7 +175,7 @@ sub has_all {
     return $self->{has_sent_last} && !$self->{stream} && !$self->{owes_drain} && !length $self->{feed} && !$self->_missing;
 }
 
-# Descriptions of what has not arrived.
+# Returns descriptions of what has not arrived.
 sub _missing {
     my ($self) = @_;
     my @missing;
@@ -214,7 +214,7 @@ sub is_quiet {
     return $is_received && !$is_busy && $are_heard && !($self->{has_tail} && !$self->{spec}{listens});
 }
 
-# Descriptions of the counts in which `stats` differs from ours.
+# Returns descriptions of the counts in which `stats` differs from ours.
 sub wrong_counts {
     my ($self) = @_;
     my $stats = $self->{connection}->stats;

@@ -20,7 +20,7 @@ sub of_seed {
     return ($plan, ApiFuzz->run_plan(dclone($plan)));
 }
 
-# A pattern for the first words of a problem, without its details.
+# Returns a pattern for the first words of a problem, without its details.
 sub _kind {
     my ($problem) = @_;
     my $kind = quotemeta(($problem =~ /\A(?:connection \d+: )?([a-zA-Z :]*)/)[0]);
@@ -49,7 +49,7 @@ sub _leave_out_of {
     return $has_any;
 }
 
-# All lists of steps in a plan: its own, then those inside steps.
+# Returns all lists of steps in a plan: its own, then those inside steps.
 sub _lists {
     my ($plan) = @_;
     my @lists = $plan->{steps};

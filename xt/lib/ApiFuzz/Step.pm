@@ -1,6 +1,6 @@
 package ApiFuzz::Step;
 
-# What the modules in ApiFuzz::Steps share: the table %STEP, to which each adds its steps, and helpers. A step is a sub that is
+# Shared by the modules in ApiFuzz::Steps: the table %STEP, to which each adds its steps, and helpers. A step is a sub that is
 # called with the run (ApiFuzz), the connection's ApiFuzz::Link and the step's arguments from the plan.
 
 use strict;
@@ -15,10 +15,10 @@ our %STEP;
 # An empty string that is tainted under perl -T, and taints what it is appended to.
 our $DIRT = substr join('', %ENV), 0, 0;
 
-# The handle, or undef if the program can no longer reach it.
+# Returns the handle, or undef if the program can no longer reach it.
 sub handle_of { my ($link) = @_; return $link->{connection} ? $link->{connection}->handle : $link->{handle} }
 
-# The message that the running callback was called with, or undef.
+# Returns the message that the running callback was called with, or undef.
 sub message_of {
     my ($fuzz) = @_;
     my $message = $fuzz->{arguments} && $fuzz->{arguments}[1];

@@ -113,7 +113,7 @@ sub tied_value {
     return given(loose(1, undef, $body), sub { $_[0]->($tied) });
 }
 
-# A received message, which the plan may have altered.
+# Returns a received message, which the plan may have altered.
 sub received {
     my ($wish) = @_;
     my $kept = $wish->{fuzz}{kept}[-1] or return loose(1, undef, '');

@@ -32,7 +32,7 @@ sub take_back {
 # Returns true for the exception of a refused call, which has sent nothing.
 sub is_refusal { !ref $_[0] && $_[0] =~ /\A(?:send\w*|ping|broadcast)(?:: | takes )/ }
 
-# The list for a frame with this opcode. Control frames may come between the fragments of a message.
+# Returns the list for a frame with this opcode. Control frames may come between the fragments of a message.
 sub list_for { my ($self, $opcode) = @_; return $opcode > 7 && ($self->{part} || $self->{stream}) ? 'loose' : 'sent' }
 
 # Returns true if a data frame must not be sent now, because a message in fragments is incomplete.

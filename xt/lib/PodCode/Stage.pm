@@ -1,13 +1,13 @@
 package PodCode::Stage;
 
-# Where a fragment of Perl from the documentation is run: variables that it takes for granted are there, connections have a
-# peer at the other end, and clients reach a server whatever URL they are given.
+# Runs a fragment of Perl from the documentation where variables that it takes for granted exist, connections have a peer at
+# the other end, and clients reach a server whatever URL they are given.
 #
 #   my @problems = PodCode::Stage::problems($block);      # a block of PodCode
 #
-# Each fragment runs under strict and warnings, in a process of its own. Then its connections hear a text message, a ping, a
-# pong and the end of the connection. A problem is a syntax error, an exception, a warning, or anything else on STDERR. `...`
-# stands for code of the reader's own, and does nothing.
+# Each fragment runs under strict and warnings, in a process of its own. Then its connections receive a text message, a ping,
+# a pong and the end of the connection. A problem is a syntax error, an exception, a warning, or anything else on STDERR.
+# `...` stands for code of the reader's own, and does nothing.
 
 use strict;
 use warnings;
@@ -107,19 +107,19 @@ sub in_own_package {
     return $result;
 }
 
-# Returns true if the first that the text does with the variable, or with a part of it, is not to declare it.
+# Returns true if the text uses the variable, or a part of it, before declaring it.
 sub uses {
     my ($text, $variable) = @_;
     my ($sigil, $name) = $variable =~ /^(.)(.+)$/;
     my $mention = $sigil eq '$' ? qr/\$\Q$name\E\b(?!\s*[\[{])/
         : $sigil eq '@' ? qr/\@\Q$name\E\b|\$\Q$name\E\[/ : qr/%\Q$name\E\b|[\$\@]\Q$name\E\{/;
-    # What a sub names its arguments does not matter outside.
+    # The names that a sub gives its arguments do not matter outside.
     $text =~ s/\bmy\s*\([^()]*\) = \@_;//g;
     my ($before) = $text =~ /\A(.*?)$mention/s or return 0;
     return $before !~ /\bmy\s*(?:\([^()]*)?\z/;
 }
 
-# --- what is given
+# --- variables that fragments are given
 
 sub end_of_pair {
     my ($left, $right) = socket_pair();
@@ -162,7 +162,7 @@ sub serve {
     });
 }
 
-# --- what happens to it
+# --- events that fragments see
 
 sub happen {
     turn();
@@ -176,7 +176,7 @@ sub happen {
     settle();
 }
 
-# The end of a pair may be a handle on which the fragment made no connection, and which is gone.
+# Returns true if a pair has ended. Its end may be a handle on which the fragment made no connection, and which is gone.
 sub is_over { $_[0]->eof || $_[0]->error || !grep { $_->state ne 'closed' } connections() }
 
 sub connections { grep { ref && $_->isa('AnyEvent::WebSocket::Connection') } @kept }

@@ -1,6 +1,6 @@
 package ApiFuzz::Steps::Buffers;
 
-# What a program does to the handle's buffers, which are ordinary strings to it. It may copy them (copies share memory with the
+# Uses of the handle's buffers, which are ordinary strings to a program. It may copy them (copies share memory with the
 # original and must not change), search them, or make them read-only for a while.
 
 use strict;

@@ -1,6 +1,6 @@
 package ApiFuzz::Steps::Listen;
 
-# Registering callbacks, and what callbacks do to the messages they get.
+# Steps that register callbacks, and steps by which callbacks use the messages they get.
 
 use strict;
 use warnings;

@@ -26,7 +26,7 @@ $STEP{later} = sub {
     push @{ $fuzz->{watchers} }, $LATER{$how}->(sub { $weak->in_callback($steps, [], $link) if $weak && !$is_done++ });
 };
 
-# What a child does before it exits. None of this may affect the parent's connection.
+# The acts of a child before it exits. None of this may affect the parent's connection.
 my %LEAVE = (
     undef   => sub { $STEP{undef}->(@_) },
     destroy => sub { $STEP{destroy}->(@_) },

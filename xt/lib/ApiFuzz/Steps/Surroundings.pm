@@ -1,6 +1,6 @@
 package ApiFuzz::Steps::Surroundings;
 
-# What a callback may do to its arguments, to $@ and to $_, and how it may leave.
+# Steps by which a callback changes its arguments, $@ and $_, or leaves.
 
 use strict;
 use warnings;

@@ -1,7 +1,7 @@
 package    # hide from PAUSE: the name is another author's
     AnyEvent::WebSocket::Server;
 
-# Stands in for the module of this name where that is not installed: as much of its documented interface as the
+# Stands in for the module of this name if that is not installed, with as much of its documented interface as the
 # documentation here uses.
 
 use strict;
@@ -17,7 +17,7 @@ sub new {
     return bless \%self, $class;
 }
 
-# Sends the connection to the condition variable, and what the handshake callback has returned behind the response.
+# Sends the condition variable the connection, and what the handshake callback has returned after the response.
 sub establish {
     my ($self, $fh) = @_;
     my $established = AE::cv;
