@@ -1,5 +1,5 @@
 #!/usr/bin/env perl
-# Puts the figures of bench/compare.pl where people read them: the chart, bench/chart.svg; the tables in bench/RESULTS.md,
+# Puts the figures of bench/compare.pl into the documents: the chart, bench/chart.svg; the tables in bench/RESULTS.md,
 # each between two comments; and the figures in README.md, each before certain words.
 #
 #   bench/chart.pl [RESULTS.csv]
@@ -79,7 +79,7 @@ sub figures {
     return Table::of_cells([Cells::selected($name)], \@Servers::TITLES, $medians);
 }
 
-# What the original costs, divided by what this module costs.
+# Fills in how many times more the original costs than this module.
 sub with_figures {
     my ($text) = @_;
     my %words = ('ws:128x1x100' => 'times less CPU time', 'ws:128x32x20' => 'times less when');

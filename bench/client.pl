@@ -1,6 +1,6 @@
 #!/usr/bin/env perl
-# The client's role alone, on EV and a socketpair, against a peer that does next to nothing. Prints the CPU time, user
-# and system, that one message, or one construction, takes.
+# Measures the client's role alone, on EV and a socketpair, against a peer that does next to nothing. Prints the CPU
+# time, user and system, that one message, or one construction, takes.
 #   client.pl feed BYTES COUNT    receives
 #   client.pl send BYTES COUNT    sends, masked
 #   client.pl new COUNT           constructs connections over handles that exist already
@@ -24,7 +24,7 @@ printf "cpu_us=%.4f\n", 1e6 * $run->(@numbers) / $numbers[-1];
 
 sub cpu { clock_gettime(CLOCK_PROCESS_CPUTIME_ID) }
 
-# A program of its own, so that what measures this process does not see it; on another core where there is one.
+# Starts the peer as a separate program, so that it is not measured; on another core if there is one.
 sub start_peer {
     my ($code, @arguments) = @_;
     socketpair(my $near, my $far, AF_UNIX, SOCK_STREAM, PF_UNSPEC) or die "socketpair: $!";
@@ -80,8 +80,8 @@ PEER
     return $cpu;
 }
 
-# Like a busy program: some messages a turn of the loop, once the kernel has taken those before, so that each send
-# tries to write.
+# Sends like a busy program: some messages per turn of the loop, once the kernel has taken the previous ones, so that
+# each send tries to write.
 sub send_masked {
     my ($size, $count) = @_;
     my $total = $count * (4 + length(frame_header($size)) + $size);

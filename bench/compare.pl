@@ -8,14 +8,14 @@
 # send:BYTES, the client's role; connect, new or idle; or a kind alone, such as wss, for all its cells.
 # bench/lib/Cells.pm lists them.
 #
-# A full run writes its figures to bench/results.csv, from which bench/chart.pl makes what the documents show; any other
-# only where --csv says.
+# A full run writes its figures to bench/results.csv, from which bench/chart.pl updates the documents; any other run
+# writes them only to the file that --csv names.
 #
-# Every measurement has a server process of its own, on core 0; the load comes from core 1. A run goes over all cells
-# and servers, so that a drift of the machine meets all of them; the table has the medians of the runs.
+# Each measurement has its own server process, on core 0; the load comes from core 1. A run covers all cells and
+# servers, so that a drift of the machine affects all of them; the table has the medians of the runs.
 #
-# What is found in $BENCH_CACHE (default ~/.cache/ws-bench) goes before PATH and NODE_PATH: node/node_modules with
-# the packages ws and bun, py/bin/python with picows.
+# Programs and packages in $BENCH_CACHE (default ~/.cache/ws-bench) come before those in PATH and NODE_PATH:
+# node/node_modules with the packages ws and bun, py/bin/python with picows.
 use strict;
 use warnings;
 
@@ -37,7 +37,7 @@ my $is_full = !grep { $option{$_} } qw(quick servers cells);
 %option = (
     blib => "$root/blib",
     $option{quick} ? (runs => 1, seconds => 0.5, cells => 'quick') : (runs => 5, seconds => 1, cells => 'all'),
-    # What the documents show is not replaced by a part of it.
+    # A partial run does not replace the figures in the documents.
     csv => $is_full ? "$root/bench/results.csv" : undef,
     %option,
 );
@@ -62,7 +62,7 @@ my %results;
 my ($done, $start) = (0, time);
 for my $run (1 .. $option{runs}) {
     measure($run, @$_) for @plan;
-    # So that a run of an hour may be interrupted.
+    # The figures are written after each run, so that a measurement of an hour may be interrupted.
     Results::write_file($option{csv}, $made, \@cells, \@servers, \%results) if $option{csv};
 }
 my %is_measured = map { $_->{name} => 1 } @servers;

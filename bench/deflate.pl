@@ -1,10 +1,10 @@
 #!/usr/bin/env perl
-# What it costs a client to receive compressed JSON: CPU time, user and system and of all threads, a message, of this build
-# and of Node ws, from the same sender, with context takeover.
+# Measures what it costs a client to receive compressed JSON: CPU time per message, user and system and of all threads,
+# of this build and of Node ws, from the same sender, with context takeover.
 #
 #   bench/deflate.pl [--bytes N] [--count N] [--runs N] [--blib DIR]
 #
-# Node ws is looked for where bench/compare.pl has it, in BENCH_CACHE (default ~/.cache/ws-bench), and else by NODE_PATH.
+# Node ws is looked for where bench/compare.pl has it, in BENCH_CACHE (default ~/.cache/ws-bench), then by NODE_PATH.
 use strict;
 use warnings;
 
@@ -15,7 +15,7 @@ use IO::Socket::INET;
 use List::Util qw(sum);
 use Protocol::WebSocket::Handshake::Server;
 
-# After so many different messages the same ones come again, from a sender that has dropped its window.
+# After this many different messages the same ones come again; by then they have left the sender's window.
 use constant CYCLE => 500;
 
 my %option = (bytes => 1024, count => 100_000, runs => 5, blib => "$FindBin::Bin/../blib");
@@ -46,7 +46,7 @@ my %median = map {
 printf "%-10s %8.2f µs a message\n", $_, $median{$_} for sort keys %median;
 printf "this build / Node ws: %.2f\n", $median{'this build'} / $median{'Node ws'};
 
-# A message of a market's feed, the same each time.
+# Returns a message of a market's feed, the same each time.
 sub json {
     my ($size, $seed) = @_;
     my @symbols = qw(AAPL MSFT GOOG AMZN TSLA);
@@ -85,7 +85,7 @@ sub measured {
     return $time;
 }
 
-# Sends until the receiver has enough, and goes.
+# Sends until the receiver has enough, and hangs up.
 sub feed {
     local $SIG{PIPE} = 'IGNORE';
     my $socket = $listener->accept or die "accept: $!\n";

@@ -1,8 +1,8 @@
 #!/usr/bin/env perl
 # Counts the instructions that a message costs, in user space, with callgrind: a guard against getting slower that does
-# not depend on the machine's mood. What starting costs drops out of the difference between a short run and a long one.
-# Compares with instructions.txt beside this file and fails over 5 % above it; the numbers are those of one perl, EV
-# and AnyEvent, so with others there is nothing to compare, and it says so.
+# not depend on the load of the machine. The cost of starting cancels out in the difference between a short run and a
+# long one. Compares with instructions.txt beside this file and fails if over 5 % above it. The numbers are those of one
+# perl, EV and AnyEvent; with others there is nothing to compare, and it says so.
 #
 #   bench/instructions.pl [--update] [--blib DIR]
 use strict;
@@ -52,7 +52,7 @@ sub skip {
     exit 0;
 }
 
-# Hash order, and with it the instructions, would be another one in each process.
+# Returns an environment with a fixed hash order, which would otherwise differ in each process, and so the instructions.
 sub deterministic { (PERL_HASH_SEED => 0, PERL_PERTURB_KEYS => 0, PERL_ANYEVENT_MODEL => 'EV') }
 
 sub platform {

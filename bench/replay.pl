@@ -1,6 +1,6 @@
 #!/usr/bin/env perl
-# Echoes a fixed number of messages over a socketpair, on EV. For counting instructions: what a message costs is the
-# difference between two runs of different length, divided by the difference of their counts.
+# Echoes a fixed number of messages over a socketpair, on EV. Used to count instructions: a message costs the difference
+# between two runs of different length, divided by the difference of their counts.
 #   perl -Mblib bench/replay.pl MESSAGES [BYTES [IN_FLIGHT [tls]]]
 use strict;
 use warnings;
@@ -13,7 +13,7 @@ use Socket;
 
 my ($messages, $bytes, $in_flight, $is_tls) = (@ARGV, (undef, 128, 1, 0)[@ARGV .. 3]);
 
-# The peer is a program of its own, so that what counts this one's instructions leaves it alone.
+# The peer is a separate program, so that its instructions are not counted.
 my $peer = <<'PEER';
   my($messages, $bytes, $in_flight, $fd, $is_tls) = @ARGV;
   open my $fh, '+<&=', $fd or die $!;
@@ -47,7 +47,7 @@ my $pid = fork // die $!;
 exec $^X, '-e', $peer, $messages, $bytes, $in_flight, fileno $far, $is_tls unless $pid;
 close $far;
 
-# A key and a certificate, made on the spot.
+# Returns a key and a certificate, made on the spot.
 sub tls {
     my $made =
         `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost -keyout - 2>/dev/null`;

@@ -23,7 +23,7 @@ my %option = (host => '127.0.0.1', port => 0);
 GetOptions(\%option, qw(host=s port=i ping-interval=f)) && !@ARGV
     or die "usage: $0 [--host ADDRESS] [--port PORT] [--ping-interval SECONDS]\n";
 
-# What a stranger may make us keep or do. AnyEvent::WebSocket::Native::Manual explains each value.
+# Limits to what a stranger may make us keep or do. AnyEvent::WebSocket::Native::Manual explains each value.
 my %for_connections = (
     max_payload_size    => 1 << 20,
     max_message_size    => 1 << 20,
@@ -35,7 +35,7 @@ my %for_connections = (
     idle_timeout        => 60,
     close_timeout       => 5,
 );
-# The original has the first and the third only.
+# The original has only the first and the third.
 delete @for_connections{ grep { !AnyEvent::WebSocket::Connection->can($_) } keys %for_connections };
 my $max_connections = 1000;
 
@@ -47,14 +47,14 @@ sub accept_client {
     my $handshake = Protocol::WebSocket::Handshake::Server->new;
 
     my $handle;
-    # For the whole handshake; the handle's timeout would start again with each byte.
+    # This covers the whole handshake; the handle's timeout would start again with each byte.
     my $timer = AE::timer 10, 0, sub { undef $handle };
     $handle = AnyEvent::Handle->new(
         fh       => $socket,
         no_delay => 1,
         on_error => sub { undef $_ for $handle, $timer },
         on_read  => sub {
-            # parse() takes from the buffer what is the handshake's; what follows is left for the connection.
+            # parse() removes the handshake from the buffer; what follows it is left for the connection.
             return undef $handle if !$handshake->parse($handle->{rbuf});
             return if !$handshake->is_done;
             $handle->push_write($handshake->to_string);
@@ -68,7 +68,7 @@ sub serve {
     my ($handle) = @_;
     my $connection = AnyEvent::WebSocket::Connection->new(handle => $handle, %for_connections);
 
-    # Somebody must hold the connection, or it closes; nothing below refers to it, so this is its only owner.
+    # A connection closes when nobody holds it. Nothing below refers to it, so this is its only owner.
     $connections{ 0 + $connection } = $connection;
     $connection->on(finish => sub { delete $connections{ 0 + $_[0] } });
     $connection->on(each_message => sub {
@@ -84,7 +84,7 @@ my $server = tcp_server $option{host}, $option{port}, \&accept_client, sub {
     return;
 };
 
-# Not from that callback, which comes before the socket listens.
+# This is not in that callback, which comes before the socket listens.
 $| = 1;
 print "listening on $address with $INC{'AnyEvent/WebSocket/Connection.pm'}\n";
 AnyEvent->condvar->recv;

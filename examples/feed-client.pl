@@ -29,15 +29,15 @@ $| = 1;
 binmode $_, ':encoding(UTF-8)' for *STDOUT, *STDERR;
 
 my $client = AnyEvent::WebSocket::Client->new(timeout => $option{timeout});
-my $failures = 0;    # since there was a message last
+my $failures = 0;    # since the last message
 my ($connection, $timer, $stopping);
 
 sub connect_feed {
     my $opening = $client->connect($url);
 
-    # The client's own timeout ends when TCP is connected; a server that then says nothing needs this one.
+    # The client's own timeout ends once TCP is connected; this one covers a server that then says nothing.
     $timer = AE::timer $option{timeout}, 0, sub {
-        $opening->cb(sub { });    # a connection that comes after all is dropped
+        $opening->cb(sub { });    # drops a connection that comes after all
         try_again('no answer to the handshake');
     };
     $opening->cb(sub {
@@ -48,12 +48,12 @@ sub connect_feed {
 }
 
 sub watch_connection {
-    # A connection that was cut by a router in between looks like one with nothing to say. The pings make the server say
-    # something, and idle_timeout is the time without it after which the connection ends with an error.
+    # A connection that a router has cut looks like one with nothing to say. The pings make the server say something, and
+    # idle_timeout ends the connection with an error if nothing comes for that long.
     undef $timer;
     $connection->ping_interval($option{ping});
     $connection->idle_timeout($option{silence});
-    # A server may be wrong, too.
+    # A server may misbehave, too.
     $connection->max_message_size(1 << 20);
     $connection->close_timeout(5);
 
@@ -75,11 +75,11 @@ sub receive {
     my ($message) = @_;
     my $event = eval { $message->decoded_json };
     return warn 'not understood: ', $message->decoded_body, "\n" if ref $event ne 'HASH' || !defined $event->{channel};
-    $failures = 0;    # only now: a server that is overloaded may well accept, and close at once
+    $failures = 0;    # only now: an overloaded server may well accept, and close at once
     print join(' ', map {"$_=$event->{$_}"} sort keys %$event), "\n";
 }
 
-# With the random part, clients that lost the same server at the same time do not come back at the same time.
+# Connects again, later. The random part keeps clients that lost the same server from coming back at the same time.
 sub try_again {
     my ($why) = @_;
     exit if $stopping;

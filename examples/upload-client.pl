@@ -1,5 +1,5 @@
 #!/usr/bin/env perl
-# Sends a file of any size as one message, read as the server takes it, and prints what the server says.
+# Sends a file of any size as one message, read as fast as the server takes it, and prints the server's answer.
 #
 #   perl examples/upload-client.pl URL FILE
 #

@@ -1,5 +1,5 @@
 #!/usr/bin/env perl
-# Takes uploads of any size, and never has more of one in memory than what was read at a time.
+# Takes uploads of any size, and keeps no more of one in memory than it has read at a time.
 #
 #   perl examples/upload-server.pl [--host ADDRESS] [--port PORT] DIRECTORY
 #
@@ -24,8 +24,8 @@ GetOptions(\%option, qw(host=s port=i)) && @ARGV == 1 && -d $ARGV[0]
     or die "usage: $0 [--host ADDRESS] [--port PORT] DIRECTORY\n";
 my ($directory) = @ARGV;
 
-# The frames of an upload may be as large as they like, for nothing of them piles up; how much they may be together is
-# limited here. A client that sends nothing for a minute is given up.
+# The frames of an upload may have any size, because none of them is kept; their total is limited here. A client that sends
+# nothing for a minute is disconnected.
 my %for_connections = (
     max_payload_size    => 0,
     max_message_size    => 4 << 30,
@@ -44,7 +44,7 @@ sub accept_client {
     my $handshake = Protocol::WebSocket::Handshake::Server->new;
 
     my $handle;
-    # For the whole handshake; the handle's timeout would start again with each byte.
+    # This covers the whole handshake; the handle's timeout would start again with each byte.
     my $timer = AE::timer 10, 0, sub { undef $handle };
     $handle = AnyEvent::Handle->new(
         fh       => $socket,
@@ -65,14 +65,14 @@ sub serve {
     $connections{ 0 + $connection } = $connection;
     my $upload;
 
-    # A file that is not finished goes away with $upload.
+    # An unfinished file is deleted together with $upload.
     $connection->on(finish => sub { undef $upload; delete $connections{ 0 + $_[0] } });
     $connection->on(message_chunk => sub {
         my ($connection, $message, $is_final) = @_;
         return $connection->close(1003, 'uploads are binary') if !$message->is_binary;
         $upload ||= { file => File::Temp->new(DIR => $directory), digest => Digest::SHA->new(256) };
         $upload->{digest}->add($message->body);
-        # One that dies, as with a disk that is full, closes the connection.
+        # An exception, such as for a full disk, closes the connection.
         print { $upload->{file} } $message->body or die "cannot write: $!\n";
         $connection->send_json(stored(delete @$upload{qw(file digest)})), undef $upload if $is_final;
     });
@@ -92,7 +92,7 @@ my $server = tcp_server $option{host}, $option{port}, \&accept_client, sub {
     return;
 };
 
-# By exit, files that are not finished go away.
+# Leaving by exit deletes unfinished files.
 my @signals = map { AE::signal $_ => sub { exit } } qw(INT TERM);
 
 $| = 1;

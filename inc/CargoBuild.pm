@@ -29,7 +29,7 @@ sub build_library {
     return;
 }
 
-# perl.h includes quadmath.h, which gcc keeps where libclang does not look. Behind libclang's own headers, gcc's do no harm.
+# Has libclang find quadmath.h, which perl.h includes, among gcc's headers. They do no harm behind libclang's own.
 sub _find_quadmath {
     chomp(my $gcc_headers = _output('cc', '-print-file-name=include'));
     return join ' ', $ENV{BINDGEN_EXTRA_CLANG_ARGS} // (), "-idirafter '$gcc_headers'";
@@ -52,7 +52,7 @@ sub _build {
 
 sub _options { return (qw(--release --locked --features xs), _sources()) }
 
-# Where crates come from: from the tarball, or from wherever cargo is configured to get them.
+# Returns options for the source of the crates: the tarball, or wherever cargo is configured to get them.
 sub _sources {
     return if !-d $VENDOR;
     my $directory = rel2abs($VENDOR) =~ s/(["\\])/\\$1/gr;
@@ -63,14 +63,14 @@ sub _sources {
     );
 }
 
-# Where cargo builds: CARGO_TARGET_DIR, build.target-dir of its configuration, or ./target.
+# Returns the directory in which cargo builds: CARGO_TARGET_DIR, build.target-dir of its configuration, or ./target.
 sub _target_directory {
     my ($cargo) = @_;
     my $metadata = _output($cargo, qw(metadata --no-deps --offline --format-version 1));
     return $metadata ? decode_json($metadata)->{target_directory} : rel2abs($ENV{CARGO_TARGET_DIR} || 'target');
 }
 
-# Where cargo keeps what it downloads; it fails if it cannot write there. System users often have no home directory.
+# Returns cargo's directory for downloads; cargo fails if it cannot write there. System users often have no home directory.
 sub _cargo_home {
     my ($target) = @_;
     my $home = $ENV{CARGO_HOME} || _default_cargo_home();
@@ -85,13 +85,13 @@ sub _default_cargo_home { return catdir($ENV{HOME} || (getpwuid $<)[7] || '/', '
 sub _can_write_in {
     my ($dir) = @_;
     make_path($dir, { error => \my $errors });
-    use filetest 'access';    # or root may write everywhere, even where nobody can
+    use filetest 'access';    # or root seems to be able to write even where nobody can
     return !@$errors && -w $dir;
 }
 
-# Two things that cargo does not notice in a target directory. libperl-sys keeps the bindings that it made for one perl, also
-# when it is built for another or when that one was upgraded. And of sources in two directories, cargo takes those that are
-# older than the last build for built. So a file in the target directory says for which perl and from where it was built.
+# Removes what cargo does not know to be out of date. libperl-sys keeps the bindings that it made for one perl, even if it is
+# built for another or that one was upgraded. Of sources in two directories, cargo takes those that are older than the last
+# build for built. So a file in the target directory records for which perl and from where it was built.
 sub _forget_what_is_stale {
     my ($cargo, $target) = @_;
     my $note = catfile($target, 'anyevent-websocket-build.txt');
@@ -110,7 +110,7 @@ sub _forget_what_is_stale {
     return;
 }
 
-# For each profile and target that there is, because cargo clean takes one at a time.
+# Cleans each profile and target separately, because cargo clean takes one at a time.
 sub _clean {
     my ($cargo, $target, @packages) = @_;
     for my $profile (glob "'$target'/{release,debug} '$target'/*-*-*/{release,debug}") {
@@ -123,14 +123,14 @@ sub _clean {
     return;
 }
 
-# What the bindings depend on. An upgrade of perl may leave its version, so this has the dates of its headers too.
+# Returns what the bindings depend on: an upgrade of perl may keep its version, so this includes the dates of its headers.
 sub _perl_identity {
     my @files = (catfile($Config{archlibexp}, 'CORE', 'perl.h'), catfile($Config{archlibexp}, 'Config_heavy.pl'));
     return join '', map { "$_\n" } $^X, $Config{version}, $Config{archname},
         map { join ' ', $_, map { $_ // 'none' } (stat $_)[7, 9] } @files;
 }
 
-# A process may have the old library mapped, so it is replaced, not overwritten.
+# Replaces the library instead of overwriting it: a process may have the old one mapped.
 sub _replace {
     my ($from, $to, $mode) = @_;
     my $new = "$to.new";
@@ -140,7 +140,7 @@ sub _replace {
     return;
 }
 
-# What to do about a failed build, as far as one can tell from here.
+# Returns advice about a failed build, as far as the cause can be found here.
 sub _advice {
     my ($cargo) = @_;
     my @advice = 'cargo could not build the library; the reason stands above.';

@@ -1,6 +1,6 @@
 package Toolchain;
 
-# What building the Rust extension needs, and how to find out that it is not there.
+# Looks for what building the Rust extension needs.
 
 use strict;
 use warnings;
@@ -21,7 +21,7 @@ sub missing {
     );
 }
 
-# cargo itself, looked for also where rustup puts it: sudo and cron drop that from PATH.
+# Finds cargo, even where rustup puts it: sudo and cron drop that from PATH.
 sub find_cargo {
     my $home = $ENV{CARGO_HOME} || ($ENV{HOME} ? catfile($ENV{HOME}, '.cargo') : '');
     return $ENV{CARGO} || find_program('cargo') || ($home && _executable(catfile($home, 'bin', 'cargo')));
@@ -49,14 +49,14 @@ sub _newer_or_same {
     return $found->[0] <=> $wanted->[0] ? $found->[0] > $wanted->[0] : $found->[1] >= $wanted->[1];
 }
 
-# rustc links with cc whatever CC says; the cc crate compiles with CC.
+# Returns the missing C compilers: rustc links with cc whatever CC is; the cc crate compiles with CC.
 sub _c_compiler {
     my ($cc) = split ' ', $ENV{CC} || 'cc';
     my @missing = grep { !find_program($_) } $cc eq 'cc' ? 'cc' : ('cc', $cc);
     return map { "the C compiler $_ (Debian package gcc)" } @missing;
 }
 
-# Looks where the crate clang-sys looks: only in LIBCLANG_PATH (a file or a directory) if that is set.
+# Finds libclang where the crate clang-sys does: only in LIBCLANG_PATH (a file or a directory) if that is set.
 sub _find_libclang {
     my $given = $ENV{LIBCLANG_PATH};
     return _has_libclang($given) || -f $given if defined $given;

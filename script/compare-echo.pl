@@ -21,7 +21,7 @@ my @cases = (
     ['AE client', 'client', 16_384,    4,  10],
 );
 
-# The server has a core to itself where there are two.
+# The server has a core to itself if there are two.
 my $cores = `getconf _NPROCESSORS_ONLN`;
 my ($server_core, $driver_core) = map { $cores > 1 && -x '/usr/bin/taskset' ? ['taskset', '-c', $_] : [] } 0, 1;
 

@@ -29,7 +29,7 @@ sub measure {
     return ($messages, time - $start, cpu_seconds() - $cpu_before);
 }
 
-# schedstat counts nanoseconds where the kernel has it, stat only ticks.
+# Returns the server's CPU time. schedstat counts nanoseconds if the kernel has it, stat only ticks.
 sub cpu_seconds {
     if (open my $file, '<', "/proc/$pid/schedstat") {
         my ($nanoseconds) = split ' ', <$file>;
@@ -57,7 +57,7 @@ sub frame {
     return $header . $mask . ($payload ^ substr($mask x (1 + $length / 4), 0, $length));
 }
 
-# One write of several frames, text and binary by turns, and the bytes that must come back.
+# Returns one write of several frames, text and binary by turns, and the bytes that must come back.
 sub batch {
     my ($request, $reply) = ('', '');
     for my $n (1 .. $depth) {

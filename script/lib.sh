@@ -1,15 +1,15 @@
 # shellcheck shell=bash
-# What the scripts beside it share; to be sourced.
+# Shared by the scripts beside it; to be sourced.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-# All Perl tests; those of t/contract run on the original too.
+# The directories of all Perl tests; t/contract runs on the original too.
 test_dirs=(t/contract t/deflate t/examples t/features t/hostile t/process)
 
-# What building needs, and then what running an AnyEvent application on it does.
+# Packages needed to build, and then those needed to run an AnyEvent application on the result.
 build_packages=(perl gcc libc6-dev make libperl-dev libclang-dev)
 runtime_packages=(libanyevent-perl libev-perl libmoo-perl libprotocol-websocket-perl)
-# What the Perl tests need, beside that; and what those of the examples do. Without it, they skip a part.
+# Further packages for the Perl tests, and those for the examples. Without them, the tests skip a part.
 test_packages=(openssl libnet-ssleay-perl libanyevent-websocket-client-perl libtest-memory-cycle-perl
   libtest-mockmodule-perl libsub-override-perl)
 example_packages=(libhttp-parser-xs-perl libanyevent-redis-perl redis-server nginx chromium chromium-driver)
@@ -17,7 +17,7 @@ example_packages=(libhttp-parser-xs-perl libanyevent-redis-perl redis-server ngi
 say() { printf '==> %s\n' "$*"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
-# Installs those of the named Debian packages that are not there yet.
+# Installs those of the named Debian packages that are missing.
 ensure_packages() {
   local installed missing=() as_root=() package
   if ! command -v dpkg-query >/dev/null; then
@@ -47,7 +47,7 @@ ensure_cargo() {
     || die "cargo is missing: install a Rust toolchain (see rust-version in Cargo.toml) and put it in PATH"
 }
 
-# The nightly toolchain, with these components.
+# Installs the nightly toolchain, with these components.
 ensure_nightly() {
   cargo +nightly --version >/dev/null 2>&1 || rustup toolchain install nightly --profile minimal \
     || die "this needs Rust's nightly toolchain: rustup toolchain install nightly"
@@ -58,7 +58,7 @@ ensure_nightly() {
   done
 }
 
-# A subcommand of cargo.
+# Installs a subcommand of cargo.
 ensure_cargo_tool() {
   cargo --list | grep -q "^ *${1#cargo-}\b" && return
   say "installing $1, which takes some minutes"
@@ -70,16 +70,16 @@ PERL=$(perl -e 'print $^X')
 export PERL
 jobs=$(getconf _NPROCESSORS_ONLN)
 
-# These would change what is tested or measured.
+# These variables would change what is tested or measured.
 unset PERL_ANYEVENT_MODEL ANYEVENT_WEBSOCKET_PP ANYEVENT_WEBSOCKET_STRICT ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE PERL5OPT
 
 configure() {
   perl Makefile.PL
-  [ -f Makefile ] # what is missing stands above, if it was not written
+  [ -f Makefile ] # if it was not written, the reason is above
 }
 build() { make -j"$jobs"; }
 
-# For scripts whose subject is not the build. A Makefile that somebody configured is kept while it knows all files.
+# Builds for scripts with another subject. A Makefile that somebody configured is kept as long as it knows all files.
 ensure_blib() {
   local outdated
   ensure_cargo

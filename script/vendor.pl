@@ -1,9 +1,9 @@
 #!/usr/bin/env perl
 # Puts the crates that the extension is built from into an unpacked distribution, so that it builds without a network:
 #   script/vendor.pl DIRECTORY
-# `make dist VENDOR=1` calls this. Needs the Rust registry, for what cargo has not downloaded yet.
+# `make dist VENDOR=1` calls this. Needs the Rust registry for what cargo has not downloaded yet.
 #
-# cargo wants all that Cargo.lock names, but compiles a part: what tests or Windows need is there in name only.
+# cargo wants everything that Cargo.lock names, but compiles a part: what tests or Windows need is there in name only.
 use 5.022;
 use strict;
 use warnings;
@@ -14,7 +14,7 @@ use File::Find qw(find);
 use File::Path qw(make_path remove_tree);
 use JSON::PP;
 
-# Where the extension may be built. What all of these leave out is left out.
+# The platforms on which the extension may be built. What none of them uses is left out.
 my @PLATFORMS = qw(
     aarch64-apple-darwin x86_64-apple-darwin
     aarch64-unknown-linux-gnu armv7-unknown-linux-gnueabihf i686-unknown-linux-gnu powerpc64le-unknown-linux-gnu
@@ -23,7 +23,7 @@ my @PLATFORMS = qw(
     x86_64-unknown-freebsd x86_64-unknown-netbsd x86_64-unknown-openbsd
 );
 
-# Large parts that these do not need: system calls of other processors.
+# Large parts that these platforms do not need: system calls of other processors.
 my %SUPERFLUOUS = ('linux-raw-sys' => qr{^src/(?:csky|loongarch64|mips\w*|powerpc|riscv32|sparc\w*|x32)/});
 
 my $json = JSON::PP->new->canonical;
@@ -42,7 +42,7 @@ chdir $distribution or die "$distribution: $!\n";
 check();
 add_to_manifest();
 
-# Returns the standard output.
+# Runs cargo and returns its standard output.
 sub cargo {
     my (@arguments) = @_;
     my $cargo = $ENV{CARGO} || 'cargo';
@@ -52,8 +52,8 @@ sub cargo {
     return $output;
 }
 
-# "NAME-VERSION" => 1 for each package that building there takes. cargo tree would say which build dependencies this
-# machine has, whatever the platform.
+# Returns "NAME-VERSION" => 1 for each package that building on a platform takes. cargo tree would report the build
+# dependencies of this machine, whatever the platform.
 sub packages_for {
     my ($platform) = @_;
     my $metadata = decode_json(cargo(qw(metadata --locked --offline --features xs --format-version 1 --filter-platform), $platform));
@@ -69,7 +69,7 @@ sub packages_for {
 
 sub is_used { return scalar grep { ($_->{kind} // '') ne 'dev' } @{ $_[0]{dep_kinds} } }
 
-# Takes away what is not compiled.
+# Removes what is not compiled.
 sub trim {
     my ($crate) = @_;
     remove_tree(grep { -d } map { "$crate/$_" } qw(.github benches ci examples tests));
@@ -82,7 +82,7 @@ sub trim {
     return;
 }
 
-# Leaves what cargo resolves dependencies by: name, version, features, which may name any dependency, and dependencies.
+# Keeps only what cargo needs to resolve dependencies: name, version, features (which may name any dependency), dependencies.
 sub hollow_out {
     my ($crate) = @_;
     my $checksums = read_checksums($crate);
@@ -92,14 +92,14 @@ sub hollow_out {
     spurt("$crate/src/lib.rs", "// Not compiled where this distribution can be built.\n");
     spurt("$crate/Cargo.toml", $manifest);
     rewrite("$crate/Cargo.toml", sub { $_[0] =~ /^\[(?:package\]|features\]|(?:.*\.)?(?:build-|dev-)?dependencies\b)/ });
-    # It has no build script (without which there may be no links), and its library is where it is by default.
+    # The crate has no build script left (without which `links` is not allowed), and its library is in the default place.
     spurt("$crate/Cargo.toml", slurp("$crate/Cargo.toml") =~ s/^(?:auto\w+|build|license-file|links|readme)\s*=.*\n//mgr);
     write_checksums($crate, $checksums);
     update_checksums($crate);
     return;
 }
 
-# Keeps the sections for which the function is true. In what cargo publishes, a section starts at a line of its own.
+# Keeps the sections for which the function is true. In a published manifest, each section starts at a line of its own.
 sub rewrite {
     my ($path, $is_kept) = @_;
     spurt($path, join '', grep { !/^\[/ || $is_kept->($_) } split /^(?=\[)/m, slurp($path));
@@ -114,7 +114,7 @@ sub write_checksums {
     return;
 }
 
-# Of the files that there are; that of the package, which Cargo.lock has too, stays.
+# Updates the checksums of the remaining files; that of the package, which Cargo.lock has too, stays.
 sub update_checksums {
     my ($crate) = @_;
     my $checksums = read_checksums($crate);
@@ -124,7 +124,7 @@ sub update_checksums {
     return;
 }
 
-# Dies if cargo cannot make out dependencies from what is left.
+# Dies if cargo cannot resolve dependencies from what is left.
 sub check {
     cargo(qw(metadata --locked --offline --features xs --format-version 1),
         '--config', 'source.crates-io.replace-with="here"', '--config', 'source.here.directory="vendor"');

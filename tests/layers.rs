@@ -120,12 +120,12 @@ fn rust_imports(files: &[File]) -> Imports {
 
 // --- Perl
 
-/// A file's name, of the package that it holds.
+/// Returns the name of the file that holds a package.
 fn perl_file(package: &str) -> File {
     format!("perl/{}", package.replace("::", "/"))
 }
 
-/// A line of Perl without what stands in quotes: a name there is data, such as a log's.
+/// Returns a line of Perl without quoted text: a name there is data, such as a log's.
 fn unquoted(line: &str) -> String {
     let (mut code, mut quote, mut escaped) = (String::new(), None, false);
     for c in line.chars() {
@@ -143,7 +143,7 @@ fn unquoted(line: &str) -> String {
     code
 }
 
-/// The packages that a line of Perl names in full.
+/// Returns the packages that a line of Perl names in full.
 fn packages(line: &str) -> impl Iterator<Item = &str> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
     line.split(move |c| !is_name(c)).filter(|word| word.starts_with("AnyEvent::WebSocket::"))
@@ -154,11 +154,11 @@ fn perl_imports(files: &[File]) -> Imports {
     for file in files {
         let source = fs::read_to_string(format!("{file}.pm")).expect("a source file");
         let code = source.split("\n__END__\n").next().unwrap_or_default();
-        // Before that stands the package's own name, which need not be the file's.
+        // The part before that has the package's own name, which need not be the file's.
         let (_, code) = code.split_once("use strict;").expect("Perl that is strict");
         for line in code.lines().filter(|line| !line.trim_start().starts_with('#')) {
             for name in packages(&unquoted(line)) {
-                // A sub's name stands behind its package's.
+                // A sub's name comes after its package's.
                 let names = [name, name.rsplit_once("::").map_or(name, |(package, _)| package)];
                 let found = names.iter().map(|name| perl_file(name)).find(|name| files.contains(name));
                 imports.extend(found.map(|name| (file.clone(), name)));
@@ -168,7 +168,7 @@ fn perl_imports(files: &[File]) -> Imports {
     imports
 }
 
-// --- what holds
+// --- the rules
 
 #[test]
 fn every_file_is_in_the_listing_once() {

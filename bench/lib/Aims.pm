@@ -1,6 +1,6 @@
 package Aims;
 
-# What the figures should be at most: ratios, which differ less between machines and runs than times do.
+# Upper limits that the figures should keep: ratios, which differ less between machines and runs than times do.
 
 use strict;
 use warnings;

@@ -1,16 +1,16 @@
 package Cells;
 
-# What is measured.
+# The cells: the cases that are measured.
 
 use strict;
 use warnings;
 use utf8;
 
-# A message echoed by the server, unless it says something else.
+# The server echoes messages, unless the kind of the cell says otherwise.
 my %sets = (
     echoes => [qw(ws:128x1x100 ws:128x32x20 ws:8x64x20 ws:1024x8x50 ws:65536x1x20 ws:1048576x1x4 perl:128x1x100)],
     tls => [qw(wss:128x1x100 wss:128x32x20 wss:65536x1x20)],
-    # Sizes that nobody has tuned for: no cliff between neighbours.
+    # Sizes that nobody has tuned for: the cost must not jump between neighbours.
     sizes => [qw(ws:300x1x20 ws:4096x1x20 ws:16384x1x20 ws:200000x1x20)],
     # Cost must not grow with the number of connections.
     connections => [qw(ws:128x1x1 ws:128x1x7 ws:128x1x10 ws:128x1x1000 ws:128x1x10000)],
@@ -31,7 +31,7 @@ my %titles = (
     idle => 'memory of an idle connection',
 );
 
-# The cells that a list selects, by name, by kind or by set.
+# Returns the cells that a list selects, by name, by kind or by set.
 sub selected {
     my ($list) = @_;
     return map { parse($_) } map { expand($_) } split /,/, $list;

@@ -1,7 +1,7 @@
 package Chart;
 
 # The chart of bench/chart.svg: a panel for each cell, a bar from zero for each server. Colours follow the reader's
-# preference for a light or a dark page; the chart has a ground of its own, so it can be read on either.
+# preference for a light or a dark page; the chart has its own background, so it can be read on either.
 
 use strict;
 use warnings;
@@ -11,7 +11,7 @@ use List::Util qw(max);
 use Table;
 
 use constant { WIDTH => 860, MARGIN => 24, COLUMNS => 2, GAP => 28, HEADING => 92, TITLE => 26, ROW => 23, BAR => 15 };
-# No letter of the fonts named below is wider on the average of a line, in parts of the font's size.
+# Maximum average width of a letter in a line, for the fonts named below, relative to the font's size.
 use constant { SIZE => 13, LETTER => 0.6 };
 
 use constant STYLE => <<'CSS';
@@ -37,7 +37,7 @@ use constant STYLE => <<'CSS';
   }
 CSS
 
-# Each panel is [title, [server, label, value], ...].
+# Returns the chart. Each panel is [title, [server, label, value], ...].
 sub svg {
     my ($heading, $lines, @panels) = @_;
     my $label_width = LETTER * SIZE * max map { length $_->[1] } map { @$_[1 .. $#$_] } @panels;

@@ -1,7 +1,7 @@
 package Results;
 
 # The file bench/results.csv: the figures of a run of bench/compare.pl, when and how it was made, and what was measured.
-# Comments at its top, "# KEY: TEXT", have all but the figures; the key of a server is its name.
+# Comments at its top, "# KEY: TEXT", hold everything but the figures; the key of a server is its name.
 
 use strict;
 use warnings;
@@ -11,7 +11,7 @@ use List::Util qw(max min);
 
 use constant COLUMNS => 'cell,server,unit,median,lowest,highest,runs';
 
-# The values, by cell and server, are those of all runs; a server has a name and says what it is under "about".
+# Writes the file. The values, by cell and server, are those of all runs; "about" describes a server.
 sub write_file {
     my ($path, $made, $cells, $servers, $values) = @_;
     open my $file, '>:encoding(UTF-8)', $path or die "$path: $!\n";

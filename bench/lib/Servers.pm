@@ -35,7 +35,7 @@ sub new {
     return $self;
 }
 
-# What is asked for and works, each with its version under "about". Says on standard output what is skipped, and why.
+# Returns the requested servers that work, each with its version under "about". Prints which are skipped, and why.
 sub installed {
     my ($self) = @_;
     my %wanted = map { $_ => 1 } split /,/, $self->{only} // '';
@@ -51,7 +51,7 @@ sub installed {
     return @works;
 }
 
-# CPU time a message in microseconds, or KiB a connection.
+# Returns the CPU time of a message in microseconds, or the memory of a connection in KiB.
 sub measure {
     my ($self, $server, $cell, $seconds) = @_;
     return $self->_client_role($server, $cell, $seconds) if $cell->{kind} =~ /^(?:feed|send|new)$/;
@@ -100,7 +100,7 @@ sub _all {
 
 sub _first { my ($path, $program) = @_; -x $path ? $path : $program }
 
-# These would change what is measured.
+# Removes variables that would change what is measured.
 sub _clean_environment {
     delete @ENV{qw(ANYEVENT_WEBSOCKET_STRICT ANYEVENT_WEBSOCKET_DEFAULT_CLOSE_CODE PERL5OPT MOJO_REACTOR)};
     $ENV{PERL_ANYEVENT_MODEL} = 'EV';
@@ -133,7 +133,7 @@ sub _certificate {
     return;
 }
 
-# A process of its own whose output goes to the returned handle, and its complaints to a file.
+# Starts a process whose output goes to the returned handle, and its errors to a file.
 sub _spawn {
     my ($self, $core, $env, @command) = @_;
     pipe my $read, my $write or die "pipe: $!\n";
@@ -168,7 +168,7 @@ sub _stop {
     waitpid $pid, 0;
 }
 
-# The last line of a command that ends by itself.
+# Returns the last line of a command that ends by itself.
 sub _output {
     my ($self, $seconds, $core, $env, @command) = @_;
     my ($pid, $output) = $self->_spawn($core, $env, @command);
@@ -184,7 +184,7 @@ sub _complaint {
     my ($self) = @_;
     open my $file, '<', "$self->{scratch}/stderr" or return 'it ended without a word';
     my @lines = grep { /\w/ } <$file>;
-    # JavaScript and Python end with their stack; the error itself has a telling form.
+    # JavaScript and Python end with their stack; the error itself has a form of its own.
     my ($telling) = grep { /^\s*(?:\w*Error|error|Can't|sh)\b/ } @lines;
     chomp(my $line = $telling // $lines[0] // 'it ended without a word');
     return substr $line, 0, 100;
@@ -192,7 +192,7 @@ sub _complaint {
 
 sub _client_role {
     my ($self, $server, $cell, $seconds) = @_;
-    # What the original takes about a second for.
+    # The count is chosen so that the original takes about a second.
     my ($kind, $size) = @$cell{qw(kind size)};
     my $count = $kind eq 'new' ? 10_000 : min(150_000, 600e6 / $size);
     my @arguments = ($kind, $kind eq 'new' ? () : $size, int($count * $seconds));

@@ -1,6 +1,6 @@
 package Table;
 
-# Figures as a table in Markdown.
+# Formats figures as a table in Markdown.
 
 use strict;
 use warnings;
@@ -8,8 +8,8 @@ use utf8;
 
 use List::Util qw(max);
 
-# A row for each cell, with the medians of the servers, each a name and its title, and ratios of them. A column in which
-# no row has anything is left out.
+# Returns a table: a row for each cell, with the medians of the servers, each a name and its title, and ratios of them.
+# A column in which no row has anything is left out.
 sub of_cells {
     my ($cells, $servers, $medians) = @_;
     my @rows = map { row($_, $servers, $medians->{ $_->{name} } // {}) } @$cells;
@@ -21,7 +21,7 @@ sub of_cells {
     return markdown(map { [@$_[@columns]] } \@heading, @rows);
 }
 
-# The first row is the heading.
+# Formats rows, of which the first is the heading.
 sub markdown {
     my ($heading, @rows) = @_;
     my @all = ($heading, ['---', ('---:') x $#$heading], @rows);
@@ -50,13 +50,13 @@ sub row {
     ];
 }
 
-# Three digits that count.
+# Formats a figure with three significant digits.
 sub figure {
     my ($value) = @_;
     return sprintf $value < 1 ? '%.3f' : $value < 10 ? '%.2f' : $value < 100 ? '%.1f' : '%.0f', $value;
 }
 
-# Words to the left, figures to the right; the rule under the heading fills its column.
+# Aligns words to the left, figures to the right; the rule under the heading fills its column.
 sub pad {
     my ($text, $width, $column) = @_;
     return $text =~ /^-+(:?)$/ ? '-' x ($width - length $1) . $1 : sprintf $column ? "%${width}s" : "%-${width}s", $text;

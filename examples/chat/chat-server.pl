@@ -35,7 +35,7 @@ my %for_connections = (
     max_message_size    => 4 * (MAX_NAME + MAX_TEXT) + 1000,
     max_buffered_amount => 2 * MAX_WAITING,
     max_control_rate    => 10,
-    # Browsers answer pings by themselves. Proxies and routers forget connections that are silent for a minute.
+    # Browsers answer pings by themselves. Proxies and routers drop connections that are silent for a minute.
     ping_interval => 25,
     idle_timeout  => 60,
     close_timeout => 5,
@@ -56,7 +56,7 @@ sub page {
     return response('200 OK', $type, do { local $/; <$file> });
 }
 
-# The policy has the browser run no script but ours, should a message ever become part of the page.
+# Returns a response. Its policy lets the browser run no script but ours, should a message ever become part of the page.
 sub response {
     my ($status, $type, $body) = @_;
     return join "\r\n", "HTTP/1.1 $status", "Content-Type: $type", 'Content-Length: ' . length $body,
@@ -85,7 +85,7 @@ sub accept_client {
     );
 }
 
-# A handle that nobody holds any more is closed once it has written everything.
+# A handle that nobody holds any more closes once it has written everything.
 sub answer {
     my ($handle, $request) = @_;
     my $response = $request ? response_to($request, $handle) : error_response('400 Bad Request');
@@ -103,7 +103,7 @@ sub response_to {
 
 my %people;
 
-# Returns nothing if the handle has become a connection.
+# Returns an error response, or nothing if the handle has become a connection.
 sub upgrade {
     my ($request, $handle) = @_;
     return error_response('403 Forbidden') if !is_same_origin($request);
@@ -119,7 +119,7 @@ sub upgrade {
     return;
 }
 
-# Each message by itself: then what everybody gets is compressed once, and nobody's window is kept.
+# Asks for no context takeover: then a message to everybody is compressed once, and no window is kept.
 sub agree_on_compression {
     my ($request, $response) = @_;
     my ($header, $deflate)
@@ -129,7 +129,7 @@ sub agree_on_compression {
     return ($response, deflate => $deflate);
 }
 
-# Any page can open a WebSocket to any host, with that host's cookies; the Origin says which page it was.
+# Any page can open a WebSocket to any host, with that host's cookies; Origin tells which page it was.
 sub is_same_origin {
     my ($request) = @_;
     my ($host) = ($request->{HTTP_ORIGIN} // '') =~ m{^https?://(.+)$};
@@ -147,7 +147,7 @@ sub serve {
     });
 }
 
-# What everybody gets: nothing of what came, except two strings of bounded length.
+# A message to everybody contains nothing of what came, except two strings of bounded length.
 my $json = JSON::PP->new->utf8->canonical;
 
 sub checked {
@@ -160,10 +160,10 @@ sub checked {
     return $json->encode({ name => "$name", text => "$text" });
 }
 
-# Who does not read what waits already gets no more.
+# Sends to everybody, except those who have too much left to read.
 sub tell_all { AnyEvent::WebSocket::Connection->broadcast([values %people], $_[0], max_buffered_amount => MAX_WAITING) }
 
-# --- to the other processes
+# --- the other processes
 
 # A connection to Redis that subscribes takes no other commands, so there are two.
 my ($subscriber, $publisher, $redis_timer);
@@ -178,7 +178,7 @@ sub publish {
 sub connect_redis {
     my (@address) = @_;
     my $warn = sub { warn "Redis: $_[0]\n" };
-    # Only the subscriber, which reads all the time, notices at once that Redis has gone.
+    # Only the subscriber, which reads all the time, notices at once that Redis is gone.
     my $lost = sub {
         $warn->(@_);
         undef $_ for $subscriber, $publisher;
@@ -196,7 +196,7 @@ if ($option{redis}) {
     connect_redis(host => $host, port => $port);
 }
 
-# --- from start to end
+# --- start and end
 
 my $address;
 my $server = tcp_server $option{host}, $option{port}, \&accept_client, sub {
@@ -205,7 +205,7 @@ my $server = tcp_server $option{host}, $option{port}, \&accept_client, sub {
     return;
 };
 
-# The second signal does not wait for people to answer.
+# A second signal does not wait for people to answer.
 my $stopping;
 
 sub stop {

@@ -16,7 +16,7 @@ function connect() {
   socket.onclose = () => { show('connecting'); setTimeout(connect, delay()); };
 }
 
-// A random part, so that not everybody comes back at the same time after a restart of the server.
+// The random part keeps everybody from coming back at the same time after a restart of the server.
 function delay() {
   return Math.min(maxDelay, 250 * 2 ** failures++) * (0.5 + Math.random() / 2);
 }

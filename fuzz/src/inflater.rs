@@ -11,7 +11,7 @@ pub struct Inflater {
     no_context_takeover: bool,
 }
 
-/// How inflating a frame ended.
+/// The outcome of inflating a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Done,

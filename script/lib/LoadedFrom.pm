@@ -1,13 +1,13 @@
 package LoadedFrom;
 
-# For script/upstream-suite, which has every perl of a test run load this: writes down, when the process ends, which
+# Loaded by every perl of a test run of script/upstream-suite: when the process ends, writes down which
 # AnyEvent::WebSocket::Connection it used and on which loop.
 
 use strict;
 use warnings;
 
-# The suite loads EV where it can, and Mojolicious, the peer of some of its tests, then serves on EV: on any other loop
-# the two would wait for each other. So EV must seem not to be installed, and those tests skip themselves.
+# The suite loads EV if it can, and Mojolicious, the peer of some of its tests, then serves on EV: on any other loop the two
+# would wait for each other. So EV must seem not to be installed, and those tests skip themselves.
 unshift @INC, sub {
     my (undef, $file) = @_;
     return if $file !~ m{^EV(?:/|\.pm$)};

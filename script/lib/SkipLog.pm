@@ -5,8 +5,8 @@ package SkipLog;
 #   SKIP_LOG=FILE perl -Iscript/lib -S prove --harness SkipLog t     # appends to FILE a reason for each test that is skipped
 #   perl -Iscript/lib -MSkipLog -e 'exit !SkipLog::tell(shift)' FILE  # prints how many, and why; fails if something is missing
 #
-# A reason that begins with "by design: " belongs to the backend, the loop or the perl that the tests run on. Any other is
-# something that the machine lacks. The record also has the tests that were expected to fail, and passed.
+# A reason that begins with "by design: " belongs to the backend, the loop or the perl that the tests run on. Any other names
+# something that the machine lacks. The record also has the tests that were expected to fail, but passed.
 
 use strict;
 use warnings;
@@ -16,7 +16,7 @@ use TAP::Parser;
 
 my $UNEXPECTED = 'passed unexpectedly: ';
 
-# Without this, prove passes when there is nothing to run.
+# Dies if there is nothing to run: prove would pass.
 sub runtests {
     my ($self, @tests) = @_;
     die "there are no tests to run\n" if !@tests;
@@ -30,7 +30,7 @@ sub make_parser {
     return ($parser, $session);
 }
 
-# For programs that script/test runs beside prove, too.
+# Adds a reason to the record; also called by programs that script/test runs beside prove.
 sub note {
     my ($reason) = @_;
     my $path = $ENV{SKIP_LOG} // return;
@@ -39,7 +39,7 @@ sub note {
     close $file or die "$path: $!\n";
 }
 
-# What this line of TAP adds to the record. To the parser, what is in a subtest is unknown.
+# Returns what this line of TAP adds to the record. The parser does not know the lines of a subtest.
 sub _reasons {
     my ($result) = @_;
     return $UNEXPECTED . $result->description =~ s/^- //r if $result->is_test && $result->todo_passed;
@@ -60,7 +60,7 @@ sub tell {
     my ($path) = @_;
     open my $file, '<', $path or die "$path: $!\n";
     chomp(my @reasons = <$file>);
-    # Behind "by design: " stands what several have in common, and perhaps, after another colon, what is particular.
+    # After "by design: " comes what several have in common, and perhaps, after another colon, a detail.
     my @by_design = map { /^by design: (.*?)(?:: .*)?$/ ? $1 : () } @reasons;
     my @unexpected = map { /^$UNEXPECTED(.*)/ ? $1 : () } @reasons;
     my @missing = grep { !/^by design: |^$UNEXPECTED/ } @reasons;

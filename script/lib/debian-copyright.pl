@@ -17,7 +17,8 @@ sub output {
     return $output;
 }
 
-# What is compiled into the library: no build scripts, and what only they or the compiler load. NAME VERSION => licence.
+# The crates compiled into the library, without build scripts and what only they or the compiler load: NAME VERSION =>
+# licence.
 my %license_of = map { /^(\S+) v(\S+)[^|]*\|(.*)/ ? ("$1 $2" => $3) : () } split /\n/, output(
     $cargo, qw(tree --offline --locked --features xs --prefix none --edges), 'normal,no-proc-macro',
     '--format', '{p}|{l}', @vendor
@@ -36,7 +37,7 @@ License: Artistic or GPL-1+
 
 TEXT
 
-# A stanza for each crate. "A/B" is how licences were separated once.
+# Prints a stanza for each crate. "A/B" is how licences were once separated.
 for my $crate (sort keys %license_of) {
     my ($name, $version) = split / /, $crate;
     my $license = short_names($license_of{$crate} =~ s{\s*/\s*}{ OR }gr);
@@ -109,7 +110,7 @@ License: Zlib
  3. This notice may not be removed or altered from any source distribution.
 TEXT
 
-# SPDX's names in Debian's words. Dies of a licence whose text is not above.
+# Returns Debian's words for SPDX's names. Dies if the text of a licence is not above.
 sub short_names {
     my ($expression) = @_;
     my %known = (

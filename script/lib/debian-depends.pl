@@ -1,4 +1,4 @@
-# Prints the Debian packages of what MYMETA.json says is needed to run, as Debian's Depends has them.
+# Prints the Debian packages for what MYMETA.json requires at run time, in the form of Debian's Depends.
 use 5.022;
 use strict;
 use warnings;

@@ -9,16 +9,16 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 const READ_BUFFER: usize = 1 << 20;
-/// How long a turn of the loop may wait, so that a server that has stopped is noticed.
+/// Maximum duration of a turn of the loop, so that a server that has stopped is noticed.
 const TICK: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Connection {
     stream: Stream,
-    /// Octets, over the connection's life.
+    /// Number of octets received over the connection's life.
     received: u64,
     sent: u64,
-    /// Octets that wait until the socket takes them.
+    /// Number of octets that wait until the socket takes them.
     pending: usize,
 }
 
@@ -27,9 +27,9 @@ pub struct Load<'a> {
     poll: Poll,
     connections: Vec<Connection>,
     buffer: Vec<u8>,
-    /// Messages, over all connections.
+    /// Number of messages echoed, over all connections.
     pub echoed: u64,
-    /// Whether an echo is answered with another message.
+    /// `true` if an echo is answered with another message.
     goes_on: bool,
 }
 
@@ -41,7 +41,7 @@ impl<'a> Load<'a> {
         for number in 0..connections {
             let stream = endpoint.connect()?;
             stream.tcp().set_nonblocking(true)?;
-            // Edge-triggered: every event is answered with reading and writing as much as there is.
+            // Edge-triggered: every event must be answered by reading and writing as much as possible.
             poll.registry().register(
                 &mut SourceFd(&stream.tcp().as_raw_fd()),
                 Token(number),
@@ -78,7 +78,7 @@ impl<'a> Load<'a> {
         }
     }
 
-    /// Lets what is in flight come back, and sends no more.
+    /// Waits for the echoes of all messages in flight, and sends no more.
     pub fn finish_round(&mut self) -> io::Result<()> {
         self.goes_on = false;
         let (due, patience) = ((self.connections.len() * self.frames.in_flight) as u64, Instant::now() + PATIENCE);
@@ -103,7 +103,7 @@ impl<'a> Load<'a> {
 }
 
 impl Connection {
-    /// Reads all there is; returns how many messages that ends.
+    /// Reads everything available; returns how many messages that ends.
     fn read(&mut self, frames: &Frames, buffer: &mut [u8]) -> io::Result<usize> {
         let mut echoed = 0;
         while let Some(len) = unless_blocked(self.stream.read(buffer))? {
@@ -113,7 +113,7 @@ impl Connection {
             let ended = frames.check(self.received, &buffer[..len]);
             echoed += ended.ok_or_else(|| io::Error::other("an echo differs from what was sent"))?;
             self.received += len as u64;
-            // A short read empties a socket; with TLS it may just be the end of a record.
+            // A short read means that the socket is empty; with TLS it may just be the end of a record.
             if len < buffer.len() && matches!(self.stream, Stream::Plain(_)) {
                 break;
             }

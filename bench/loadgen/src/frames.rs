@@ -32,14 +32,14 @@ impl Frames {
         }
     }
 
-    /// What to send next, of at most `pending` octets, when `sent` went out before. As many frames at once as may be:
-    /// that is how a busy peer's arrive.
+    /// Returns the octets to send next, at most `pending`, after `sent` octets. There are as many frames at once as
+    /// possible: a busy peer's arrive like that.
     pub fn request_at(&self, sent: u64, pending: usize) -> &[u8] {
         let at = (sent % self.request_len as u64) as usize;
         &self.requests[at..self.requests.len().min(at + pending)]
     }
 
-    /// Compares octets with what is due after `received` before them; returns how many messages end within them.
+    /// Compares octets with those due after the first `received`; returns how many messages end within them.
     pub fn check(&self, received: u64, octets: &[u8]) -> Option<usize> {
         let len = self.reply.len();
         let start = (received % len as u64) as usize;

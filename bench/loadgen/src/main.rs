@@ -19,7 +19,7 @@ use std::io;
 use std::time::{Duration, Instant};
 use stream::Endpoint;
 
-/// What comes after the mode on the command line, all of it numbers.
+/// The arguments after the mode on the command line, all of them numbers.
 struct Options {
     port: u16,
     pid: u32,
@@ -31,7 +31,7 @@ struct Options {
 }
 
 const USAGE: &str = "usage: loadgen echo|idle|connect PORT PID TLS(0|1) BYTES IN_FLIGHT CONNECTIONS SECONDS";
-/// The first moments of a server are not what is measured: JIT compilers warm up, buffers find their size.
+/// Time before a measurement: JIT compilers warm up, buffers find their size.
 const WARM_UP: Duration = Duration::from_millis(500);
 
 fn main() {
@@ -90,7 +90,7 @@ fn echo(options: &Options) -> io::Result<String> {
 fn idle(options: &Options) -> io::Result<String> {
     let process = Process(options.pid);
     let (endpoint, frames) = (Endpoint::new(options.port, options.tls), Frames::new(options.size, 1));
-    // What the first connections cost is mostly what the server keeps for all of them.
+    // The memory of the first connections is mostly memory that the server keeps for all of them.
     let _first = open_and_settle(&endpoint, &frames, options.connections / 4)?;
     let memory = process.resident_kib()?;
     let _measured = open_and_settle(&endpoint, &frames, options.connections)?;

@@ -1,4 +1,4 @@
-//! What the server has used so far, out of /proc.
+//! Resources that the server has used so far, from /proc.
 
 use std::time::Duration;
 use std::{fs, io};
@@ -6,7 +6,7 @@ use std::{fs, io};
 pub struct Process(pub u32);
 
 impl Process {
-    /// User and system time of all its threads. schedstat counts nanoseconds; stat, in ticks, is for kernels without.
+    /// Returns user and system time of all its threads, from schedstat in ns; kernels without that have stat, in ticks.
     pub fn cpu(&self) -> io::Result<Duration> {
         let mut nanos = 0;
         for task in fs::read_dir(format!("/proc/{}/task", self.0))? {

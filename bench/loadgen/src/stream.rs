@@ -51,7 +51,7 @@ impl Write for Stream {
     }
 }
 
-/// Where the server is.
+/// The server's address.
 pub struct Endpoint {
     port: u16,
     tls: Option<Arc<ClientConfig>>,
@@ -62,7 +62,7 @@ impl Endpoint {
         Self { port, tls: tls.then(trusting_config) }
     }
 
-    /// A blocking connection that has been upgraded.
+    /// Returns a blocking connection that has been upgraded.
     pub fn connect(&self) -> io::Result<Stream> {
         let tcp = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
         tcp.set_nodelay(true)?;
@@ -99,7 +99,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Connects, exchanges one message and closes; returns how long the message took to come back, since the start.
+    /// Connects, exchanges one message and closes; returns the time from the start until the message came back.
     pub fn visit(&self, frames: &Frames) -> io::Result<Duration> {
         let start = Instant::now();
         let mut stream = self.connect()?;
@@ -111,13 +111,13 @@ impl Endpoint {
             return Err(io::Error::other("an echo differs from what was sent"));
         }
         stream.write_all(&frames::close())?;
-        // The server answers, and closes first or waits for us to do it: so read its answer, but wait for no end.
+        // The server answers, and closes first or waits for us to do so: read its answer, but do not wait for EOF.
         stream.read_exact(&mut [0; 4])?;
         Ok(wait)
     }
 }
 
-/// Anybody's certificate will do: the server's is made for this run.
+/// Accepts any certificate: the server's is made for this run.
 fn trusting_config() -> Arc<ClientConfig> {
     let provider = Arc::new(ring::default_provider());
     let verifier = Arc::new(Trusting(provider.clone()));

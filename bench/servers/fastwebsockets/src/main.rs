@@ -33,7 +33,7 @@ async fn serve(tcp: TcpStream) {
         tokio::spawn(echo(upgraded));
         Ok::<Response<http_body_util::Empty<Bytes>>, WebSocketError>(response)
     });
-    // An error is the peer's end.
+    // An error means that the peer has ended.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(tcp), service).with_upgrades().await;
 }
 
