@@ -95,7 +95,7 @@ impl Connection {
     pub fn start_dispatch(&mut self, shared: &Shared, after: &mut After) {
         self.turn.enter();
         self.last_dispatch.process = fork::generation();
-        after.dispatching(sv::retain(self.object.cast()), from_ref(shared).cast(), self.interpreter.dispatch_loop);
+        after.dispatching(sv::retain(self.object.cast()), from_ref(shared).cast(), &self.interpreter.dispatch_loop);
     }
 
     /// Replaces `call`, which was just made on Perl's `stack`, by the next one. Returns `false` if none is left.

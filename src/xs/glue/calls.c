@@ -6,7 +6,7 @@
 #include "glue.h"
 
 /* Uses a separate stack, so that a callback cannot leave this frame with `last` or `next`. */
-static void call_sub(pTHX_ const struct ws_sub_call *call)
+static void call_sub(pTHX_ const struct ws_sub_call *call, I32 flags)
 {
     dSP;
     int i;
@@ -19,7 +19,7 @@ static void call_sub(pTHX_ const struct ws_sub_call *call)
     for (i = 0; i < WS_MAX_ARGS && call->args[i]; i++)
         PUSHs(call->args[i]);
     PUTBACK;
-    call_pv(call->sub, G_VOID | G_DISCARD);
+    call_pv(call->sub, flags | G_VOID | G_DISCARD);
     FREETMPS;
     LEAVE;
     POPSTACK;
@@ -37,25 +37,48 @@ static void adopt(pTHX_ struct ws_after *after)
             sv_2mortal(after->call[i].args[j]);
 }
 
-/* Makes the calls that Rust asked for, then continues an exit or dies. */
-static void carry_out(pTHX_ struct ws_after *after)
-{
-    int i;
-
-    adopt(aTHX_ after);
-    for (i = 0; i < after->calls; i++)
-        call_sub(aTHX_ &after->call[i]);
-    if (after->exiting)
-        JMPENV_JUMP(2);
-    if (after->croak)
-        croak_sv(after->croak);
-}
-
 static bool has_exception(pTHX)
 {
     SV *error = ERRSV;
 
     return SvROK(error) || (SvPOK(error) && SvCUR(error));
+}
+
+/* Makes a call. Returns the exception with which it died, mortal; or NULL. */
+static SV *call_sub_safely(pTHX_ const struct ws_sub_call *call)
+{
+    SV *exception;
+
+    ENTER;
+    save_scalar(PL_errgv);
+    call_sub(aTHX_ call, G_EVAL);
+    exception = has_exception(aTHX) ? newSVsv(ERRSV) : NULL;
+    LEAVE;
+    return exception ? sv_2mortal(exception) : NULL;
+}
+
+/* Makes the calls that Rust asked for, each even if one before it died; then continues an exit or dies. */
+static void carry_out(pTHX_ struct ws_after *after)
+{
+    SV *exception = NULL;
+    int i;
+
+    adopt(aTHX_ after);
+    for (i = 0; i + 1 < after->calls; i++) {
+        SV *thrown = call_sub_safely(aTHX_ &after->call[i]);
+
+        exception = exception ? exception : thrown;
+    }
+    if (after->calls && !exception)
+        call_sub(aTHX_ &after->call[i], 0);
+    else if (after->calls)
+        (void)call_sub_safely(aTHX_ &after->call[i]);
+    if (after->exiting)
+        JMPENV_JUMP(2);
+    if (exception)
+        croak_sv(exception);
+    if (after->croak)
+        croak_sv(after->croak);
 }
 
 /* Gives each callback its own $_: its changes must not reach the next callback, or the code that runs the event
@@ -162,20 +185,20 @@ static void call_all(pTHX_ const struct ws_after *after, SV *connection)
     }
 }
 
-/* Returns `kept` for reuse, or a new value if something else still holds it. */
+/* Returns `kept` for reuse, or a new value if something else still holds it or it cannot be changed. */
 static SV *reuse_or_new(pTHX_ SV *kept)
 {
-    return SvREFCNT(kept) > 1 ? newSV(0) : SvREFCNT_inc_simple_NN(kept);
+    return SvREFCNT(kept) > 1 || SvREADONLY(kept) ? newSV(0) : SvREFCNT_inc_simple_NN(kept);
 }
 
 /* Localizes the glob's scalar and returns its GP, to be passed to release(). Leaving the scope writes to the GP even if a
  * callback has replaced the glob (`*_ = \*other`). */
-static GP *localize(pTHX_ GV *gv, SV *kept)
+static GP *localize(pTHX_ GV *gv, SV *value)
 {
     GP *gp = gp_ref(GvGP(gv));
 
     SAVEGENERICSV(GvSV(gv));
-    GvSV(gv) = reuse_or_new(aTHX_ kept);
+    GvSV(gv) = value;
     return gp;
 }
 
@@ -201,6 +224,17 @@ static void release(pTHX_ GV *gv, GP *gp)
     GvGP_set(gv, now);
 }
 
+/* Replaces the value kept for $_ if a callback has put something there, which must not be kept with it. */
+static void renew_kept_topic(pTHX_ SV **kept)
+{
+    SV *topic = *kept;
+
+    if (SvTYPE(topic) == SVt_NULL && !SvREADONLY(topic))
+        return;
+    *kept = newSV(0);
+    sv_2mortal(topic);
+}
+
 /* Runs the dispatch loop with local $@ and $_, and with a separate stack, so that a callback cannot leave it with
  * `last` or `next`. An exit in a callback is delayed until the trampoline has done its work. */
 static void dispatch(pTHX_ struct ws_after *after)
@@ -216,15 +250,16 @@ static void dispatch(pTHX_ struct ws_after *after)
     ENTER;
     connection = sv_2mortal(newRV_inc(object));
     SAVETMPS;
-    error_gp = localize(aTHX_ PL_errgv, after->error);
-    topic_gp = localize(aTHX_ PL_defgv, after->topic);
+    error_gp = localize(aTHX_ PL_errgv, reuse_or_new(aTHX_ after->error));
+    topic_gp = localize(aTHX_ PL_defgv, reuse_or_new(aTHX_ *after->topic));
     PUSHSTACKi(PERLSI_MAGIC);
     PUTBACK;
     XCPT_TRY_START {
         call_all(aTHX_ after, connection);
     } XCPT_TRY_END
     exception = !rEtV && has_exception(aTHX) ? newSVsv(ERRSV) : NULL;
-    if (exception)
+    /* The value is kept, and must not keep what a callback has put there. */
+    if (has_exception(aTHX) && !SvREADONLY(ERRSV))
         sv_setpvs(ERRSV, "");
     ws_rust_dispatched(after->connection, exception, rEtV != 0, after);
     if (!rEtV) {
@@ -237,6 +272,7 @@ static void dispatch(pTHX_ struct ws_after *after)
         (void)release_early(PL_errgv, error_gp);
         (void)release_early(PL_defgv, topic_gp);
     }
+    renew_kept_topic(aTHX_ after->topic);
     sv_2mortal(object);
 }
 

@@ -65,8 +65,8 @@ struct ws_after {
     CV *dispatch_loop;
     /** The value of $@ during the dispatch; not owned. */
     SV *error;
-    /** The value of $_ during the dispatch; not owned. */
-    SV *topic;
+    /** The place of the value of $_ during the dispatch. */
+    SV **topic;
     /** The value to return, owned; or NULL. */
     SV *returns;
     /** The exception to die with, owned; or NULL. */

@@ -3,24 +3,24 @@
 
 use super::ffi::{After, CV, MAX_ARGS, MAX_CALLS, Perl, SV, SubCall};
 use super::sv;
+use std::cell::Cell;
 use std::ffi::{CStr, c_void};
 use std::ptr::{null, null_mut};
 
 /// One interpreter's loop that calls callbacks.
-#[derive(Clone, Copy)]
 pub struct DispatchLoop {
     /// The XSUB that calls them.
     sub: *mut CV,
     /// The value that `$@` has meanwhile.
     error: *mut SV,
     /// The value that `$_` has meanwhile.
-    topic: *mut SV,
+    topic: Cell<*mut SV>,
 }
 
 impl DispatchLoop {
     /// Creates a loop that is run by the XSUB `sub`.
     pub fn new(perl: Perl, sub: *mut CV) -> Self {
-        Self { sub, error: sv::new_string(perl, b""), topic: sv::new_undef(perl) }
+        Self { sub, error: sv::new_string(perl, b""), topic: Cell::new(sv::new_undef(perl)) }
     }
 }
 
@@ -46,12 +46,12 @@ impl Default for After {
 impl After {
     /// First runs the dispatch loop for `connection`, which hangs on `object`; takes over a reference count of the
     /// object. The loop may pass `connection` back for as long as it holds the object.
-    pub fn dispatching(&mut self, object: *mut SV, connection: *const c_void, dispatch_loop: DispatchLoop) {
+    pub fn dispatching(&mut self, object: *mut SV, connection: *const c_void, dispatch_loop: &DispatchLoop) {
         self.dispatch = object;
         self.connection = connection;
         self.dispatch_loop = dispatch_loop.sub;
         self.error = dispatch_loop.error;
-        self.topic = dispatch_loop.topic;
+        self.topic = dispatch_loop.topic.as_ptr();
     }
 
     /// Fetches the values of tied arguments and runs the XSUB's body again. It must have had no effect so far.

@@ -119,4 +119,30 @@ subtest 'on_drain that leaves a loop of the program around send' => sub {
     is $peer->next_frame->{payload}, 'message 1', 'what was sent arrives';
 };
 
+subtest 'an on_drain that dies while a violation is answered' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my ($is_armed, $calls, @errors) = (0, 0);
+    $connection->on(parse_error => sub { push @errors, $_[1] });
+    settle();
+    $connection->handle->on_drain(sub { die "from on_drain\n" if $is_armed && !$calls++ });
+    $is_armed = 1;
+    $peer->write(substr binary('x' x 70_000), 0, 20);
+    local $SIG{__WARN__} = sub { };
+    for (1 .. 4) { eval { settle() } }
+    is scalar @errors, 1, 'parse_error is called';
+    $peer->wait_eof;
+    ok $peer->eof, 'the peer gets the end of file';
+};
+
+differs 'an on_drain that dies while close sends its frame' => 'does not shut down its side' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my ($is_armed, $calls) = (0, 0);
+    $connection->handle->on_drain(sub { die "from on_drain\n" if $is_armed && !$calls++ });
+    $is_armed = 1;
+    ok !eval { $connection->close(1000); 1 }, 'the exception reaches the program';
+    is $@, "from on_drain\n", 'as it is';
+    $peer->wait_eof;
+    ok $peer->eof, 'the peer gets the end of file all the same';
+};
+
 done_testing;

@@ -158,4 +158,58 @@ subtest 'close_code without a Close frame' => sub {
     is $connection->close_reason, undef, 'nor close_reason';
 };
 
+# The exceptions of callbacks reach the event loop: EV makes warnings of them.
+sub survive_settling {
+    local $SIG{__WARN__} = sub { };
+    for (1 .. 4) { eval { settle() } }
+}
+
+my %dying_end = (
+    'a violation of a peer that has hung up' => sub {
+        my ($connection, $peer) = @_;
+        $peer->write(substr text('x' x 70_000), 0, 20);
+        $peer->close;
+    },
+    'a violation that is answered' => sub {
+        my ($connection, $peer) = @_;
+        $peer->write(substr text('x' x 70_000), 0, 20);
+        survive_settling();
+        $peer->close;
+    },
+    'a message callback that dies, before the peer hangs up' => sub {
+        my ($connection, $peer) = @_;
+        $connection->on(next_message => sub { die "callback\n" });
+        $peer->write(text('a'));
+        $peer->close;
+    },
+);
+for my $how (sort keys %dying_end) {
+    subtest "$how, and a parse_error callback that dies" => sub {
+        my ($connection, $peer) = connection_and_peer();
+        my %called;
+        $connection->on(parse_error => sub { $called{parse_error}++; die "from parse_error\n" });
+        $connection->on(finish => sub { $called{finish}++ });
+        survive_settling();
+        $dying_end{$how}->($connection, $peer);
+        survive_settling();
+        is_deeply \%called, { parse_error => 1, finish => 1 }, 'does not prevent finish';
+    };
+}
+
+subtest 'messages that wait when writing fails, of which one dies, and a parse_error callback that dies' => sub {
+    plan skip_all => 'by design: the original has no pause' if is_original();
+    my ($connection, $peer) = connection_and_peer();
+    my @called;
+    $connection->on(next_message => sub { $_[0]->pause });
+    $connection->on(each_message => sub { push @called, $_[1]->body; die "callback\n" if $_[1]->body eq 'b' });
+    $connection->on(parse_error => sub { push @called, 'parse_error'; die "from parse_error\n" });
+    $connection->on(finish => sub { push @called, 'finish' });
+    $peer->write(text('a'), text('b'));
+    settle();
+    $peer->close;
+    eval { $connection->send('x') };
+    survive_settling();
+    is_deeply \@called, [qw(a b parse_error finish)], 'do not prevent finish';
+};
+
 done_testing;

@@ -185,4 +185,18 @@ differs 'a stream and a callback for drain that overwrites its arguments' => 'do
     is_deeply \@parts, [], 'it is sent';
 };
 
+subtest 'a value that a callback leaves in $_ or $@' => sub {
+    for my $leave (sub { $_ = $_[0] }, sub { eval { die { connection => $_[0] } } }, sub { local $@; $_ = [$_[0]] }) {
+        my ($connection, $peer) = connection_and_peer();
+        my $calls = 0;
+        $connection->on(each_message => sub { $leave->(@_); $calls++; poke() });
+        $peer->write(text('x'));
+        wait_until('the callback', sub { $calls });
+        settle();
+        undef $connection;
+        $peer->wait_eof;
+        ok $peer->eof, 'is not kept';
+    }
+};
+
 done_testing;

@@ -51,8 +51,11 @@ sub close_with_default {
         if AnyEvent::WebSocket::Native::Util::is_bare_reference($reason);
     $reason = defined $reason ? AnyEvent::WebSocket::Native::Payload::encoded("$reason") : '';
     my $is_bare = $number == NO_STATUS && $reason eq '';
-    _send_close($self, $is_bare ? undef : $number, $reason);
-    _half_close($self);
+    # Sending may call the handle's on_drain, which may die.
+    AnyEvent::WebSocket::Native::Util::call_all(
+        sub { _send_close($self, $is_bare ? undef : $number, $reason) },
+        sub { _half_close($self) },
+    );
     return $self;
 }
 
@@ -91,9 +94,11 @@ sub close_received {
         $self->close_reason(Encode::decode('UTF-8', $reason));
     }
     return unless $is_valid;
-    $self->close($code == NO_STATUS ? () : $code);
-    # Our own Close frame may have been sent already.
-    $self->handle->push_shutdown;
+    AnyEvent::WebSocket::Native::Util::call_all(
+        sub { $self->close($code == NO_STATUS ? () : $code) },
+        # Our own Close frame may have been sent already.
+        sub { $self->handle->push_shutdown },
+    );
 }
 
 # --- failures
@@ -102,8 +107,7 @@ sub close_received {
 sub failed {
     my ($self) = @_;
     local $@;
-    _half_close($self);
-    _report_failure($self);
+    AnyEvent::WebSocket::Native::Util::call_all(sub { _half_close($self) }, sub { _report_failure($self) });
 }
 
 sub _report_failure {
@@ -147,9 +151,18 @@ sub finish {
 
 sub _finish_now {
     my ($self, $message) = @_;
-    AnyEvent::WebSocket::Native::Engine::deliver_rest($self);
-    AnyEvent::WebSocket::Native::Engine::transport_closed($self) or return;
-    _report_failure($self);
+    my $is_first;
+    # Whatever callbacks do, finish is called once.
+    AnyEvent::WebSocket::Native::Util::call_all(
+        sub { AnyEvent::WebSocket::Native::Engine::deliver_rest($self) },
+        sub { $is_first = AnyEvent::WebSocket::Native::Engine::transport_closed($self) },
+        sub { _report_failure($self) if $is_first },
+        sub { _call_finish($self, $message) if $is_first },
+    );
+}
+
+sub _call_finish {
+    my ($self, $message) = @_;
     delete @$self{qw( _ws_close_timer _ws_drain_watcher _ws_drain_wait _ws_window_timer )};
     AnyEvent::WebSocket::Native::Keepalive::stop($self);
     $self->handle->push_shutdown;

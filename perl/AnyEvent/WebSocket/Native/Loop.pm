@@ -6,6 +6,7 @@ use strict;
 use warnings;
 use AE ();
 use AnyEvent::WebSocket::Native::Engine ();
+use AnyEvent::WebSocket::Native::Util ();
 use Scalar::Util ();
 
 # Returns a watcher that calls back once control is back in the event loop. Programs register their callbacks before they
@@ -49,9 +50,10 @@ sub has_begun { !$_[0]{_ws_starter} }
 sub begin {
     my ($self) = @_;
     delete $self->{_ws_starter};
-    AnyEvent::WebSocket::Native::Engine::start($self);
-    my $then = delete $self->{_ws_after_begin};
-    $then->($self) if $then;
+    AnyEvent::WebSocket::Native::Util::call_all(
+        sub { AnyEvent::WebSocket::Native::Engine::start($self) },
+        sub { my $then = delete $self->{_ws_after_begin}; $then->($self) if $then },
+    );
 }
 
 # --- the guard against nested event loops: a timer that continues a dispatch if one of its callbacks runs the event loop

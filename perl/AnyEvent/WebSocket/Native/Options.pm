@@ -193,7 +193,7 @@ sub _of_environment {
 # Sets the flags that the environment switches on, unless they were passed to `new`.
 sub read_environment {
     my ($self) = @_;
-    _of_environment($_) && !exists $self->{$_} && _is_ours($self, $_) and $self->{$_} = 1 for @ENVIRONMENT;
+    _of_environment($_) && !defined $self->{$_} && _is_ours($self, $_) and $self->{$_} = 1 for @ENVIRONMENT;
 }
 
 # Returns the names and values of the library's settings. Those that only we have and that are not set are left out: the

@@ -47,6 +47,19 @@ sub switched_on {
     return 1;
 }
 
+# Calls all the subs, even if one dies, and then dies with the first exception.
+sub call_all {
+    my (@subs) = @_;
+    my @errors;
+    for my $sub (@subs) {
+        local $@;
+        eval { $sub->(); 1 } or push @errors, $@;
+    }
+    return if !@errors;
+    local $SIG{__DIE__};
+    die $errors[0];
+}
+
 # Croaks if options are left after `method` has removed those that it knows.
 sub no_more_options {
     my ($method, $left, @known) = @_;

@@ -58,6 +58,8 @@ $STEP{lose} = sub {
     my $handle = handle_of($link) or return;
     return unless exists $handle->{$slot};
     @$link{qw(is_void loses_frames has_second)} = (1, 1, 1);
+    # A part of what is lost may have been written.
+    $link->{is_garbled} = 1 if $slot =~ /wbuf/;
     $LOSE{$how}->($handle, $slot);
 };
 
