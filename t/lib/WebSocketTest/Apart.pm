@@ -31,7 +31,6 @@ our @EXPORT_OK = qw(passes_apart);
 sub passes_apart {
     my ($tests, $seconds) = @_;
     pipe my $reader, my $writer or die "pipe: $!";
-    local $SIG{CHLD} = 'DEFAULT';
     defined(my $pid = fork) or die "fork: $!";
     _run_and_exit($tests, $writer) if !$pid;
     close $writer;
