@@ -10,7 +10,7 @@ use super::event::ControlPayload;
 /// elect to send a Pong frame for only the most recently processed Ping frame." (RFC 6455, 5.5.3)
 const MAX_PONG_BACKLOG: usize = 64 * 1024;
 
-const WINDOW: Nanos = 1_000_000_000;
+const SECOND: Nanos = 1_000_000_000;
 
 /// The pong owed by one connection, and the rate limit for its peer's pings and pongs.
 #[derive(Debug, Default)]
@@ -38,7 +38,7 @@ impl Controls {
         self.owed_pong.take()
     }
 
-    /// Applies a configuration. A new limit opens a window `now`; if that is `None`, when the first frame arrives.
+    /// Applies a configuration. A new limit counts from `now` on; if that is `None`, from the first frame on.
     pub(super) fn configure(&mut self, config: &Config, now: Option<Nanos>) {
         match (config.max_control_rate, &mut self.rate) {
             (Some(limit), Some(rate)) if rate.limit == limit => rate.since = rate.since.or(now),
@@ -55,24 +55,22 @@ impl Controls {
     }
 }
 
-/// The number of frames that the peer may still send in the current window of one second. A window that opens late,
-/// because nothing arrived or was read for a while, also allows the frames of the seconds that have passed.
+/// The number of frames that the peer may still send. Each second that passes adds the limit, even if nothing arrived or
+/// was read in it.
 #[derive(Debug)]
 struct Rate {
     limit: u64,
     left: u64,
-    /// When the window opened.
+    /// The time up to which seconds were added; `None` before the first frame.
     since: Option<Nanos>,
 }
 
 impl Rate {
     fn count(&mut self, now: Nanos) -> Result<(), ProtocolError> {
-        let elapsed = now.saturating_sub(*self.since.get_or_insert(now));
-        if elapsed >= WINDOW {
-            let seconds = elapsed / WINDOW + 1;
-            self.left = self.limit.saturating_mul(seconds);
-            self.since = Some(now);
-        }
+        let since = self.since.get_or_insert(now);
+        let seconds = now.saturating_sub(*since) / SECOND;
+        *since += seconds * SECOND;
+        self.left = self.left.saturating_add(self.limit.saturating_mul(seconds));
         self.left = self.left.checked_sub(1).ok_or(ProtocolError::TooManyControls { limit: self.limit })?;
         Ok(())
     }
@@ -81,8 +79,6 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const SECOND: Nanos = WINDOW;
 
     fn limited(limit: u64) -> Controls {
         let mut controls = Controls::default();
@@ -117,9 +113,8 @@ mod tests {
     fn the_next_second_has_room_again() {
         let mut controls = limited(3);
         assert_eq!(taken(&mut controls, 0, 3), 3);
-        // The allowance of the second that has passed, and of the new one.
-        assert_eq!(taken(&mut controls, 1, 10), 6);
-        assert_eq!(taken(&mut controls, 2, 10), 6);
+        assert_eq!(taken(&mut controls, 1, 10), 3);
+        assert_eq!(taken(&mut controls, 2, 10), 3);
     }
 
     #[test]
