@@ -159,6 +159,28 @@ CV *ws_new_dispatch_loop(PerlInterpreter *perl)
     return newXS(NULL, ws_xs_dispatch, __FILE__);
 }
 
+/* Lets a callback leave with `next` or `last`: AnyEvent's handles call theirs in a loop, which these would continue. The
+ * Perl sub warns of it, as perl does. Returns true if that is how the callback left. */
+static bool forgive_loop_exit(pTHX)
+{
+    static const char with_next[] = "Can't \"next\" outside a loop block";
+    static const char with_last[] = "Can't \"last\" outside a loop block";
+    const char *text = SvPOK(ERRSV) ? SvPVX(ERRSV) : "";
+    dSP;
+
+    if (!strnEQ(text, with_next, sizeof with_next - 1) && !strnEQ(text, with_last, sizeof with_last - 1))
+        return FALSE;
+    ENTER;
+    SAVETMPS;
+    PUSHMARK(SP);
+    XPUSHs(sv_2mortal(newSVsv(ERRSV)));
+    PUTBACK;
+    call_pv("AnyEvent::WebSocket::Native::Events::warn_of_loop_exit", G_VOID | G_DISCARD | G_EVAL);
+    FREETMPS;
+    LEAVE;
+    return !has_exception(aTHX);
+}
+
 /* Calls callbacks, each in an eval of its own, up to the first that dies. In a burst a single eval surrounds all
  * calls that are left, because an eval per call is slow; so the loop in it has to be a sub. */
 static void call_all(pTHX_ const struct ws_after *after, SV *connection)
@@ -171,17 +193,19 @@ static void call_all(pTHX_ const struct ws_after *after, SV *connection)
     while (!is_burst && ws_rust_next_call(after->connection, PL_curstackinfo, &call)) {
         FREETMPS;
         make_call(aTHX_ &call, object, connection, G_EVAL);
-        if (has_exception(aTHX))
+        if (has_exception(aTHX) && !forgive_loop_exit(aTHX))
             return;
         is_burst = call.kind == WS_BEGIN_BURST;
     }
     if (is_burst) {
-        dSP;
+        do {
+            dSP;
 
-        PUSHMARK(SP);
-        XPUSHs(intact(aTHX_ connection, object));
-        PUTBACK;
-        call_sv((SV *)after->dispatch_loop, G_VOID | G_DISCARD | G_EVAL);
+            PUSHMARK(SP);
+            XPUSHs(intact(aTHX_ connection, object));
+            PUTBACK;
+            call_sv((SV *)after->dispatch_loop, G_VOID | G_DISCARD | G_EVAL);
+        } while (has_exception(aTHX) && forgive_loop_exit(aTHX));
     }
 }
 

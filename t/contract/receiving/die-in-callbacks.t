@@ -181,4 +181,28 @@ SKIP: {
     };
 }
 
+for my $how (qw(next last)) {
+    subtest "a callback that leaves with $how" => sub {
+        my ($connection, $peer) = connection_and_peer();
+        my $leave = { next => sub { no warnings 'exiting'; next }, last => sub { no warnings 'exiting'; last } }->{$how};
+        my (@called, @errors);
+        $connection->on(parse_error => sub { push @errors, $_[1] });
+        $connection->on(each_message => sub {
+            my ($self, $message) = @_;
+            push @called, $message->body;
+            poke();
+            $leave->() if $message->body eq 'leave';
+        });
+        local $SIG{__WARN__} = sub { };
+        for my $messages (['leave'], ['a', 'leave', 'b', 'leave', 'c']) {
+            @called = ();
+            $peer->write(map { text($_) } @$messages);
+            wait_until('the callbacks', sub { @called == @$messages });
+        }
+        is_deeply \@called, ['a', 'leave', 'b', 'leave', 'c'], 'gets the next message';
+        is_deeply \@errors, [], 'parse_error is not called';
+        is_deeply [$peer->sync], [], 'the connection is open';
+    };
+}
+
 done_testing;
