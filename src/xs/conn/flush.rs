@@ -93,6 +93,7 @@ impl Connection {
     /// Returns where a frame may wait for later ones, and starts watching the TLS session if it waits there.
     pub fn prepare_waiting_place(&self, route: Route) -> Option<Place> {
         match route {
+            _ if self.handle().discards_unwritten() => None,
             Route::Native { .. } => Some(Place::WriteBuffer),
             Route::Tls { .. } if self.outbox.may_wait_in(Place::Unencrypted) && self.watch_session() => {
                 Some(Place::Unencrypted)
@@ -107,14 +108,14 @@ impl Connection {
         let Some(slot) = self.handle().tls_slot() else { return false };
         // SAFETY: slot and callback are live, and the callback's state is a `Shared`.
         unsafe {
-            if ffi::ws_has_watched_reads(slot) {
+            let state = magic::on(self.perl(), self.handle_callback);
+            if ffi::ws_watcher(self.perl(), slot) == state.state {
                 return true;
             }
-            if sv::plain_integer(slot).is_none() || Session::of(self.handle()).is_none() {
+            if sv::watched_integer(slot).is_none() || Session::of(self.handle()).is_none() {
                 return false;
             }
-            let state =
-                magic::on(self.perl(), self.handle_callback).share::<Shared>(Kind::HandleCallback, Kind::WatchedSlot);
+            let state = state.share::<Shared>(Kind::HandleCallback, Kind::WatchedSlot);
             state.map(|state| magic::watch_reads(self.perl(), slot, state)).is_some()
         }
     }
@@ -129,10 +130,10 @@ impl Connection {
             return self.truncate(place, len);
         }
         let mark = self.handle().write_buffer_len();
-        if let Some(buffer) = self.handle().unencrypted_buffer() {
-            tls::encrypt_queued(self.handle(), buffer);
+        let buffer = self.handle().unencrypted_buffer();
+        if buffer.is_some_and(|buffer| tls::encrypt_queued(self.handle(), buffer)) {
+            self.outbox.note_encrypted(mark);
         }
-        self.outbox.note_encrypted(mark);
     }
 
     /// Removes frames of the parent process from the handle's buffer.

@@ -130,6 +130,7 @@ void ws_state_attach(PerlInterpreter *perl, SV *sv, struct ws_state state, SV *k
 struct ws_state ws_state(PerlInterpreter *perl, SV *sv);
 void ws_watch_reads(PerlInterpreter *perl, SV *sv, struct ws_state state);
 bool ws_has_watched_reads(SV *sv);
+const void *ws_watcher(PerlInterpreter *perl, SV *sv);
 HV *ws_orphaned_handle(PerlInterpreter *perl, SV *callback);
 SV *ws_new_handle_callback(PerlInterpreter *perl, const struct ws_xsub *xsub, struct ws_state state);
 

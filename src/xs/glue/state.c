@@ -100,12 +100,20 @@ static int reader_get(pTHX_ SV *sv, MAGIC *mg)
 
 static const MGVTBL reader_vtbl = { reader_get, NULL, NULL, NULL, state_free, NULL, state_dup, state_local };
 
-/* Notifies Rust each time before Perl code reads `sv`. */
+/* Notifies Rust each time before Perl code reads `sv`. Takes over from another connection, which is notified once more. */
 void ws_watch_reads(PerlInterpreter *perl, SV *sv, struct ws_state state)
 {
     TAKE_THX(perl);
+    MAGIC *mg = SvTYPE(sv) < SVt_PVMG ? NULL : mg_findext(sv, PERL_MAGIC_ext, &reader_vtbl);
 
-    attach(aTHX_ sv, &reader_vtbl, state, NULL);
+    if (mg) {
+        (void)reader_get(aTHX_ sv, mg);
+        (void)state_free(aTHX_ sv, mg);
+        mg->mg_ptr = (char *)state.state;
+        mg->mg_private = state.kind;
+    } else {
+        attach(aTHX_ sv, &reader_vtbl, state, NULL);
+    }
 }
 
 /* Returns true if ws_watch_reads was called for `sv`, and it has no other magic. */
@@ -114,6 +122,15 @@ bool ws_has_watched_reads(SV *sv)
     const MAGIC *mg = SvTYPE(sv) < SVt_PVMG ? NULL : SvMAGIC(sv);
 
     return mg && mg->mg_virtual == &reader_vtbl && !mg->mg_moremagic;
+}
+
+/* Returns the state with which ws_watch_reads was called last for `sv`; NULL if that was never done. */
+const void *ws_watcher(PerlInterpreter *perl, SV *sv)
+{
+    TAKE_THX(perl);
+    const MAGIC *mg = SvTYPE(sv) < SVt_PVMG ? NULL : mg_findext(sv, PERL_MAGIC_ext, &reader_vtbl);
+
+    return mg ? mg->mg_ptr : NULL;
 }
 
 /* Returns the handle of a callback whose connection was freed; NULL if the handle is gone too. */

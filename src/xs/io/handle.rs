@@ -19,6 +19,7 @@ slots! {
         Autocork = "autocork",
         Eof = "_eof",
         Fh = "fh",
+        Linger = "linger",
         OnDrain = "on_drain",
         OnRead = "on_read",
         OnStartTls = "_on_starttls",
@@ -144,6 +145,11 @@ impl<'k> Handle<'k> {
         let buffer = self.write_buffer()?;
         let is_open = !self.is_tls() && self.is_idle(buffer);
         is_open.then(|| DirectWriter { fh, buffer, activity: self.activity(Slot::WriteActivity) })
+    }
+
+    /// Returns `true` if the handle discards what is not written yet when it is destroyed.
+    pub fn discards_unwritten(self) -> bool {
+        self.slot(Slot::Linger).is_some_and(|linger| !sv::is_set(linger))
     }
 
     /// Returns `true` if `on_read` gets everything that arrives, and nothing else does.

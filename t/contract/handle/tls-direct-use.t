@@ -281,4 +281,22 @@ subtest 'many connections at once' => sub {
     is_deeply \@wrong, [], 'do not mix';
 };
 
+for my $how (qw(destroy stoptls)) {
+    subtest "$how by a callback of a second connection on the handle" => sub {
+        my ($first, $raw) = ready();
+        $first->on(each_message => sub { my ($self, $message) = @_; $self->send($message) });
+        raw_write($raw, map { text($_) } 1 .. 5);
+        next_payload($raw) for 1 .. 5;
+        my $second = AnyEvent::WebSocket::Connection->new(handle => $first->handle);
+        $second->on(each_message => sub {
+            my ($self, $message) = @_;
+            return $self->handle->$how if $message->body eq 'end';
+            $self->send($message);
+        });
+        settle();
+        raw_write($raw, map { text($_) } 6 .. 9, 'end');
+        is_deeply [map { next_payload($raw) } 6 .. 9], [6 .. 9], 'comes after its replies';
+    };
+}
+
 done_testing;

@@ -156,4 +156,19 @@ subtest 'no_delay and keepalive given to the handle' => sub {
     ok unpack('i', getsockopt $connection->handle->fh, SOL_SOCKET, SO_KEEPALIVE), 'keepalive is kept';
 };
 
+subtest 'linger => 0, and a callback that destroys the handle' => sub {
+    my ($connection, $peer) = connection_and_peer(handle => { linger => 0 });
+    $connection->on(each_message => sub {
+        my ($self, $message) = @_;
+        return $self->handle->destroy if $message->body eq 'end';
+        $self->send($message);
+    });
+    for (1 .. 2) {
+        $peer->write(map { text($_) } 1 .. 8);
+        $peer->next_frames(8);
+    }
+    $peer->write(map { text($_) } 1 .. 3, 'end');
+    is_deeply [map { $_->{payload} } $peer->frames_to_eof], [1 .. 3], 'the replies before are written';
+};
+
 done_testing;
