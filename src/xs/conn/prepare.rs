@@ -90,24 +90,24 @@ impl Connection {
 
     /// Answers a ping, or defers the pong until the peer has read more.
     fn answer_or_defer(&mut self, payload: Box<ControlPayload>) -> Option<Call> {
+        if !self.sends_pongs_natively() {
+            let pong = self.interpreter.messages.message(Opcode::Pong as u8, payload.as_slice());
+            return Some(Call::method(c"send", [pong]));
+        }
         if self.engine.defers_pong(self.handle().backlog()) {
             self.flush_natively();
         }
         if self.engine.defers_pong(self.handle().backlog()) {
             return self.engine.owe_pong(payload).then(|| Call::perl_sub(perl_subs::EXPECT_DRAIN, []));
         }
-        self.answer_ping(&payload)
-    }
-
-    /// Answers a ping, through the method `send` if that is not ours or the handle is not a stock one.
-    fn answer_ping(&mut self, payload: &ControlPayload) -> Option<Call> {
-        if self.route().is_push_write() || !self.interpreter.sends_natively(self.object) {
-            let pong = self.interpreter.messages.message(Opcode::Pong as u8, payload.as_slice());
-            return Some(Call::method(c"send", [pong]));
-        }
         // The pong is dropped if there are no random bytes for a mask, or the write buffer is not a string of octets.
         let _ = self.send_later(Opcode::Pong as u8, payload.as_slice());
         None
+    }
+
+    /// Returns `false` if the method `send` must send pongs, because it is not ours or the handle is not a stock one.
+    fn sends_pongs_natively(&self) -> bool {
+        !self.route().is_push_write() && self.interpreter.sends_natively(self.object)
     }
 
     /// Creates the call of the sub that calls the callbacks for an event, if there may be any.

@@ -227,4 +227,19 @@ subtest 'elements of tied arrays and hashes that hold connections' => sub {
     is_deeply [map { $_->{payload} } $peer->next_frames(2)], ['array', 'hash'];
 };
 
+subtest 'send, with a pong for a peer that does not read' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    $peer->stall;
+    $connection->send('x' x 3_000_000);
+    settle();
+    is_deeply seen_by_send(sub {
+        $peer->write(ping('p'));
+        settle();
+        $connection->send('after');
+        settle();
+    }), ['opcode 10', 'after'], 'sees it';
+    $peer->resume;
+    is_deeply [map { $_->{opcode} } $peer->next_frames(3)], [1, 10, 1], 'it arrives in its place';
+};
+
 done_testing;
