@@ -409,4 +409,26 @@ subtest 'max_buffered_amount that makes no sense' => sub {
     }
 };
 
+subtest 'max_buffered_amount, with replies to messages that arrive at once' => sub {
+    for my $size (60_000, 500_000) {
+        my ($connection, $peer) = connection_and_peer(max_buffered_amount => 2_000_000);
+        my ($reply, $largest, @end) = ('x' x $size, 0);
+        $connection->on(each_message => sub {
+            my ($self, $message) = @_;
+            my $queued = length($self->handle->{wbuf} || q());
+            $largest = $queued if $queued > $largest;
+            $self->send($message->body eq 'quick' ? 'quick' : $reply);
+        });
+        $connection->on(finish => sub { push @end, $_[1]; poke() });
+        for (1 .. 2) {
+            $peer->write(text('quick') x 8);
+            $peer->next_frames(8);
+        }
+        $peer->stall->write(text('x') x 3000);
+        wait_until('the end', sub { @end });
+        like $end[0], qr/^more than 2000000 bytes wait/, "$size bytes each: finish";
+        cmp_ok $largest, '<', 2_000_000 + 2 * $size, 'not much more was queued';
+    }
+};
+
 done_testing;

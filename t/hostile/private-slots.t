@@ -58,6 +58,11 @@ for my $list (qw(_each_message_cb _next_message_cb _finish_cb _ws_ping_cb)) {
     }
 }
 
+for my $list (qw(_next_message_cb _each_message_cb)) {
+    survives("a read-only $list", sub { Internals::SvREADONLY(@{ $_[0]{$list} }, 1) });
+    survives("a tied $list", sub { require Tie::Array; tie @{ $_[0]{$list} }, 'Tie::StdArray' });
+}
+
 survives('a locked connection', sub { lock_keys(%{ $_[0] }) }, sub { unlock_keys(%{ $_[0] }) });
 survives('a locked connection with read-only values', sub { lock_hash(%{ $_[0] }) }, sub { unlock_hashref($_[0]) });
 survives('a locked handle', sub { lock_keys(%{ $_[0]->handle }) }, sub { unlock_keys(%{ $_[0]->handle }) });

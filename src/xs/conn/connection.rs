@@ -165,10 +165,11 @@ impl Connection {
         }
     }
 
-    /// Returns the list of callbacks for an event, if any was ever registered.
+    /// Returns the list of callbacks for an event, if any was ever registered. A list that a program has tied or made
+    /// read-only counts as none.
     pub fn callbacks(&self, slot: Slot) -> Option<*mut AV> {
         let list = self.interpreter.keys.fetch(self.perl(), self.object, slot).and_then(sv::referent)?;
-        sv::is_array(list).then_some(list.cast())
+        sv::is_changeable_array(list).then_some(list.cast())
     }
 
     fn has(&self, slot: Slot) -> bool {
@@ -216,7 +217,9 @@ impl Connection {
     /// Returns `true` if a frame sent now may wait for the replies to later messages.
     pub fn may_batch(&self) -> bool {
         // SAFETY: the interpreter is last_dispatch the XSUB that sends.
-        self.turn.may_wait() && unsafe { ffi::ws_is_tail_call(self.perl(), self.last_dispatch.stack) }
+        self.turn.may_wait()
+            && self.outbox.may_try()
+            && unsafe { ffi::ws_is_tail_call(self.perl(), self.last_dispatch.stack) }
     }
 }
 

@@ -19,6 +19,9 @@ use thiserror::Error;
 /// Minimum size, in bytes, of a payload that is written without copying it to the handle's buffer.
 const MIN_UNCOPIED: usize = 4096;
 
+/// A frame waits only if fewer bytes than this are queued.
+const MAX_WAITING: usize = 64 * 1024;
+
 /// The reason why a frame was not sent: a mistake of the program, or a failure of the machine.
 #[derive(Debug, Error)]
 pub enum SendError {
@@ -113,7 +116,8 @@ impl Connection {
     /// Queues a frame, and writes it unless it may wait. Returns `true` if the engine had one.
     fn write(&mut self, payload: &[u8], after: &mut After, encode: impl Encode) -> Result<bool, SendError> {
         let route = self.route();
-        let place = if self.may_batch() { self.prepare_waiting_place(route) } else { None };
+        let may_wait = sv::length(route.buffer()) < MAX_WAITING && self.may_batch();
+        let place = if may_wait { self.prepare_waiting_place(route) } else { None };
         let Appended { result, has_pong } = self.append(route, place, payload, encode)?;
         if (has_pong || matches!(result, Ok(true))) && place.is_none() {
             self.flush_route(route, after);
