@@ -292,7 +292,7 @@ package "AnyEvent::WebSocket::Native::Engine" {
     /// `dispatch_pending($connection)`: delivers the messages that wait behind one whose callback runs the event loop.
     dispatch_pending = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        dispatch::start(shared, after);
+        dispatch::deliver_pending(shared, after);
     };
     /// `set_paused($connection, $is_paused)`: pauses or resumes delivery.
     set_paused = |call, after| {

@@ -32,6 +32,15 @@ pub fn start(shared: &Shared, after: &mut After) {
     shared.borrow_mut().start_dispatch(shared, after);
 }
 
+/// Asks the trampoline to dispatch what a dispatch has left. In a process that was forked off meanwhile that is the
+/// parent's.
+pub fn deliver_pending(shared: &Shared, after: &mut After) {
+    let connection = &mut *shared.borrow_mut();
+    if connection.last_dispatch.process == fork::generation() {
+        connection.start_dispatch(shared, after);
+    }
+}
+
 /// Asks the trampoline to dispatch the remaining messages, after the transport has closed.
 pub fn deliver_rest(shared: &Shared, after: &mut After) {
     let connection = &mut *shared.borrow_mut();

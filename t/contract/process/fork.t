@@ -134,4 +134,34 @@ subtest 'masks of parent and child' => sub {
     };
 };
 
+subtest 'a child that a callback forks, and that runs the event loop' => sub {
+    plan skip_all => 'by design: on EV and AnyEvent\'s own loop only' if loop() !~ /\A(?:EV|Perl)\z/;
+    my ($left, $right) = socket_pair();
+    # The peer must not be in the child, which would read its socket too.
+    my $server = fork_child(sub {
+        close $right;
+        my ($connection, $parent) = (connection_on($left), $$);
+        $connection->on(each_message => sub {
+            my ($self, $message) = @_;
+            if ($message->body eq 2) {
+                defined(my $pid = fork) or die "fork: $!";
+                if (!$pid) { after(0.05); POSIX::_exit(0) }
+                waitpid $pid, 0;
+            }
+            $self->send(($$ == $parent ? 'parent ' : 'child ') . $message->body);
+        });
+        $connection->on(finish => sub { POSIX::_exit(0) });
+        AE::cv->recv;
+    });
+    close $left;
+    my $peer = WebSocketTest::Peer->new($right);
+    $peer->write(text(1));
+    $peer->next_frame;
+    $peer->write(map { text($_) } 2 .. 5);
+    is_deeply [map { $_->{payload} } $peer->next_frames(4)], [map {"parent $_"} 2 .. 5],
+        'answers none of the messages that its parent has read';
+    $peer->close;
+    reap($server);
+};
+
 done_testing;
