@@ -431,4 +431,25 @@ subtest 'max_buffered_amount, with replies to messages that arrive at once' => s
     }
 };
 
+SKIP: {
+    my $why_not = WebSocketTest::TLS::unavailable();
+    skip $why_not, 1 if $why_not;
+    subtest 'drain, with a TLS handshake that the peer answers late' => sub {
+        my ($left, $right) = socket_pair();
+        my $handle = AnyEvent::Handle->new(fh => $left, tls_options('connect'));
+        my $connection = AnyEvent::WebSocket::Connection->new(handle => $handle, masked => 1);
+        my $drained = 0;
+        $connection->on(drain => sub { $drained++; poke() });
+        $connection->send('hello');
+        cmp_ok $connection->buffered_amount, '>', 0, 'the message waits';
+        my $cpu = times;
+        after(0.3);
+        cmp_ok times - $cpu, '<', 0.15, 'waiting takes no CPU time';
+        is $drained, 0, 'there is no drain yet';
+        my $peer = AnyEvent::Handle->new(fh => $right, tls_options('accept'), on_read => sub { });
+        wait_until('drain', sub { $drained });
+        is $connection->buffered_amount, 0, 'nothing waits any more';
+    };
+}
+
 done_testing;

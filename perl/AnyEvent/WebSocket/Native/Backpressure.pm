@@ -15,6 +15,9 @@ use AnyEvent::WebSocket::Native::Options ();
 use Errno ();
 use Scalar::Util ();
 
+# Seconds after which a backlog that does not wait for the socket is looked at again.
+use constant LOOK_AGAIN => 0.05;
+
 # Having reported a non-zero amount, we owe a `drain` event, even if the frames only wait for the end of this dispatch.
 sub buffered_amount {
     my ($self) = @_;
@@ -43,10 +46,21 @@ sub _owe_drain {
     _end_with_handle($self);
     Scalar::Util::weaken $self;
     $self->{_ws_drain_wait} = AE::io $fh, 1, sub {
-        return if !$self || AnyEvent::WebSocket::Native::Handle::backlog($self->handle);
+        return if !$self;
+        if (AnyEvent::WebSocket::Native::Handle::backlog($self->handle)) {
+            # The socket stays writable while TLS waits for the peer before it can encrypt.
+            _look_later($self) if !length $self->handle->{wbuf};
+            return;
+        }
         # EV keeps a watcher while its callback runs, and the program's callback may run a nested event loop.
         $self->{_ws_drain_wait} = AnyEvent::WebSocket::Native::Loop::next_tick(sub { _drained($self) if $self });
     };
+}
+
+sub _look_later {
+    my ($self) = @_;
+    Scalar::Util::weaken $self;
+    $self->{_ws_drain_wait} = AE::timer LOOK_AGAIN, 0, sub { _drained($self) if $self };
 }
 
 sub _drained {
