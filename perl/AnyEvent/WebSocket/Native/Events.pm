@@ -61,12 +61,6 @@ sub call_back {
     }
 }
 
-# The library calls this with perl's error if a message callback leaves with `next` or `last`.
-sub warn_of_loop_exit {
-    my ($error) = @_;
-    warn "Exiting subroutine via $1$2" if $error =~ /"(\w+)" outside a loop block(.*)/s;
-}
-
 # The library calls this before it calls each_message callbacks. The list contains the unregister subs, so these must not
 # keep the connection alive.
 sub pair_up {
