@@ -44,43 +44,6 @@ static bool has_exception(pTHX)
     return SvROK(error) || (SvPOK(error) && SvCUR(error));
 }
 
-/* Makes a call. Returns the exception with which it died, mortal; or NULL. */
-static SV *call_sub_safely(pTHX_ const struct ws_sub_call *call)
-{
-    SV *exception;
-
-    ENTER;
-    save_scalar(PL_errgv);
-    call_sub(aTHX_ call, G_EVAL);
-    exception = has_exception(aTHX) ? newSVsv(ERRSV) : NULL;
-    LEAVE;
-    return exception ? sv_2mortal(exception) : NULL;
-}
-
-/* Makes the calls that Rust asked for, each even if one before it died; then continues an exit or dies. */
-static void carry_out(pTHX_ struct ws_after *after)
-{
-    SV *exception = NULL;
-    int i;
-
-    adopt(aTHX_ after);
-    for (i = 0; i + 1 < after->calls; i++) {
-        SV *thrown = call_sub_safely(aTHX_ &after->call[i]);
-
-        exception = exception ? exception : thrown;
-    }
-    if (after->calls && !exception)
-        call_sub(aTHX_ &after->call[i], 0);
-    else if (after->calls)
-        (void)call_sub_safely(aTHX_ &after->call[i]);
-    if (after->exiting)
-        JMPENV_JUMP(2);
-    if (exception)
-        croak_sv(exception);
-    if (after->croak)
-        croak_sv(after->croak);
-}
-
 /* Gives each callback its own $_: its changes must not reach the next callback, or the code that runs the event
  * loop. */
 static inline void renew_topic(pTHX)
@@ -238,6 +201,45 @@ static void release(pTHX_ GV *gv, GP *gp)
     GvGP_set(gv, gp);
     gp_free(gv);
     GvGP_set(gv, now);
+}
+
+/* Makes a call. Returns the exception with which it died, mortal; or NULL. */
+static SV *call_sub_safely(pTHX_ const struct ws_sub_call *call)
+{
+    SV *exception;
+    GP *error_gp;
+
+    ENTER;
+    error_gp = localize(aTHX_ PL_errgv, newSVpvs(""));
+    call_sub(aTHX_ call, G_EVAL);
+    exception = has_exception(aTHX) ? newSVsv(ERRSV) : NULL;
+    LEAVE;
+    release(aTHX_ PL_errgv, error_gp);
+    return exception ? sv_2mortal(exception) : NULL;
+}
+
+/* Makes the calls that Rust asked for, each even if one before it died; then continues an exit or dies. */
+static void carry_out(pTHX_ struct ws_after *after)
+{
+    SV *exception = NULL;
+    int i;
+
+    adopt(aTHX_ after);
+    for (i = 0; i + 1 < after->calls; i++) {
+        SV *thrown = call_sub_safely(aTHX_ &after->call[i]);
+
+        exception = exception ? exception : thrown;
+    }
+    if (after->calls && !exception)
+        call_sub(aTHX_ &after->call[i], 0);
+    else if (after->calls)
+        (void)call_sub_safely(aTHX_ &after->call[i]);
+    if (after->exiting)
+        JMPENV_JUMP(2);
+    if (exception)
+        croak_sv(exception);
+    if (after->croak)
+        croak_sv(after->croak);
 }
 
 /* Replaces the value kept for $_ if a callback has put something there, which must not be kept with it. */
