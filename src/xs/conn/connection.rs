@@ -216,10 +216,9 @@ impl Connection {
 
     /// Returns `true` if a frame sent now may wait for the replies to later messages.
     pub fn may_batch(&self) -> bool {
-        // SAFETY: the interpreter is last_dispatch the XSUB that sends.
-        self.turn.may_wait()
-            && self.outbox.may_try()
-            && unsafe { ffi::ws_is_tail_call(self.perl(), self.last_dispatch.stack) }
+        // SAFETY: the interpreter is running the XSUB that sends.
+        let is_tail_call = || unsafe { ffi::ws_is_tail_call(self.perl(), self.last_dispatch.stack) };
+        self.turn.may_wait() && self.outbox.may_try() && is_tail_call()
     }
 }
 
