@@ -306,8 +306,8 @@ package "AnyEvent::WebSocket::Native::Engine" {
         let name = if connection.handle().is_destroyed() { "closed" } else { connection.engine.state_name() };
         after.returning(sv::new_string(call.perl, name.as_bytes()));
     };
-    /// `traffic($connection)`: returns a reference to an array of names and numbers: what was received and sent, and with compression,
-    /// the bytes before (`plain_...`) and after it (`wire_...`).
+    /// `traffic($connection)`: returns a reference to an array of names and numbers: what was received and sent, and with
+    /// compression, the bytes before (`plain_...`) and after it (`wire_...`).
     traffic = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let engine = &shared.borrow().engine;

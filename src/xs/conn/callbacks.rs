@@ -1,5 +1,5 @@
-//! The lists of callbacks that the Perl half keeps, as the dispatcher reads them. They are plain arrays, unless a program has replaced
-//! them.
+//! The lists of callbacks that the Perl half keeps, as the dispatcher reads them. They are plain arrays, unless a program
+//! has replaced them.
 
 use crate::xs::perl::ffi::{self, AV, Perl, SV};
 use crate::xs::perl::sv::{self, slots};

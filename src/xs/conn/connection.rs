@@ -71,7 +71,7 @@ pub struct Connection {
 /// The engine, with messages that grow in perl's memory.
 pub type Engine = engine::Connection<PerlBuffer>;
 
-/// A connection, shared by its object and its handle_callback.
+/// A connection, shared by its object and its handle callback.
 pub type Shared = RefCell<Connection>;
 
 /// The arguments for [`Connection::attach`].
@@ -79,14 +79,14 @@ pub struct Parts {
     pub interpreter: Rc<Interpreter>,
     pub object: *mut HV,
     pub handle: *mut HV,
-    /// The XSUB that becomes the handle_callback.
+    /// The XSUB that becomes the handle callback.
     pub handle_callback: &'static Xsub,
     pub config: Config,
     pub is_traced: bool,
 }
 
 impl Connection {
-    /// Creates a connection, and hangs it on its object. Returns a reference to its handle_callback.
+    /// Creates a connection, and hangs it on its object. Returns a reference to its handle callback.
     pub fn attach(perl: Perl, parts: Parts) -> *mut SV {
         fork::watch();
         let (object, handle, handle_callback) = (parts.object, parts.handle, parts.handle_callback);
@@ -127,7 +127,7 @@ impl Connection {
         }
     }
 
-    /// Notes that the object is gone. Returns the handle_callback, whose reference count the caller must give up.
+    /// Notes that the object is gone. Returns the handle callback, whose reference count the caller must give up.
     fn lose_object(&mut self) -> *mut SV {
         self.object = null_mut();
         self.clear_inbox();
@@ -196,8 +196,8 @@ impl Connection {
         Handle::new(self.perl(), &self.interpreter.handle_keys, self.handle)
     }
 
-    /// Returns `true` if this is the connection's handle, or one with our handle_callback to which that handle, a wrapper, passes
-    /// calls on.
+    /// Returns `true` if this is the connection's handle, or one with our handle callback to which that handle, a
+    /// wrapper, passes calls on.
     pub fn is_read_through(&self, handle: *mut HV) -> bool {
         let has_our_callback =
             || Handle::new(self.perl(), &self.interpreter.handle_keys, handle).has_on_read(self.handle_callback);
@@ -222,8 +222,8 @@ impl Connection {
     }
 }
 
-/// Frees the state that hung on a Perl value. If the value was an object, returns its handle_callback, whose reference count the
-/// caller must give up.
+/// Frees the state that hung on a Perl value. If the value was an object, returns its handle callback, whose reference
+/// count the caller must give up.
 ///
 /// # Safety
 /// `state` hung on a value, and is not used again.
