@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_limit_begins_a_window() {
+    fn a_new_limit_takes_the_place_of_the_old() {
         let mut controls = limited(1);
         assert_eq!(taken(&mut controls, 0, 2), 1);
         set_limit(&mut controls, Some(2));
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn another_setting_does_not_begin_a_window() {
+    fn another_setting_does_not_renew_the_limit() {
         let mut controls = limited(3);
         assert_eq!(taken(&mut controls, 0, 2), 2);
         set_limit(&mut controls, Some(3));
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_time_the_window_opens_with_the_first_frame() {
+    fn without_a_time_seconds_count_from_the_first_frame() {
         let mut controls = Controls::default();
         controls.configure(&Config { max_control_rate: Some(3), ..Config::DEFAULT }, None);
         assert_eq!(taken(&mut controls, 1000, 5), 3);

@@ -12,9 +12,9 @@ use crate::xs::io::handle::Handle;
 use crate::xs::io::transport::Route;
 use crate::xs::perl::buffer::PerlBuffer;
 use crate::xs::perl::ffi::{self, AV, HV, Perl, SV, State, Xsub};
+use crate::xs::perl::fork;
 use crate::xs::perl::magic::{self, Kind};
 use crate::xs::perl::sv;
-use crate::xs::perl::{fork, keys};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::c_void;
@@ -174,11 +174,6 @@ impl Connection {
 
     fn has(&self, slot: Slot) -> bool {
         self.interpreter.keys.fetch(self.perl(), self.object, slot).is_some_and(sv::is_set)
-    }
-
-    /// Returns `true` if the object has a slot of this name.
-    pub fn has_slot(&self, name: &str) -> bool {
-        keys::has_key(self.perl(), self.object, name)
     }
 
     /// Returns `true` if the program may want to know about the backlog.

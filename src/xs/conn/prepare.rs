@@ -8,6 +8,7 @@ use super::perl_subs;
 use crate::engine::{CloseFrame, ControlPayload, Notice, Opcode};
 use crate::xs::io::clock;
 use crate::xs::perl::ffi::{self, Call, SV};
+use crate::xs::perl::keys;
 use crate::xs::perl::sv;
 use std::ptr::null_mut;
 
@@ -32,7 +33,9 @@ impl Connection {
             }
             Job::Ping(_) | Job::Pong(_) if !self.count_control() => None,
             Job::Ping(payload) => {
-                self.jobs.push_front(Job::Notify(Notice::Ping(payload.clone())));
+                if self.may_have_callbacks("ping") {
+                    self.jobs.push_front(Job::Notify(Notice::Ping(payload.clone())));
+                }
                 self.answer_or_defer(payload)
             }
             Job::Pong(notice) | Job::Notify(notice) => self.notify(&notice),
@@ -110,9 +113,14 @@ impl Connection {
         !self.route().is_push_write() && self.interpreter.sends_natively(self.object)
     }
 
+    /// Returns `true` if a callback was ever registered for an event that the original does not have.
+    fn may_have_callbacks(&self, event: &str) -> bool {
+        keys::has_key(self.perl(), self.object, &format!("_ws_{event}_cb"))
+    }
+
     /// Creates the call of the sub that calls the callbacks for an event, if there may be any.
     fn notify(&self, notice: &Notice) -> Option<Call> {
-        if !self.has_slot(&format!("_ws_{}_cb", notice.name())) {
+        if !self.may_have_callbacks(notice.name()) {
             return None;
         }
         let name = sv::new_string(self.perl(), notice.name().as_bytes());

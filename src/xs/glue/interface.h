@@ -9,7 +9,7 @@
 #define WS_MAX_ARGS 3
 #define WS_ADDRESSES_SIZE 256
 
-/** What the dispatch loop calls. */
+/** The kind of a call that the dispatch loop makes. */
 enum ws_call_kind {
     /** Nothing: the values are only freed. */
     WS_NOTHING,

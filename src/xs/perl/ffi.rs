@@ -41,7 +41,7 @@ pub const ADDRESSES_SIZE: usize = WS_ADDRESSES_SIZE as usize;
 
 /// The callback to call next. It gets the connection, and then the arguments.
 pub type Call = ws_call;
-/// What such a call calls.
+/// The kind of such a call.
 pub type CallKind = ws_call_kind;
 /// A sub of the Perl half to call.
 pub type SubCall = ws_sub_call;

@@ -127,7 +127,7 @@ sub resume {
     AnyEvent::WebSocket::Native::Engine::set_paused($self, 0);
     AnyEvent::WebSocket::Native::Keepalive::unhold($self);
     $self->handle->start_read;
-    # What arrived before pause is delivered from the event loop.
+    # The event loop delivers the messages that arrived before pause.
     AnyEvent::WebSocket::Native::Loop::arm_guard($self);
     return $self;
 }

@@ -63,7 +63,7 @@ sub BUILD {
     AnyEvent::WebSocket::Native::Attach::attach($self, $arguments);
 }
 
-# What else has to be done when a callback is registered.
+# Further work when a callback is registered, by event.
 my %ON = (
     drain => \&AnyEvent::WebSocket::Native::Backpressure::backlogged,
     finish => \&AnyEvent::WebSocket::Native::Closing::finish_late,

@@ -27,7 +27,8 @@ sub ping {
     Carp::croak('ping: the payload must not be longer than ' . MAX_PAYLOAD . ' bytes') if length $octets > MAX_PAYLOAD;
     # It comes before the program's callbacks, because these may ask for the latency.
     my $callbacks = $self->{_ws_pong_cb} ||= [];
-    unshift @$callbacks, \&_note_pong unless @$callbacks && $callbacks->[0] == \&_note_pong;
+    my $is_there = @$callbacks && Scalar::Util::refaddr $callbacks->[0] == Scalar::Util::refaddr \&_note_pong;
+    unshift @$callbacks, \&_note_pong unless $is_there;
     $self->{_ws_last_ping} = [$octets, AE::time];
     return $self->send(AnyEvent::WebSocket::Message->new(opcode => PING, body => $octets));
 }
