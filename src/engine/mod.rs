@@ -1,8 +1,8 @@
 //! The WebSocket protocol as bytes in, events out, bytes out (RFC 6455).
 //!
 //! Nothing here does I/O, reads a clock, draws random numbers or knows about Perl: time, randomness and buffers are
-//! inputs, so every rule can be tested without a socket. [`Connection`] is the entry point; each of the other modules
-//! has one job.
+//! inputs, so every rule can be tested without a socket. [`handshake`] opens a connection, and [`Connection`] is what
+//! follows; each of the other modules has one job.
 #![forbid(unsafe_code)]
 
 mod assembler;
@@ -14,6 +14,7 @@ mod deflate;
 mod error;
 mod event;
 mod frame;
+pub mod handshake;
 mod mask;
 mod opcode;
 mod state;
