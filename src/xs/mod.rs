@@ -1,10 +1,11 @@
 //! The binding: it connects perl and the engine.
 //!
-//! It has three layers, with the table of XSUBs on top. Each imports only from those below it.
+//! It has four parts, with the table of XSUBs on top. Each imports only from those above it.
 //!
 //! * [`perl`]: Perl's values, and what an XSUB does after Rust has returned.
 //! * [`io`]: the AnyEvent::Handle, which stays the source of truth about the transport.
 //! * [`conn`]: one connection, from the transport to callbacks and from the program to the transport.
+//! * [`handshake`]: opening handshakes.
 //! * [`xsubs`]: the subs that Perl calls.
 //!
 //! `glue/` is the C half: perl's macros, every call that may run Perl code, and every croak.
@@ -17,6 +18,8 @@
 #![cfg_attr(not(feature = "xs"), allow(dead_code))]
 
 mod conn;
+#[cfg(feature = "xs")]
+mod handshake;
 #[cfg(feature = "xs")]
 mod io;
 #[cfg(feature = "xs")]

@@ -6,10 +6,12 @@ use super::conn::dispatch::{self, Ending};
 use super::conn::interpreter::Interpreter;
 use super::conn::perl_subs;
 use super::conn::receive;
+use super::handshake::{self, client, server::Server};
 use super::io::{clock, tls};
 use super::perl::ffi::{self, After, CV, Perl, SV, State, Xsub};
 use super::perl::magic::Kind;
 use super::perl::sv;
+use crate::engine::handshake::{AcceptKey, Expected, Limits, Opening, encode_key, extension_names};
 use crate::engine::{CloseCode, Config, DeflateConfig, Opcode};
 use std::ffi::{CString, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -74,6 +76,27 @@ impl Arguments<'_> {
     /// Returns the bytes of a plain string; an empty slice if the argument is something else.
     fn octets(&self, index: usize) -> &[u8] {
         self.arg(index).map_or(b"", sv::plain_octets)
+    }
+
+    /// Returns the bytes of a plain string; `None` if the argument is undef or missing.
+    fn optional(&self, index: usize) -> Option<&[u8]> {
+        self.arg(index).filter(|&value| !sv::is_undef(value)).map(sv::plain_octets)
+    }
+
+    /// Returns the arguments from `index` on as pairs of plain strings.
+    fn pairs(&self, index: usize) -> Vec<(&[u8], &[u8])> {
+        let octets = |&value: &*mut SV| sv::plain_octets(value);
+        self.args
+            .get(index..)
+            .unwrap_or_default()
+            .chunks_exact(2)
+            .map(|pair| (octets(&pair[0]), octets(&pair[1])))
+            .collect()
+    }
+
+    /// Returns the limits of a head.
+    fn limits(&self, index: usize, after: &mut After) -> Result<Limits, ()> {
+        Ok(handshake::limits(self.setting(index, after)?, self.setting(index + 1, after)?))
     }
 
     fn is_true(&self, index: usize) -> bool {
@@ -462,6 +485,95 @@ package "AnyEvent::WebSocket::Native::Engine" {
         let connection = &mut *shared.borrow_mut();
         after.returning(call.boolean(connection.engine.forget_idle_window()));
     };
+    /// `server_handshake($head_limit, $line_limit, $is_strict)`: returns the state of a handshake on the server's side.
+    server_handshake = |call, after| {
+        let Ok(limits) = call.limits(0, after) else { return };
+        after.returning(Server::create(call.perl, limits, call.is_true(2)));
+    };
+    /// `read_request($handshake, $octets)`, with everything that has arrived so far: returns undef while that is not enough,
+    /// `[$length]`, or `[undef, $error, $status]`.
+    read_request = |call, after| {
+        let Some(object) = call.arg(0) else { return };
+        let result = Server::with(call.perl, object, |server| server.read(call.perl, call.octets(1)));
+        result.flatten().into_iter().for_each(|result| after.returning(result));
+    };
+    /// `take_request($handshake, $target, $name => $value, ...)`, with a request that somebody else has read: returns the
+    /// same, with a length of 0.
+    take_request = |call, after| {
+        let Some(object) = call.arg(0) else { return };
+        let take = |server: &mut Server| server.take(call.perl, call.octets(1), call.pairs(2));
+        Server::with(call.perl, object, take).into_iter().for_each(|result| after.returning(result));
+    };
+    /// `request($handshake)`: returns `[$target, [$name => $value, ...]]` of the request that was read.
+    request = |call, after| {
+        let Some(object) = call.arg(0) else { return };
+        let request = Server::with(call.perl, object, |server| server.request(call.perl));
+        request.flatten().into_iter().for_each(|request| after.returning(request));
+    };
+    /// `request_list($handshake, $name)`: returns the values of all fields with this name, joined by commas; or undef.
+    request_list = |call, after| {
+        let Some(object) = call.arg(0) else { return };
+        let name = String::from_utf8_lossy(call.octets(1));
+        let list = Server::with(call.perl, object, |server| server.joined(call.perl, &name));
+        list.flatten().into_iter().for_each(|list| after.returning(list));
+    };
+    /// `acceptance($handshake, $subprotocol or undef, $extensions or undef)`: returns the response to the request that was
+    /// read.
+    acceptance = |call, after| {
+        let Some(object) = call.arg(0) else { return };
+        let accept = |server: &mut Server| server.acceptance(call.perl, call.optional(1), call.optional(2));
+        Server::with(call.perl, object, accept).flatten().into_iter().for_each(|response| after.returning(response));
+    };
+    /// `new_key()`: returns a new Sec-WebSocket-Key.
+    new_key = |call, after| {
+        let mut nonce = [0; 16];
+        match getrandom::fill(&mut nonce) {
+            Ok(()) => after.returning(sv::new_string(call.perl, encode_key(nonce).as_bytes())),
+            Err(error) => after.croaking(call.located(&format!("there are no random bytes: {error}"))),
+        }
+    };
+    /// `opening($target, $host, $origin, $subprotocols or undef, $key, $is_draft, $replaces, $name => $value, ...)`: returns
+    /// a client's request.
+    opening = |call, after| {
+        let opening = Opening {
+            target: call.octets(0),
+            host: call.octets(1),
+            origin: call.octets(2),
+            subprotocols: call.optional(3),
+            key: call.octets(4),
+            is_draft: call.is_true(5),
+            replaces: call.is_true(6),
+            more: call.pairs(7),
+        };
+        after.returning(sv::new_string(call.perl, &opening.encode()));
+    };
+    /// `client_handshake($head_limit, $line_limit, $is_strict, $key or undef, $offers, $has_other_subprotocols, $asks,
+    /// $subprotocol, ...)`: returns the state of a handshake on the client's side. The key is undef if a server may answer
+    /// to another one; `$offers` is the value of Sec-WebSocket-Extensions; with `$asks`, the subprotocols were asked for.
+    client_handshake = |call, after| {
+        let Ok(limits) = call.limits(0, after) else { return };
+        let subprotocols = || call.args[7..].iter().map(|&one| sv::plain_octets(one).to_vec()).collect();
+        let expected = Expected {
+            is_strict: call.is_true(2),
+            accept: call.optional(3).map(AcceptKey::of),
+            extensions: extension_names(call.octets(4)),
+            has_other_subprotocols: call.is_true(5),
+            subprotocols: call.is_true(6).then(subprotocols),
+        };
+        after.returning(client::create(call.perl, limits, expected));
+    };
+    /// `read_response($handshake, $octets)`, with everything that has arrived so far: returns undef while that is not
+    /// enough, `[$length, $subprotocol, $extensions]`, or `[undef, $error]`.
+    read_response = |call, after| {
+        let Some(object) = call.arg(0) else { return };
+        client::read(call.perl, object, call.octets(1)).into_iter().for_each(|result| after.returning(result));
+    };
+    /// `read_refusal($octets, $head_limit, $line_limit)`: returns undef while the head of the response is not complete,
+    /// `[$length, $status, $reason, [$name => $value, ...]]`, or `[undef, $error]`.
+    read_refusal = |call, after| {
+        let Ok(limits) = call.limits(1, after) else { return };
+        client::refusal(call.perl, call.octets(0), limits).into_iter().for_each(|result| after.returning(result));
+    };
 }
 package "AnyEvent::WebSocket::Native" {
     /// `library_version()`.
@@ -572,5 +684,8 @@ extern "C" fn ws_rust_before_read(state: State) {
 #[unsafe(no_mangle)]
 extern "C" fn ws_rust_free(state: State) -> *mut SV {
     // SAFETY: C passes each state once. A panic cannot be reported here.
-    catch_unwind(AssertUnwindSafe(|| unsafe { connection::free(state) })).unwrap_or(null_mut())
+    catch_unwind(AssertUnwindSafe(|| unsafe {
+        if handshake::free(&state) { null_mut() } else { connection::free(state) }
+    }))
+    .unwrap_or(null_mut())
 }

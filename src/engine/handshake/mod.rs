@@ -11,7 +11,7 @@ mod response;
 mod server;
 
 pub use accept_key::{AcceptKey, encode_key};
-pub use client::{ClientHandshake, Expected, ResponseError, ServersAnswer};
+pub use client::{ClientHandshake, Expected, ResponseError, ServersAnswer, extension_names};
 pub use http::{Fields, HeadError, Limits};
 pub use request::Opening;
 pub use response::{Acceptance, Refusal, read_refusal};

@@ -17,6 +17,10 @@ pub enum Kind {
     Interpreter,
     /// State of a slot whose reading is watched: a connection.
     WatchedSlot,
+    /// State of a scalar: a server's opening handshake.
+    ServerHandshake,
+    /// State of a scalar: a client's opening handshake.
+    ClientHandshake,
 }
 
 impl State {

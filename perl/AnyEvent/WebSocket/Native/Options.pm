@@ -61,6 +61,9 @@ my %IS_NUMBER = map { $_ => 1 } grep { $NUMBER{ $OPTION{$_}{kind} || '' } } name
 
 sub names { return sort keys %OPTION }
 
+# Returns the names of the options that Client and Server pass on; the others belong to one connection.
+sub settable { return grep { $OPTION{$_}{kind} && !$OPTION{$_}{read_only} } names() }
+
 # Warns of arguments of `new` that the original does not know.
 sub warn_of_additions {
     my ($arguments) = @_;
@@ -138,13 +141,14 @@ sub _set {
     my ($name, $self, $value) = @_;
     my $why_not = $OPTION{$name}{read_only};
     Carp::croak("$name is read-only: $why_not") if defined $why_not;
-    _check($name, $value);
+    check_value($name, $value);
     $self->{$name} = $value;
     $on_change{$name}->($self) if $on_change{$name};
     return $value;
 }
 
-sub _check {
+# Croaks if the value is invalid.
+sub check_value {
     my ($name, $value) = @_;
     my ($what, $number) = @{ $NUMBER{ $OPTION{$name}{kind} || '' } || return };
     Carp::croak("$name must be $what") if AnyEvent::WebSocket::Native::Number::is_given($value) && !defined $number->($value);
@@ -161,7 +165,7 @@ sub check {
     Carp::croak('handle must be an AnyEvent::Handle'
             . (Scalar::Util::openhandle($handle) ? ': make one of this file handle with AnyEvent::Handle->new(fh => ...)' : ''))
         unless Scalar::Util::blessed $handle && ($handle->can('on_read') || $handle->can('AUTOLOAD'));
-    _check($_, $self->$_) for grep { $IS_NUMBER{$_} && _is_ours($self, $_) } keys %$self;
+    check_value($_, $self->$_) for grep { $IS_NUMBER{$_} && _is_ours($self, $_) } keys %$self;
 }
 
 # Returns true if an attribute is ours. A program's subclass may use a name that the original does not have for something of

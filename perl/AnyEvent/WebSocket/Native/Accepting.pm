@@ -1,0 +1,175 @@
+package AnyEvent::WebSocket::Native::Accepting;
+
+# Runs a server's handshakes: from a file handle to a connection.
+
+use strict;
+use warnings;
+use AnyEvent::Handle ();
+use AnyEvent::WebSocket::Connection ();
+use AnyEvent::WebSocket::Deflate ();
+use AnyEvent::WebSocket::Native::Deadline ();
+use AnyEvent::WebSocket::Native::OldHandshake ();
+use AnyEvent::WebSocket::Native::Rejection ();
+use AnyEvent::WebSocket::Native::ServerHandshake ();
+use Carp ();
+use Scalar::Util ();
+
+# The status that tells a client that the program does not want it, and the seconds that a client has to read a refusal.
+use constant { FORBIDDEN => 403, LINGER => 5 };
+
+# The callback of a server that has none.
+sub accept_as_it_is { return $_[1] }
+
+# Starts a handshake on `fh`, which ends with a connection in the condvar `done`, or an error. `handshake` is a
+# Protocol::WebSocket::Handshake::Server, with the request if that came through PSGI. The handle refers to itself until then:
+# nobody else has to keep it.
+sub start {
+    my ($server, $done, $fh, $handshake) = @_;
+    my $options = $server->{_ws_options} || {};
+    my $protocol =
+        $options->{lenient}
+        ? AnyEvent::WebSocket::Native::OldHandshake->new_server($handshake)
+        : AnyEvent::WebSocket::Native::ServerHandshake->new($handshake, $options->{strict});
+    my $attempt = { server => $server, done => $done, options => $options, protocol => $protocol };
+    my $handle = $attempt->{handle} = _new_handle($server, $attempt, $fh);
+    $handle->{rbuf} = '';
+    return if _proceed($attempt) || !$attempt->{handle};
+    $handle->on_read(sub { _proceed($attempt) });
+    return if !$attempt->{handle};
+    $attempt->{deadline} = AnyEvent::WebSocket::Native::Deadline::start($options->{handshake_timeout}, 'request',
+        sub { _fail($attempt, "$_[0]\n", 408) });
+    return;
+}
+
+sub _new_handle {
+    my ($server, $attempt, $fh) = @_;
+    return AnyEvent::Handle->new(
+        $server->_handle_args_tls,
+        fh => $fh,
+        on_error => sub {
+            my (undef, $is_fatal, $message) = @_;
+            return warn $message unless $is_fatal;
+            _fail($attempt, "connection error: $message");
+        });
+}
+
+# Refuses a request that came through PSGI with another method than GET.
+sub refuse_method {
+    my ($server, $done, $fh) = @_;
+    my $attempt = { server => $server, done => $done, options => $server->{_ws_options} };
+    $attempt->{handle} = _new_handle($server, $attempt, $fh);
+    _fail($attempt, "handshake error: Wrong method or http version\n", 405);
+    return;
+}
+
+# Reads on. Returns true when the handshake has ended.
+sub _proceed {
+    my ($attempt) = @_;
+    my $handle = $attempt->{handle} or return 1;
+    my $result = $attempt->{protocol}->receive($handle->{rbuf}) or return;
+    if (defined $result->{error}) {
+        _fail($attempt, "$result->{error}\n", $result->{status});
+        return 1;
+    }
+    substr $handle->{rbuf}, 0, $result->{length}, '';
+    _answer($attempt);
+    return 1;
+}
+
+# Ends the handshake with an error: a text, or the exception of a callback. The file handle stays open, and nothing is written to
+# it, unless the program asks for that; `status` is what the client is told then.
+sub _fail {
+    my ($attempt, $error, $status) = @_;
+    my ($done, $handle) = _end($attempt) or return;
+    _reject($handle, $status, $error) if $handle && $status && $attempt->{options}{reject};
+    $done->croak($error);
+    return;
+}
+
+# Returns the condvar and the handle, once: the handshake has ended.
+sub _end {
+    my ($attempt) = @_;
+    delete @$attempt{qw( deadline protocol )};
+    my ($done, $handle) = delete @$attempt{qw( done handle )};
+    return $done ? ($done, $handle) : ();
+}
+
+# Sends a response that refuses. What the client still sends is read for a while, because a socket that is closed with unread
+# bytes makes the client's system throw the response away.
+sub _reject {
+    my ($handle, $status, $error) = @_;
+    my $end = sub { $handle->destroy if $handle; undef $handle };
+    $handle->on_read(sub { $_[0]{rbuf} = '' });
+    $handle->on_error($end);
+    $handle->on_eof($end);
+    $handle->timeout(LINGER);
+    $handle->on_timeout($end);
+    $handle->push_write(AnyEvent::WebSocket::Native::Rejection::response($status, $error));
+    $handle->push_shutdown if $handle;
+    return;
+}
+
+# Sends the response, and makes the connection.
+sub _answer {
+    my ($attempt) = @_;
+    my $origin = $attempt->{protocol}->list('Origin');
+    if ($attempt->{options}{origins} && !$attempt->{options}{origins}->($origin)) {
+        return _fail($attempt, 'handshake error: the origin is not allowed: ' . ($origin // 'none') . "\n", FORBIDDEN);
+    }
+    my ($settings, @others);
+    eval { ($settings, @others) = _respond($attempt); 1 } or return _fail($attempt, $@, FORBIDDEN);
+    my ($done, $handle) = _end($attempt) or return;
+    my $connection = eval {
+        AnyEvent::WebSocket::Connection->new(
+            handle => $handle, max_payload_size => $attempt->{server}{max_payload_size},
+            %{ $attempt->{options}{connection} || {} }, %$settings,
+        );
+    } or return $done->croak($@);
+    return if eval { $done->send($connection, @others); 1 };
+    my $error = $@;
+    warn "The callback of AnyEvent::WebSocket::Server's establish died: $error";
+    $done->croak($error);
+    return;
+}
+
+# Sends the response. Returns the connection's settings on which both sides have agreed, and the other values of the callback.
+sub _respond {
+    my ($attempt) = @_;
+    my ($server, $options, $protocol) = @$attempt{qw( server options protocol )};
+    my $subprotocol = _choose($options->{subprotocols}, $protocol);
+    my ($extensions, $deflate) =
+        $options->{deflate}
+        ? AnyEvent::WebSocket::Deflate::accept($protocol->list('Sec-WebSocket-Extensions'), %{ $options->{deflate} })
+        : ();
+    my $text;
+    my @others;
+    if ($server->{handshake} == \&accept_as_it_is && $protocol->can('acceptance')) {
+        $text = $protocol->acceptance($subprotocol, $extensions);
+    }
+    else {
+        my ($request, $response) = $protocol->objects;
+        $response->subprotocol($subprotocol) if defined $subprotocol;
+        (my $result, @others) = $server->{handshake}->($request, $response);
+        Carp::croak('handshake response was undef') unless defined $result;
+        my $is_response = Scalar::Util::blessed $result && $result->isa('Protocol::WebSocket::Response');
+        $text = $is_response ? $result->to_string : "$result";
+        $subprotocol = $response->subprotocol if $options->{subprotocols};
+        $deflate = undef unless $deflate && $text =~ s/\A(HTTP\/1\.1 101 .*?\r?\n)(?=\r?\n)/$1Sec-WebSocket-Extensions: $extensions\r\n/s;
+    }
+    $attempt->{handle}->push_write($text);
+    my %settings;
+    $settings{deflate} = $deflate if $deflate;
+    $settings{subprotocol} = $subprotocol if defined $subprotocol;
+    return (\%settings, @others);
+}
+
+# Returns the first of the server's subprotocols that the client asks for.
+sub _choose {
+    my ($own, $protocol) = @_;
+    return unless $own;
+    my %is_offered = map { $_ => 1 } split /[ \t]*,[ \t]*/, $protocol->list('Sec-WebSocket-Protocol') // '';
+    my ($chosen) = grep { $is_offered{$_} } @$own;
+    return $chosen;
+}
+
+1;

@@ -1,0 +1,205 @@
+package AnyEvent::WebSocket::Native::Connecting;
+
+# Runs a client's attempts to connect: from a URL to a connection.
+
+use strict;
+use warnings;
+use AnyEvent::Handle ();
+use AnyEvent::WebSocket::Connection ();
+use AnyEvent::WebSocket::Deflate ();
+use AnyEvent::WebSocket::Native::Address ();
+use AnyEvent::WebSocket::Native::ClientHandshake ();
+use AnyEvent::WebSocket::Native::ClientOptions ();
+use AnyEvent::WebSocket::Native::Deadline ();
+use AnyEvent::WebSocket::Native::OldHandshake ();
+use AnyEvent::WebSocket::Native::Redirect ();
+use AnyEvent::WebSocket::Native::Refusal ();
+
+use constant { USUAL_VERSION => 'draft-ietf-hybi-17', DRAFT_VERSION => 'draft-ietf-hybi-10' };
+
+# Starts an attempt, which ends with a connection in the condvar `done`, or an error. It needs nobody to keep it.
+sub start {
+    my ($client, $done, $uri, $host, $port) = @_;
+    if (!ref $uri) {
+        require URI;
+        $uri = URI->new($uri);
+    }
+    my $scheme = lc($uri->scheme // '');
+    if ($scheme !~ /\Awss?\z/) {
+        $done->croak('URI is not a websocket');
+        return;
+    }
+    my $attempt = { client => $client, done => $done, uri => $uri, redirects => 0, headers => undef };
+    _connect($attempt, $scheme, defined $host ? $host : $uri->host, defined $port ? $port : $uri->port);
+    return;
+}
+
+sub _connect {
+    my ($attempt, $scheme, $host, $port) = @_;
+    my $client = $attempt->{client};
+    # In any but void context tcp_connect returns a guard, and gives up when that goes.
+    $client->_make_tcp_connection($scheme, $host, $port, sub { _connected($attempt, $_[0]) }, sub { $client->timeout });
+    return;
+}
+
+# Returns the connector for the proxy of the environment; undef if there is none.
+sub proxy {
+    my ($scheme, $host, $port) = @_;
+    require AnyEvent::Connector;
+    my %variables = (ws => [qw( ws http )], wss => [qw( wss https )]);
+    for my $variable (@{ $variables{$scheme} || [] }) {
+        my $connector = AnyEvent::Connector->new(env_proxy => $variable);
+        return $connector if defined $connector->proxy_for($host, $port);
+    }
+    return undef;
+}
+
+# The TCP connection exists, or there is none.
+sub _connected {
+    my ($attempt, $fh) = @_;
+    return _fail($attempt, 'unable to connect') unless $fh;
+    return if eval { _open($attempt, $fh); 1 };
+    my $error = $@;
+    $error =~ s/ at \S+ line [0-9]+\.?\n\z|\n\z//;
+    return _fail($attempt, "handshake error: $error");
+}
+
+sub _open {
+    my ($attempt, $fh) = @_;
+    my $client = $attempt->{client};
+    my $handshake = $attempt->{handshake} = _new_handshake($attempt);
+    my $handle = $attempt->{handle} = AnyEvent::Handle->new(
+        fh => $fh,
+        _tls($client, $attempt->{uri}),
+        on_error => sub {
+            my (undef, $is_fatal, $message) = @_;
+            return warn $message unless $is_fatal;
+            _fail($attempt, "connect error: $message");
+        });
+    delete $handle->{peername} if $attempt->{uri}->secure && $client->ssl_no_verify;
+    $attempt->{deadline} =
+        AnyEvent::WebSocket::Native::Deadline::start(AnyEvent::WebSocket::Native::ClientOptions::value($client, 'handshake_timeout'),
+        'response', sub { _fail($attempt, $_[0]) });
+    $handle->push_write($handshake->request);
+    $handle->on_read(sub { _proceed($attempt) });
+    return;
+}
+
+sub _new_handshake {
+    my ($attempt) = @_;
+    my $client = $attempt->{client};
+    my $value = sub { AnyEvent::WebSocket::Native::ClientOptions::value($client, $_[0]) };
+    my $version = $client->protocol_version;
+    my $deflate = $value->('deflate');
+    $attempt->{deflate} = AnyEvent::WebSocket::Deflate::options_of($deflate) if $deflate;
+    my %common = (
+        subprotocols => $client->subprotocol,
+        headers => $attempt->{headers} || $client->http_headers,
+        extensions => $deflate ? AnyEvent::WebSocket::Deflate::offer(%{ $attempt->{deflate} }) : undef,
+    );
+    my $url = $attempt->{uri}->as_string;
+    if ($value->('lenient') || $version && $version ne USUAL_VERSION && $version ne DRAFT_VERSION) {
+        return AnyEvent::WebSocket::Native::OldHandshake->new_client(%common, url => $url, version => $version);
+    }
+    return AnyEvent::WebSocket::Native::ClientHandshake->new(
+        %common,
+        address => AnyEvent::WebSocket::Native::Address::parse($url),
+        is_draft => $version && $version eq DRAFT_VERSION,
+        replaces => $value->('http_headers_replace'),
+        strict => AnyEvent::WebSocket::Native::ClientOptions::strict($client),
+    );
+}
+
+# Returns the arguments of AnyEvent::Handle that concern TLS.
+sub _tls {
+    my ($client, $uri) = @_;
+    return unless $uri->secure;
+    my %value = map { $_ => AnyEvent::WebSocket::Native::ClientOptions::value($client, $_) }
+        qw( ssl_cert_file ssl_key_file ssl_sni tls_ctx );
+    my %context;
+    $context{cert_file} = $value{ssl_cert_file} if defined $value{ssl_cert_file};
+    $context{key_file} = $value{ssl_key_file} if defined $value{ssl_key_file};
+    my $host = $uri->host;
+    if ($client->ssl_no_verify) {
+        my $context = $value{tls_ctx} // (%context ? \%context : undef);
+        my $is_named = ($value{ssl_sni} // 1) && AnyEvent::WebSocket::Native::Address::is_name($host);
+        # AnyEvent::TLS sends the name of the handle to the server.
+        return (tls => 'connect', $context ? (tls_ctx => $context) : (), $is_named ? (peername => $host) : ());
+    }
+    my $ca_file = $client->ssl_ca_file;
+    $context{ca_file} = $ca_file if defined $ca_file;
+    my $context = $value{tls_ctx} // { verify => 1, verify_peername => 'https', %context };
+    return (tls => 'connect', peername => $host, tls_ctx => $context);
+}
+
+# Reads on.
+sub _proceed {
+    my ($attempt) = @_;
+    my ($handle, $handshake) = @$attempt{qw( handle handshake )};
+    my $result = $handshake && $handshake->receive($handle->{rbuf}) or return;
+    return _not_accepted($attempt, $result->{error}) if defined $result->{error};
+    substr $handle->{rbuf}, 0, $result->{length}, '';
+    my $client = $attempt->{client};
+    my $deflate = eval { _deflate($attempt, $result->{extensions}) };
+    return _fail($attempt, $@ =~ s/ at \S+ line [0-9]+\.?\n\z//r) if $@;
+    my $done = _end($attempt) or return;
+    $done->send(AnyEvent::WebSocket::Connection->new(
+        handle => $handle, masked => 1,
+        defined $result->{subprotocol} ? (subprotocol => $result->{subprotocol}) : (),
+        AnyEvent::WebSocket::Native::ClientOptions::of_connection($client),
+        $deflate ? (deflate => $deflate) : (),
+    ));
+    return;
+}
+
+# The server has not accepted the handshake.
+sub _not_accepted {
+    my ($attempt, $error) = @_;
+    my ($client, $handle) = @$attempt{qw( client handle )};
+    my $is_wanted = grep { AnyEvent::WebSocket::Native::ClientOptions::value($client, $_) } qw( on_refused max_redirects );
+    return _fail($attempt, $error) unless $is_wanted && $handle->{rbuf} =~ m{\AHTTP/1\.[0-9] };
+    $attempt->{handshake} = undef;
+    $attempt->{deadline} = AnyEvent::WebSocket::Native::Refusal::read($handle, $error, sub { _refused($attempt, $error, @_) });
+    return;
+}
+
+# The server's refusal has been read, or could not be.
+sub _refused {
+    my ($attempt, $error, $refusal) = @_;
+    my $client = $attempt->{client} or return;
+    if ($refusal) {
+        my $next = AnyEvent::WebSocket::Native::Redirect::follow($attempt, $refusal);
+        if ($next) {
+            _end($attempt);
+            my $uri = $next->{uri};
+            return _connect($next, $uri->scheme, $uri->host, $uri->port);
+        }
+        my $on_refused = AnyEvent::WebSocket::Native::ClientOptions::value($client, 'on_refused');
+        eval { $on_refused->($refusal); 1 } or warn "The callback on_refused died: $@" if $on_refused;
+    }
+    return _fail($attempt, $error);
+}
+
+# Returns the parameters of the compression that the server has accepted.
+sub _deflate {
+    my ($attempt, $answer) = @_;
+    return unless $attempt->{deflate};
+    return scalar AnyEvent::WebSocket::Deflate::confirm($answer, %{ $attempt->{deflate} });
+}
+
+sub _fail {
+    my ($attempt, $error) = @_;
+    my $done = _end($attempt) or return;
+    $done->croak($error);
+    return;
+}
+
+# Returns the condvar, once: the attempt has ended.
+sub _end {
+    my ($attempt) = @_;
+    my $done = delete $attempt->{done};
+    %$attempt = ();
+    return $done;
+}
+
+1;

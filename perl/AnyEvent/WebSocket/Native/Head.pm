@@ -1,0 +1,29 @@
+package AnyEvent::WebSocket::Native::Head;
+
+# What the handshakes of both sides share.
+
+use strict;
+use warnings;
+use Protocol::WebSocket::Message ();
+
+# The limits that apply unless a program changes $Protocol::WebSocket::Message::MAX_MESSAGE_SIZE, in bytes.
+use constant { USUAL_LINE => 20480, USUAL_HEAD => 65536 };
+
+# Returns the maximum length of a head and of a line in it, in bytes.
+sub limits {
+    my $line = $Protocol::WebSocket::Message::MAX_MESSAGE_SIZE || USUAL_LINE;
+    return ($line == USUAL_LINE ? USUAL_HEAD : int $line, int $line);
+}
+
+# Returns the strings as bytes. Dies if one has a character that is no byte; `what` is for the error text.
+sub octets {
+    my ($what, @strings) = @_;
+    for my $string (@strings) {
+        next unless defined $string;
+        $string = "$string";
+        utf8::downgrade($string, 1) or die "wide character in $what\n";
+    }
+    return wantarray ? @strings : $strings[0];
+}
+
+1;

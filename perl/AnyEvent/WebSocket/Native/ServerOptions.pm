@@ -1,0 +1,44 @@
+package AnyEvent::WebSocket::Native::ServerOptions;
+
+# The arguments of AnyEvent::WebSocket::Server that the original does not have.
+
+use strict;
+use warnings;
+use AnyEvent::WebSocket::Deflate ();
+use AnyEvent::WebSocket::Native::Deadline ();
+use AnyEvent::WebSocket::Native::Options ();
+use AnyEvent::WebSocket::Native::Origins ();
+use AnyEvent::WebSocket::Native::Util ();
+use Carp ();
+
+our @CARP_NOT = qw( AnyEvent::WebSocket::Native::Util AnyEvent::WebSocket::Server );
+
+my @OF_THE_ORIGINAL = qw( handshake max_payload_size ssl_cert_file ssl_key_file validator );
+my @OF_THE_HANDSHAKE = qw( deflate handshake_timeout lenient origins reject strict subprotocols );
+
+# The options of a connection that a server passes on.
+my %IS_OWN = map { $_ => 1 } @OF_THE_HANDSHAKE;
+my @OF_CONNECTIONS = grep { !$IS_OWN{$_} } AnyEvent::WebSocket::Native::Options::settable();
+
+# Returns the options of the handshake by name; `connection` are those of each connection. Croaks if one is invalid, and warns of
+# names that are probably misspelt.
+sub of {
+    my ($class, $args) = @_;
+    my @known = (@OF_THE_ORIGINAL, @OF_THE_HANDSHAKE, @OF_CONNECTIONS);
+    AnyEvent::WebSocket::Native::Util::warn_of_slips($class, $args, @known);
+    my %options = map { $_ => $args->{$_} } grep { defined $args->{$_} } @OF_THE_HANDSHAKE;
+    AnyEvent::WebSocket::Native::Deadline::check($options{handshake_timeout});
+    $options{strict} = 1 if !exists $options{strict} && $ENV{ANYEVENT_WEBSOCKET_STRICT};
+    $options{deflate} = AnyEvent::WebSocket::Deflate::options_of($options{deflate}) if $options{deflate};
+    $options{origins} = AnyEvent::WebSocket::Native::Origins::matcher($options{origins}) if exists $options{origins};
+    Carp::croak('subprotocols must be a reference to an array')
+        if exists $options{subprotocols} && ref $options{subprotocols} ne 'ARRAY';
+    my %connection = map { $_ => $args->{$_} } grep { defined $args->{$_} } @OF_CONNECTIONS;
+    AnyEvent::WebSocket::Native::Options::check_value($_, $connection{$_}) for sort keys %connection;
+    delete $connection{max_payload_size};    # the server has it
+    $connection{strict} = $args->{strict} if defined $args->{strict};
+    $options{connection} = \%connection;
+    return \%options;
+}
+
+1;
