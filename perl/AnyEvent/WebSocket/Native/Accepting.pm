@@ -4,6 +4,7 @@ package AnyEvent::WebSocket::Native::Accepting;
 
 use strict;
 use warnings;
+use AE ();
 use AnyEvent::Handle ();
 use AnyEvent::WebSocket::Connection ();
 use AnyEvent::WebSocket::Deflate ();
@@ -30,14 +31,15 @@ sub start {
         $options->{lenient}
         ? AnyEvent::WebSocket::Native::OldHandshake->new_server($handshake)
         : AnyEvent::WebSocket::Native::ServerHandshake->new($handshake, $options->{strict});
-    my $attempt = { server => $server, done => $done, options => $options, protocol => $protocol };
+    my $attempt = { server => $server, done => $done, protocol => $protocol };
     my $handle = $attempt->{handle} = _new_handle($server, $attempt, $fh);
     $handle->{rbuf} = '';
     return if _proceed($attempt) || !$attempt->{handle};
     $handle->on_read(sub { _proceed($attempt) });
-    return if !$attempt->{handle};
-    $attempt->{deadline} = AnyEvent::WebSocket::Native::Deadline::start($options->{handshake_timeout}, 'request',
-        sub { _fail($attempt, "$_[0]\n", 408) });
+    my $seconds = AnyEvent::WebSocket::Native::Deadline::seconds($options->{handshake_timeout});
+    return unless $seconds && $attempt->{handle};
+    $attempt->{deadline} = AE::timer $seconds, 0,
+        sub { _fail($attempt, AnyEvent::WebSocket::Native::Deadline::text(request => $seconds) . "\n", 408) };
     return;
 }
 
@@ -56,7 +58,7 @@ sub _new_handle {
 # Refuses a request that came through PSGI with another method than GET.
 sub refuse_method {
     my ($server, $done, $fh) = @_;
-    my $attempt = { server => $server, done => $done, options => $server->{_ws_options} };
+    my $attempt = { server => $server, done => $done };
     $attempt->{handle} = _new_handle($server, $attempt, $fh);
     _fail($attempt, "handshake error: Wrong method or http version\n", 405);
     return;
@@ -66,7 +68,7 @@ sub refuse_method {
 sub _proceed {
     my ($attempt) = @_;
     my $handle = $attempt->{handle} or return 1;
-    my $result = $attempt->{protocol}->receive($handle->{rbuf}) or return;
+    my $result = $attempt->{protocol}->receive($handle->{rbuf}) or return _shrink($handle->{rbuf});
     if (defined $result->{error}) {
         _fail($attempt, "$result->{error}\n", $result->{status});
         return 1;
@@ -76,14 +78,28 @@ sub _proceed {
     return 1;
 }
 
+# Gives a buffer no more memory than it needs: of a client that sends slowly, or never the rest, there may be thousands.
+sub _shrink {
+    my $octets = substr $_[0], 0;
+    undef $_[0];
+    $_[0] = substr $octets, 0;    # which copies; an assigned variable would be shared, with all its memory
+    return;
+}
+
 # Ends the handshake with an error: a text, or the exception of a callback. The file handle stays open, and nothing is written to
 # it, unless the program asks for that; `status` is what the client is told then.
 sub _fail {
     my ($attempt, $error, $status) = @_;
     my ($done, $handle) = _end($attempt) or return;
-    _reject($handle, $status, $error) if $handle && $status && $attempt->{options}{reject};
+    _reject($handle, $status, $error) if $handle && $status && _option($attempt, 'reject');
     $done->croak($error);
     return;
+}
+
+sub _option {
+    my ($attempt, $name) = @_;
+    my $options = $attempt->{server}{_ws_options};
+    return $options && $options->{$name};
 }
 
 # Returns the condvar and the handle, once: the handshake has ended.
@@ -113,16 +129,18 @@ sub _reject {
 sub _answer {
     my ($attempt) = @_;
     my $origin = $attempt->{protocol}->list('Origin');
-    if ($attempt->{options}{origins} && !$attempt->{options}{origins}->($origin)) {
+    my $is_allowed = _option($attempt, 'origins');
+    if ($is_allowed && !$is_allowed->($origin)) {
         return _fail($attempt, 'handshake error: the origin is not allowed: ' . ($origin // 'none') . "\n", FORBIDDEN);
     }
+    my $of_connection = _option($attempt, 'connection') || {};
     my ($settings, @others);
     eval { ($settings, @others) = _respond($attempt); 1 } or return _fail($attempt, $@, FORBIDDEN);
     my ($done, $handle) = _end($attempt) or return;
     my $connection = eval {
         AnyEvent::WebSocket::Connection->new(
             handle => $handle, max_payload_size => $attempt->{server}{max_payload_size},
-            %{ $attempt->{options}{connection} || {} }, %$settings,
+            %$of_connection, %$settings,
         );
     } or return $done->croak($@);
     return if eval { $done->send($connection, @others); 1 };
@@ -135,7 +153,8 @@ sub _answer {
 # Sends the response. Returns the connection's settings on which both sides have agreed, and the other values of the callback.
 sub _respond {
     my ($attempt) = @_;
-    my ($server, $options, $protocol) = @$attempt{qw( server options protocol )};
+    my ($server, $protocol) = @$attempt{qw( server protocol )};
+    my $options = $server->{_ws_options} || {};
     my $subprotocol = _choose($options->{subprotocols}, $protocol);
     my ($extensions, $deflate) =
         $options->{deflate}

@@ -4,6 +4,7 @@ package AnyEvent::WebSocket::Native::Connecting;
 
 use strict;
 use warnings;
+use AE ();
 use AnyEvent::Handle ();
 use AnyEvent::WebSocket::Connection ();
 use AnyEvent::WebSocket::Deflate ();
@@ -77,9 +78,11 @@ sub _open {
             _fail($attempt, "connect error: $message");
         });
     delete $handle->{peername} if $attempt->{uri}->secure && $client->ssl_no_verify;
-    $attempt->{deadline} =
-        AnyEvent::WebSocket::Native::Deadline::start(AnyEvent::WebSocket::Native::ClientOptions::value($client, 'handshake_timeout'),
-        'response', sub { _fail($attempt, $_[0]) });
+    my $seconds = AnyEvent::WebSocket::Native::Deadline::seconds(
+        AnyEvent::WebSocket::Native::ClientOptions::value($client, 'handshake_timeout'));
+    $attempt->{deadline} = AE::timer $seconds, 0,
+        sub { _fail($attempt, AnyEvent::WebSocket::Native::Deadline::text(response => $seconds)) }
+        if $seconds;
     $handle->push_write($handshake->request);
     $handle->on_read(sub { _proceed($attempt) });
     return;

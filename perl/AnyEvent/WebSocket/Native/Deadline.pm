@@ -4,7 +4,6 @@ package AnyEvent::WebSocket::Native::Deadline;
 
 use strict;
 use warnings;
-use AE ();
 use AnyEvent::WebSocket::Native::Number ();
 use Carp ();
 
@@ -18,13 +17,16 @@ sub check {
     return;
 }
 
-# Calls `$late` with an error text after these seconds, unless what it returns goes away first. undef means the usual time, and
-# 0 or infinity no limit.
-sub start {
-    my ($seconds, $what, $late) = @_;
-    my $number = defined $seconds ? AnyEvent::WebSocket::Native::Number::seconds($seconds) : USUAL;
-    return unless $number;
-    return AE::timer $number, 0, sub { $late->("handshake error: no complete $what within $number s") };
+# Returns the seconds that a handshake may take, as a plain number; 0 if there is no limit. undef means the usual time.
+sub seconds {
+    my ($seconds) = @_;
+    return defined $seconds ? AnyEvent::WebSocket::Native::Number::seconds($seconds) : USUAL;
+}
+
+# Returns the error text for a `request` or `response` that was not complete in time.
+sub text {
+    my ($what, $seconds) = @_;
+    return "handshake error: no complete $what within $seconds s";
 }
 
 1;
