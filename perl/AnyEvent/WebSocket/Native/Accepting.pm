@@ -13,6 +13,7 @@ use AnyEvent::WebSocket::Native::OldHandshake ();
 use AnyEvent::WebSocket::Native::Rejection ();
 use AnyEvent::WebSocket::Native::ServerHandshake ();
 use Carp ();
+use Protocol::WebSocket::Response ();
 use Scalar::Util ();
 
 # The status that tells a client that the program does not want it, and the seconds that a client has to read a refusal.
@@ -170,8 +171,7 @@ sub _respond {
         $response->subprotocol($subprotocol) if defined $subprotocol;
         (my $result, @others) = $server->{handshake}->($request, $response);
         Carp::croak('handshake response was undef') unless defined $result;
-        my $is_response = Scalar::Util::blessed $result && $result->isa('Protocol::WebSocket::Response');
-        $text = $is_response ? $result->to_string : "$result";
+        $text = _text_of($result);
         $subprotocol = $response->subprotocol if $options->{subprotocols};
         $deflate = undef unless $deflate && $text =~ s/\A(HTTP\/1\.1 101 .*?\r?\n)(?=\r?\n)/$1Sec-WebSocket-Extensions: $extensions\r\n/s;
     }
@@ -180,6 +180,19 @@ sub _respond {
     $settings{deflate} = $deflate if $deflate;
     $settings{subprotocol} = $subprotocol if defined $subprotocol;
     return (\%settings, @others);
+}
+
+my $STOCK_TO_STRING = Protocol::WebSocket::Response->can('to_string');
+
+# Returns the response as text. The stock to_string computes all headers, and the proof of the key, for each line.
+sub _text_of {
+    my ($result) = @_;
+    return "$result" unless Scalar::Util::blessed $result && $result->isa('Protocol::WebSocket::Response');
+    return $result->to_string unless $result->can('to_string') == $STOCK_TO_STRING && $result->can('headers');
+    my @headers = @{ $result->headers };
+    my $text = 'HTTP/1.1 ' . $result->status . " WebSocket Protocol Handshake\r\n";
+    while (my ($name, $value) = splice @headers, 0, 2) { $text .= "$name: $value\r\n" }
+    return $text . "\r\n" . $result->body;
 }
 
 # Returns the first of the server's subprotocols that the client asks for.
