@@ -2,12 +2,11 @@ package AnyEvent::WebSocket::Deflate::Client;
 
 use strict;
 use warnings;
-use AE ();
+use AnyEvent::WebSocket::Client ();
 use AnyEvent::WebSocket::Deflate ();
 use AnyEvent::WebSocket::Native::Util ();
 use Carp ();
 use Moo;
-use Protocol::WebSocket::Handshake::Client ();
 
 our $VERSION = '1.000';
 
@@ -16,63 +15,17 @@ our @CARP_NOT = qw( AnyEvent::WebSocket::Deflate AnyEvent::WebSocket::Native::Ut
 
 extends 'AnyEvent::WebSocket::Client';
 
-has deflate => (is => 'ro', default => sub { {} });
+# The original has no such attribute.
+has deflate => (is => 'ro') unless AnyEvent::WebSocket::Client->can('deflate');
 
-# The place where the handshake of the connect that is running further up the stack is stored.
-our $place;
-
-sub BUILD {
-    my ($self, $arguments) = @_;
-    Carp::croak('deflate must be a reference to a hash of options') unless ref $self->deflate eq 'HASH';
-    AnyEvent::WebSocket::Deflate::check(%{ $self->deflate });
-    AnyEvent::WebSocket::Native::Util::warn_of_slips(ref $self, $arguments, 'deflate');
-}
-
-around http_headers => sub {
-    my ($original, $self) = @_;
-    my $headers = $self->$original;
-    return $headers unless AnyEvent::WebSocket::Deflate::available();
-    my $offer = AnyEvent::WebSocket::Deflate::offer(%{ $self->deflate });
-    return [@{ $headers || [] }, 'Sec-WebSocket-Extensions' => $offer];
+around BUILDARGS => sub {
+    my ($original, $class, @arguments) = @_;
+    my $arguments = $class->$original(@arguments);
+    my $deflate = $arguments->{deflate} //= {};
+    Carp::croak('deflate must be a reference to a hash of options') unless ref $deflate eq 'HASH';
+    AnyEvent::WebSocket::Deflate::check(%$deflate);
+    return $arguments;
 };
-
-around connect => sub {
-    my ($original, $self, @arguments) = @_;
-    my $handshake;
-    local $place = \$handshake;
-    my $connected = $self->$original(@arguments);
-    return $connected unless AnyEvent::WebSocket::Deflate::available();
-    my $done = AE::cv;
-    $connected->cb(sub {
-        my $connection = eval { $self->_compressing($_[0]->recv, $handshake) };
-        return $done->send($connection) if $connection;
-        # The handshake is stored in the same variable, where it is looked at later.
-        (my $error = $@) =~ s/ at (?:(?! at ).)+ line [0-9]+\.?\n\z//s;
-        $done->croak($error);
-    });
-    return $done;
-};
-
-# The parent class does not expose the server's answer, and creates its handshake as soon as there is a socket.
-around _make_tcp_connection => sub {
-    my ($original, $self, $scheme, $host, $port, $connected, @more) = @_;
-    my $here = $place;
-    my $new = Protocol::WebSocket::Handshake::Client->can('new');
-    my $noting = sub {
-        no warnings 'redefine';
-        local *Protocol::WebSocket::Handshake::Client::new = sub { $$here = &$new };
-        $connected->(@_);
-    };
-    return $self->$original($scheme, $host, $port, $noting, @more);
-};
-
-sub _compressing {
-    my ($self, $connection, $handshake) = @_;
-    my $answer = $handshake->res->field('Sec-WebSocket-Extensions');
-    my $parameters = AnyEvent::WebSocket::Deflate::confirm($answer, %{ $self->deflate });
-    $connection->enable_deflate($parameters) if $parameters;
-    return $connection;
-}
 
 1;
 
@@ -95,7 +48,8 @@ AnyEvent::WebSocket::Deflate::Client - an AnyEvent::WebSocket::Client that offer
 =head1 DESCRIPTION
 
 A subclass of L<AnyEvent::WebSocket::Client> that offers permessage-deflate to the server, and enables it on the connection
-if the server accepts. The original has no such class. It needs AnyEvent::WebSocket::Client 0.46 or newer.
+if the server accepts. C<< AnyEvent::WebSocket::Client->new(deflate => {}) >> is the same; this class is for programs
+that also run with C<ANYEVENT_WEBSOCKET_PP=1>, where the parent has no such attribute.
 
 An answer that was not offered is an error of C<connect>, like a failed handshake.
 

@@ -11,7 +11,7 @@ use AnyEvent::Handle ();
 use AnyEvent::Socket ();
 use AnyEvent::WebSocket::Connection ();
 use AnyEvent::WebSocket::Native::ClientOptions ();
-use AnyEvent::WebSocket::Native::Connecting ();
+use AnyEvent::WebSocket::Native::Handshake::Connecting ();
 use Moo;
 use Protocol::WebSocket::Handshake::Client ();
 use Protocol::WebSocket::Request ();
@@ -29,7 +29,7 @@ sub BUILD { AnyEvent::WebSocket::Native::ClientOptions::check(@_) }
 sub connect {
     my ($self, $uri, $host, $port) = @_;
     my $done = AE::cv;
-    AnyEvent::WebSocket::Native::Connecting::start($self, $done, $uri, $host, $port);
+    AnyEvent::WebSocket::Native::Handshake::Connecting::start($self, $done, $uri, $host, $port);
     return $done;
 }
 
@@ -39,7 +39,8 @@ sub _make_tcp_connection {
     my ($self, $scheme, @target) = @_;
     my ($host, $port) = @target;
     my $connector =
-        $self->env_proxy && $host ne 'unix/' ? AnyEvent::WebSocket::Native::Connecting::proxy($scheme, $host, $port) : undef;
+           $self->env_proxy
+        && $host ne 'unix/' ? AnyEvent::WebSocket::Native::Handshake::Connecting::proxy($scheme, $host, $port) : undef;
     return $connector->tcp_connect(@target) if $connector;
     return &AnyEvent::Socket::tcp_connect(@target);
 }

@@ -5,7 +5,7 @@ package AnyEvent::WebSocket::Native::ClientOptions;
 use strict;
 use warnings;
 use AnyEvent::WebSocket::Deflate ();
-use AnyEvent::WebSocket::Native::Deadline ();
+use AnyEvent::WebSocket::Native::Handshake::Deadline ();
 use AnyEvent::WebSocket::Native::Number ();
 use AnyEvent::WebSocket::Native::Options ();
 use AnyEvent::WebSocket::Native::Util ();
@@ -51,7 +51,7 @@ sub check {
     AnyEvent::WebSocket::Native::Util::warn_of_slips(ref $self, $arguments, @OF_THE_ORIGINAL, @OWN, @OF_CONNECTIONS)
         if grep { !$IS_KNOWN{$_} } keys %$arguments;
     my %value = map { $_ => value($self, $_) } grep { exists $self->{$_} } @OWN, @OF_CONNECTIONS;
-    AnyEvent::WebSocket::Native::Deadline::check($value{handshake_timeout});
+    AnyEvent::WebSocket::Native::Handshake::Deadline::check($value{handshake_timeout});
     AnyEvent::WebSocket::Deflate::options_of($value{deflate}) if $value{deflate};
     Carp::croak('on_refused must be a code reference') if defined $value{on_refused} && ref $value{on_refused} ne 'CODE';
     Carp::croak('max_redirects must be a whole number')

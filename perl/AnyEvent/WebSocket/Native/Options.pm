@@ -62,7 +62,9 @@ my %IS_NUMBER = map { $_ => 1 } grep { $NUMBER{ $OPTION{$_}{kind} || '' } } name
 sub names { return sort keys %OPTION }
 
 # Returns the names of the options that Client and Server pass on; the others belong to one connection.
-sub settable { return grep { $OPTION{$_}{kind} && !$OPTION{$_}{read_only} } names() }
+sub settable {
+    return grep { $OPTION{$_}{kind} && !$OPTION{$_}{read_only} } names();
+}
 
 # Warns of arguments of `new` that the original does not know.
 sub warn_of_additions {

@@ -8,12 +8,13 @@ use warnings;
 use AnyEvent ();
 use AnyEvent::Handle ();
 use AnyEvent::WebSocket::Connection ();
-use AnyEvent::WebSocket::Native::Accepting ();
+use AnyEvent::WebSocket::Native::Handshake::Accepting ();
 use AnyEvent::WebSocket::Native::ServerOptions ();
 use Carp ();
 use Protocol::WebSocket::Handshake::Server ();
 
-our @CARP_NOT = map { "AnyEvent::WebSocket::Native::$_" } qw( Deadline Number Options Origins ServerOptions Util );
+our @CARP_NOT =
+    map { "AnyEvent::WebSocket::Native::$_" } qw( Handshake::Deadline Handshake::Origins Options ServerOptions Util );
 
 sub new {
     my ($class, %args) = @_;
@@ -24,7 +25,7 @@ sub new {
         if !defined $handshake && defined $validator;
     Carp::croak('handshake parameter must be a code-ref') if defined $handshake && ref $handshake ne 'CODE';
     my $self = bless { map { $_ => $args{$_} } qw( ssl_key_file ssl_cert_file max_payload_size ) }, $class;
-    $self->{handshake} = $handshake || \&AnyEvent::WebSocket::Native::Accepting::accept_as_it_is;
+    $self->{handshake} = $handshake || \&AnyEvent::WebSocket::Native::Handshake::Accepting::accept_as_it_is;
     $self->{_ws_options} = AnyEvent::WebSocket::Native::ServerOptions::of($class, \%args);
     return $self;
 }
@@ -40,7 +41,7 @@ sub _handle_args_tls {
 # Programs override this; `handshake` is a Protocol::WebSocket::Handshake::Server, with the request if that came through PSGI.
 sub _do_handshake {
     my ($self, $done, $fh, $handshake) = @_;
-    AnyEvent::WebSocket::Native::Accepting::start($self, $done, $fh, $handshake);
+    AnyEvent::WebSocket::Native::Handshake::Accepting::start($self, $done, $fh, $handshake);
     return;
 }
 
@@ -69,7 +70,7 @@ sub establish_psgi {
     }
     my $handshake = Protocol::WebSocket::Handshake::Server->new_from_psgi($env);
     if ($self->{_ws_options}{strict} && ($env->{REQUEST_METHOD} // '') ne 'GET') {
-        AnyEvent::WebSocket::Native::Accepting::refuse_method($self, $done, $fh);
+        AnyEvent::WebSocket::Native::Handshake::Accepting::refuse_method($self, $done, $fh);
         return $done;
     }
     $self->_do_handshake($done, $fh, $handshake);

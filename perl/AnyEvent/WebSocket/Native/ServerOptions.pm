@@ -5,13 +5,13 @@ package AnyEvent::WebSocket::Native::ServerOptions;
 use strict;
 use warnings;
 use AnyEvent::WebSocket::Deflate ();
-use AnyEvent::WebSocket::Native::Deadline ();
+use AnyEvent::WebSocket::Native::Handshake::Deadline ();
 use AnyEvent::WebSocket::Native::Options ();
-use AnyEvent::WebSocket::Native::Origins ();
+use AnyEvent::WebSocket::Native::Handshake::Origins ();
 use AnyEvent::WebSocket::Native::Util ();
 use Carp ();
 
-our @CARP_NOT = qw( AnyEvent::WebSocket::Native::Util AnyEvent::WebSocket::Server );
+our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
 
 my @OF_THE_ORIGINAL = qw( handshake max_payload_size ssl_cert_file ssl_key_file validator );
 my @OF_THE_HANDSHAKE = qw( deflate handshake_timeout lenient origins reject strict subprotocols );
@@ -27,10 +27,10 @@ sub of {
     my @known = (@OF_THE_ORIGINAL, @OF_THE_HANDSHAKE, @OF_CONNECTIONS);
     AnyEvent::WebSocket::Native::Util::warn_of_slips($class, $args, @known);
     my %options = map { $_ => $args->{$_} } grep { defined $args->{$_} } @OF_THE_HANDSHAKE;
-    AnyEvent::WebSocket::Native::Deadline::check($options{handshake_timeout});
+    AnyEvent::WebSocket::Native::Handshake::Deadline::check($options{handshake_timeout});
     $options{strict} = 1 if !exists $options{strict} && $ENV{ANYEVENT_WEBSOCKET_STRICT};
     $options{deflate} = AnyEvent::WebSocket::Deflate::options_of($options{deflate}) if $options{deflate};
-    $options{origins} = AnyEvent::WebSocket::Native::Origins::matcher($options{origins}) if exists $options{origins};
+    $options{origins} = AnyEvent::WebSocket::Native::Handshake::Origins::matcher($options{origins}) if exists $options{origins};
     Carp::croak('subprotocols must be a reference to an array')
         if exists $options{subprotocols} && ref $options{subprotocols} ne 'ARRAY';
     my %connection = map { $_ => $args->{$_} } grep { defined $args->{$_} } @OF_CONNECTIONS;

@@ -10,10 +10,10 @@ use Scalar::Util ();
 
 # Carp skips these packages when it looks for the caller, and they skip this one.
 our @CARP_NOT = map { "AnyEvent::WebSocket::$_" } (
-    qw( Connection Message Deflate Deflate::Client Native ),
+    qw( Client Connection Message Deflate Deflate::Client Native Server ),
     map { "Native::$_" } qw(
-        Attach Backpressure Broadcast Closing Compression Events Formats Inspection Json Keepalive Loader Options Payload
-        Streaming
+        Attach Backpressure Broadcast ClientOptions Closing Compression Events Formats Handshake::Deadline Handshake::Origins
+        Inspection Json Keepalive Loader Options Payload ServerOptions Streaming
     ),
 );
 

@@ -1,24 +1,24 @@
-package AnyEvent::WebSocket::Native::OldHandshake;
+package AnyEvent::WebSocket::Native::Handshake::Old;
 
 # Opening handshakes as the originals make them, with Protocol::WebSocket: for the drafts of WebSocket that only that knows, and
-# for `lenient`. The methods are those of ClientHandshake and ServerHandshake.
+# for `lenient`. The methods are those of Handshake::Client and Handshake::Server.
 
 use strict;
 use warnings;
-use AnyEvent::WebSocket::Native::Head ();
+use AnyEvent::WebSocket::Native::Handshake::Head ();
 use Protocol::WebSocket::Handshake::Client ();
 use Protocol::WebSocket::Handshake::Server ();
 use Protocol::WebSocket::Request ();
 
-# Takes the arguments of ClientHandshake, the `url`, and the name of the draft as `version`. Dies if there is no such draft.
+# Takes the arguments of Handshake::Client, the `url`, and the name of the draft as `version`. Dies if there is no such draft.
 sub new_client {
     my ($class, %args) = @_;
     my @extensions = defined $args{extensions} ? ('Sec-WebSocket-Extensions' => $args{extensions}) : ();
     my $request = Protocol::WebSocket::Request->new(headers => [@{ $args{headers} || [] }, @extensions]);
-    my $handshake = Protocol::WebSocket::Handshake::Client->new(
-        url => $args{url}, req => $request, $args{version} ? (version => $args{version}) : ());
+    my $handshake = Protocol::WebSocket::Handshake::Client->new(url => $args{url}, req => $request,
+        $args{version} ? (version => $args{version}) : ());
     $request->subprotocol(join ',', map { defined $_ ? $_ : '' } @{ $args{subprotocols} }) if $args{subprotocols};
-    my $text = AnyEvent::WebSocket::Native::Head::octets('the request', $handshake->to_string);
+    my $text = AnyEvent::WebSocket::Native::Handshake::Head::octets('the request', $handshake->to_string);
     return bless { handshake => $handshake, request => $text, subprotocols => $args{subprotocols}, seen => 0 }, $class;
 }
 

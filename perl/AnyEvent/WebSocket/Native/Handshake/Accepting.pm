@@ -1,4 +1,4 @@
-package AnyEvent::WebSocket::Native::Accepting;
+package AnyEvent::WebSocket::Native::Handshake::Accepting;
 
 # Runs a server's handshakes: from a file handle to a connection.
 
@@ -8,10 +8,10 @@ use AE ();
 use AnyEvent::Handle ();
 use AnyEvent::WebSocket::Connection ();
 use AnyEvent::WebSocket::Deflate ();
-use AnyEvent::WebSocket::Native::Deadline ();
-use AnyEvent::WebSocket::Native::OldHandshake ();
-use AnyEvent::WebSocket::Native::Rejection ();
-use AnyEvent::WebSocket::Native::ServerHandshake ();
+use AnyEvent::WebSocket::Native::Handshake::Deadline ();
+use AnyEvent::WebSocket::Native::Handshake::Old ();
+use AnyEvent::WebSocket::Native::Handshake::Rejection ();
+use AnyEvent::WebSocket::Native::Handshake::Server ();
 use Carp ();
 use Protocol::WebSocket::Response ();
 use Scalar::Util ();
@@ -30,17 +30,17 @@ sub start {
     my $options = $server->{_ws_options} || {};
     my $protocol =
         $options->{lenient}
-        ? AnyEvent::WebSocket::Native::OldHandshake->new_server($handshake)
-        : AnyEvent::WebSocket::Native::ServerHandshake->new($handshake, $options->{strict});
+        ? AnyEvent::WebSocket::Native::Handshake::Old->new_server($handshake)
+        : AnyEvent::WebSocket::Native::Handshake::Server->new($handshake, $options->{strict});
     my $attempt = { server => $server, done => $done, protocol => $protocol };
     my $handle = $attempt->{handle} = _new_handle($server, $attempt, $fh);
     $handle->{rbuf} = '';
     return if _proceed($attempt) || !$attempt->{handle};
     $handle->on_read(sub { _proceed($attempt) });
-    my $seconds = AnyEvent::WebSocket::Native::Deadline::seconds($options->{handshake_timeout});
+    my $seconds = AnyEvent::WebSocket::Native::Handshake::Deadline::seconds($options->{handshake_timeout});
     return unless $seconds && $attempt->{handle};
     $attempt->{deadline} = AE::timer $seconds, 0,
-        sub { _fail($attempt, AnyEvent::WebSocket::Native::Deadline::text(request => $seconds) . "\n", 408) };
+        sub { _fail($attempt, AnyEvent::WebSocket::Native::Handshake::Deadline::text(request => $seconds) . "\n", 408) };
     return;
 }
 
@@ -121,7 +121,7 @@ sub _reject {
     $handle->on_eof($end);
     $handle->timeout(LINGER);
     $handle->on_timeout($end);
-    $handle->push_write(AnyEvent::WebSocket::Native::Rejection::response($status, $error));
+    $handle->push_write(AnyEvent::WebSocket::Native::Handshake::Rejection::response($status, $error));
     $handle->push_shutdown if $handle;
     return;
 }
@@ -165,15 +165,15 @@ sub _respond {
     my @others;
     if ($server->{handshake} == \&accept_as_it_is && $protocol->can('acceptance')) {
         $text = $protocol->acceptance($subprotocol, $extensions);
-    }
-    else {
+    } else {
         my ($request, $response) = $protocol->objects;
         $response->subprotocol($subprotocol) if defined $subprotocol;
         (my $result, @others) = $server->{handshake}->($request, $response);
         Carp::croak('handshake response was undef') unless defined $result;
         $text = _text_of($result);
         $subprotocol = $response->subprotocol if $options->{subprotocols};
-        $deflate = undef unless $deflate && $text =~ s/\A(HTTP\/1\.1 101 .*?\r?\n)(?=\r?\n)/$1Sec-WebSocket-Extensions: $extensions\r\n/s;
+        $deflate = undef
+            unless $deflate && $text =~ s/\A(HTTP\/1\.1 101 .*?\r?\n)(?=\r?\n)/$1Sec-WebSocket-Extensions: $extensions\r\n/s;
     }
     $attempt->{handle}->push_write($text);
     my %settings;

@@ -1,4 +1,4 @@
-package AnyEvent::WebSocket::Native::Connecting;
+package AnyEvent::WebSocket::Native::Handshake::Connecting;
 
 # Runs a client's attempts to connect: from a URL to a connection.
 
@@ -8,13 +8,13 @@ use AE ();
 use AnyEvent::Handle ();
 use AnyEvent::WebSocket::Connection ();
 use AnyEvent::WebSocket::Deflate ();
-use AnyEvent::WebSocket::Native::Address ();
-use AnyEvent::WebSocket::Native::ClientHandshake ();
+use AnyEvent::WebSocket::Native::Handshake::Address ();
+use AnyEvent::WebSocket::Native::Handshake::Client ();
 use AnyEvent::WebSocket::Native::ClientOptions ();
-use AnyEvent::WebSocket::Native::Deadline ();
-use AnyEvent::WebSocket::Native::OldHandshake ();
-use AnyEvent::WebSocket::Native::Redirect ();
-use AnyEvent::WebSocket::Native::Refusal ();
+use AnyEvent::WebSocket::Native::Handshake::Deadline ();
+use AnyEvent::WebSocket::Native::Handshake::Old ();
+use AnyEvent::WebSocket::Native::Handshake::Redirect ();
+use AnyEvent::WebSocket::Native::Handshake::Refusal ();
 
 use constant { USUAL_VERSION => 'draft-ietf-hybi-17', DRAFT_VERSION => 'draft-ietf-hybi-10' };
 
@@ -78,10 +78,10 @@ sub _open {
             _fail($attempt, "connect error: $message");
         });
     delete $handle->{peername} if $attempt->{uri}->secure && $client->ssl_no_verify;
-    my $seconds = AnyEvent::WebSocket::Native::Deadline::seconds(
+    my $seconds = AnyEvent::WebSocket::Native::Handshake::Deadline::seconds(
         AnyEvent::WebSocket::Native::ClientOptions::value($client, 'handshake_timeout'));
     $attempt->{deadline} = AE::timer $seconds, 0,
-        sub { _fail($attempt, AnyEvent::WebSocket::Native::Deadline::text(response => $seconds)) }
+        sub { _fail($attempt, AnyEvent::WebSocket::Native::Handshake::Deadline::text(response => $seconds)) }
         if $seconds;
     $handle->push_write($handshake->request);
     $handle->on_read(sub { _proceed($attempt) });
@@ -102,11 +102,11 @@ sub _new_handshake {
     );
     my $url = $attempt->{uri}->as_string;
     if ($value->('lenient') || $version && $version ne USUAL_VERSION && $version ne DRAFT_VERSION) {
-        return AnyEvent::WebSocket::Native::OldHandshake->new_client(%common, url => $url, version => $version);
+        return AnyEvent::WebSocket::Native::Handshake::Old->new_client(%common, url => $url, version => $version);
     }
-    return AnyEvent::WebSocket::Native::ClientHandshake->new(
+    return AnyEvent::WebSocket::Native::Handshake::Client->new(
         %common,
-        address => AnyEvent::WebSocket::Native::Address::parse($url),
+        address => AnyEvent::WebSocket::Native::Handshake::Address::parse($url),
         is_draft => $version && $version eq DRAFT_VERSION,
         replaces => $value->('http_headers_replace'),
         strict => AnyEvent::WebSocket::Native::ClientOptions::strict($client),
@@ -125,7 +125,7 @@ sub _tls {
     my $host = $uri->host;
     if ($client->ssl_no_verify) {
         my $context = $value{tls_ctx} // (%context ? \%context : undef);
-        my $is_named = ($value{ssl_sni} // 1) && AnyEvent::WebSocket::Native::Address::is_name($host);
+        my $is_named = ($value{ssl_sni} // 1) && AnyEvent::WebSocket::Native::Handshake::Address::is_name($host);
         # AnyEvent::TLS sends the name of the handle to the server.
         return (tls => 'connect', $context ? (tls_ctx => $context) : (), $is_named ? (peername => $host) : ());
     }
@@ -162,7 +162,8 @@ sub _not_accepted {
     my $is_wanted = grep { AnyEvent::WebSocket::Native::ClientOptions::value($client, $_) } qw( on_refused max_redirects );
     return _fail($attempt, $error) unless $is_wanted && $handle->{rbuf} =~ m{\AHTTP/1\.[0-9] };
     $attempt->{handshake} = undef;
-    $attempt->{deadline} = AnyEvent::WebSocket::Native::Refusal::read($handle, $error, sub { _refused($attempt, $error, @_) });
+    $attempt->{deadline} =
+        AnyEvent::WebSocket::Native::Handshake::Refusal::read($handle, $error, sub { _refused($attempt, $error, @_) });
     return;
 }
 
@@ -171,7 +172,7 @@ sub _refused {
     my ($attempt, $error, $refusal) = @_;
     my $client = $attempt->{client} or return;
     if ($refusal) {
-        my $next = AnyEvent::WebSocket::Native::Redirect::follow($attempt, $refusal);
+        my $next = AnyEvent::WebSocket::Native::Handshake::Redirect::follow($attempt, $refusal);
         if ($next) {
             _end($attempt);
             my $uri = $next->{uri};

@@ -1,4 +1,4 @@
-package AnyEvent::WebSocket::Native::Origins;
+package AnyEvent::WebSocket::Native::Handshake::Origins;
 
 # The origins from which a server takes connections (RFC 6455, 10.2).
 

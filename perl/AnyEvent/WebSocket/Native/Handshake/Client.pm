@@ -1,16 +1,16 @@
-package AnyEvent::WebSocket::Native::ClientHandshake;
+package AnyEvent::WebSocket::Native::Handshake::Client;
 
-# A client's side of the opening handshake, for any transport: bytes in, bytes out. AnyEvent::WebSocket::Native::OldHandshake
+# A client's side of the opening handshake, for any transport: bytes in, bytes out. AnyEvent::WebSocket::Native::Handshake::Old
 # has the same methods.
 
 use strict;
 use warnings;
 use AnyEvent::WebSocket::Native::Engine ();
-use AnyEvent::WebSocket::Native::Head ();
+use AnyEvent::WebSocket::Native::Handshake::Head ();
 use Carp ();
 
 # The names that new takes:
-#   address       what AnyEvent::WebSocket::Native::Address::parse returns
+#   address       what AnyEvent::WebSocket::Native::Handshake::Address::parse returns
 #   subprotocols  a reference to an array; undef asks for none
 #   headers       a reference to an array of names and values, sent after all others
 #   extensions    the value of Sec-WebSocket-Extensions; undef sends none
@@ -25,14 +25,14 @@ sub new {
     push @headers, 'Sec-WebSocket-Extensions', $self->{extensions} if defined $self->{extensions};
     Carp::carp('undefined value in http_headers') if grep { !defined } @headers;
     defined or $_ = '' for @headers;
-    $self->{headers} = [AnyEvent::WebSocket::Native::Head::octets('http_headers', @headers)];
+    $self->{headers} = [AnyEvent::WebSocket::Native::Handshake::Head::octets('http_headers', @headers)];
     $self->{subprotocols} &&= [
-        AnyEvent::WebSocket::Native::Head::octets('subprotocol', map { defined $_ ? $_ : '' } @{ $self->{subprotocols} })
-    ];
+        AnyEvent::WebSocket::Native::Handshake::Head::octets(
+            'subprotocol', map { defined $_ ? $_ : '' } @{ $self->{subprotocols} })];
     my $own_key = join ', ', $self->_sent('Sec-WebSocket-Key');
     $self->{key} = $self->{replaces} && length $own_key ? $own_key : AnyEvent::WebSocket::Native::Engine::new_key();
     $self->{state} = AnyEvent::WebSocket::Native::Engine::client_handshake(
-        AnyEvent::WebSocket::Native::Head::limits(), $self->{strict} ? 1 : 0,
+        AnyEvent::WebSocket::Native::Handshake::Head::limits(), $self->{strict} ? 1 : 0,
         length $own_key && !$self->{replaces} ? undef : $self->{key}, join(', ', $self->_sent('Sec-WebSocket-Extensions')),
         $self->_sent('Sec-WebSocket-Protocol') ? 1 : 0, $self->{subprotocols} ? (1, @{ $self->{subprotocols} }) : 0,
     );
@@ -54,7 +54,7 @@ sub request {
     my ($self) = @_;
     my $address = $self->{address};
     return AnyEvent::WebSocket::Native::Engine::opening(
-        AnyEvent::WebSocket::Native::Head::octets('the URL', @$address{qw( target host_header origin )}),
+        AnyEvent::WebSocket::Native::Handshake::Head::octets('the URL', @$address{qw( target host_header origin )}),
         $self->{subprotocols} ? join(',', @{ $self->{subprotocols} }) : undef,
         $self->{key}, $self->{is_draft} ? 1 : 0, $self->{replaces} ? 1 : 0, @{ $self->{headers} },
     );

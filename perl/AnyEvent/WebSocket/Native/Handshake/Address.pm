@@ -1,4 +1,4 @@
-package AnyEvent::WebSocket::Native::Address;
+package AnyEvent::WebSocket::Native::Handshake::Address;
 
 # Takes the URL of a WebSocket apart.
 

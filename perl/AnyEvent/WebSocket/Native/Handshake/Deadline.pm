@@ -1,4 +1,4 @@
-package AnyEvent::WebSocket::Native::Deadline;
+package AnyEvent::WebSocket::Native::Handshake::Deadline;
 
 # The time that an opening handshake may take.
 

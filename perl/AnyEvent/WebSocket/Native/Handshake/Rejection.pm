@@ -1,4 +1,4 @@
-package AnyEvent::WebSocket::Native::Rejection;
+package AnyEvent::WebSocket::Native::Handshake::Rejection;
 
 # The HTTP responses with which a server refuses a handshake.
 

@@ -1,12 +1,12 @@
-package AnyEvent::WebSocket::Native::ServerHandshake;
+package AnyEvent::WebSocket::Native::Handshake::Server;
 
-# A server's side of the opening handshake: bytes in, bytes out. AnyEvent::WebSocket::Native::OldHandshake has the same
+# A server's side of the opening handshake: bytes in, bytes out. AnyEvent::WebSocket::Native::Handshake::Old has the same
 # methods.
 
 use strict;
 use warnings;
 use AnyEvent::WebSocket::Native::Engine ();
-use AnyEvent::WebSocket::Native::Head ();
+use AnyEvent::WebSocket::Native::Handshake::Head ();
 
 use constant VERSION => 'draft-ietf-hybi-17';
 
@@ -14,7 +14,7 @@ use constant VERSION => 'draft-ietf-hybi-17';
 # whether to enforce rules that clients in use break without harm.
 sub new {
     my ($class, $handshake, $is_strict) = @_;
-    my @limits = AnyEvent::WebSocket::Native::Head::limits();
+    my @limits = AnyEvent::WebSocket::Native::Handshake::Head::limits();
     my $state = AnyEvent::WebSocket::Native::Engine::server_handshake(@limits, $is_strict ? 1 : 0);
     return bless { handshake => $handshake, state => $state }, $class;
 }
@@ -44,7 +44,7 @@ sub _request_of_psgi {
     my $request = $self->{handshake}->req;
     my $fields = $request->fields;
     my @pairs = map { $_ => $fields->{$_} } grep { defined $fields->{$_} } keys %$fields;
-    return AnyEvent::WebSocket::Native::Head::octets('the request', $request->resource_name, @pairs);
+    return AnyEvent::WebSocket::Native::Handshake::Head::octets('the request', $request->resource_name, @pairs);
 }
 
 # Returns the request and the response, for the callback of a server.

@@ -1,4 +1,4 @@
-package AnyEvent::WebSocket::Native::Refusal;
+package AnyEvent::WebSocket::Native::Handshake::Refusal;
 
 # The response of a server that refuses a handshake. As a string it is the text that connect dies with.
 
@@ -6,7 +6,7 @@ use strict;
 use warnings;
 use AE ();
 use AnyEvent::WebSocket::Native::Engine ();
-use AnyEvent::WebSocket::Native::Head ();
+use AnyEvent::WebSocket::Native::Handshake::Head ();
 use overload '""' => sub { $_[0]{error} }, fallback => 1;
 
 # The maximum length of a body that is waited for, in bytes, and the seconds that it may take.
@@ -46,7 +46,9 @@ sub read {
 # Returns whether the response is complete, or will never be, and the refusal if there is a head.
 sub _parse {
     my ($octets, $error) = @_;
-    my $head = AnyEvent::WebSocket::Native::Engine::read_refusal($octets, AnyEvent::WebSocket::Native::Head::limits()) or return 0;
+    my $head =
+        AnyEvent::WebSocket::Native::Engine::read_refusal($octets, AnyEvent::WebSocket::Native::Handshake::Head::limits())
+        or return 0;
     my ($length, $status, $reason, $headers) = @$head;
     return 1 unless defined $length;
     my $self = bless {

@@ -1,4 +1,4 @@
-package AnyEvent::WebSocket::Native::Head;
+package AnyEvent::WebSocket::Native::Handshake::Head;
 
 # What the handshakes of both sides share.
 

@@ -1,4 +1,4 @@
-package AnyEvent::WebSocket::Native::Redirect;
+package AnyEvent::WebSocket::Native::Handshake::Redirect;
 
 # Redirects of a client's handshake (RFC 9110, 15.4).
 
