@@ -59,6 +59,9 @@ my %part_of = (
     'Protocol::WebSocket::Frame'               => 'Protocol::WebSocket',
     'Protocol::WebSocket::Handshake::Client'   => 'Protocol::WebSocket',
     'Protocol::WebSocket::Handshake::Server'   => 'Protocol::WebSocket',
+    'Protocol::WebSocket::Message'             => 'Protocol::WebSocket',
+    'Protocol::WebSocket::Request'             => 'Protocol::WebSocket',
+    'Protocol::WebSocket::Response'            => 'Protocol::WebSocket',
 );
 
 # Returns what a file's code loads, without pragmas and without what the distribution itself has.

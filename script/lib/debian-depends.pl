@@ -11,6 +11,8 @@ my %PACKAGE_OF = (
     'Class::Method::Modifiers' => 'libclass-method-modifiers-perl',
     'Moo'                      => 'libmoo-perl',
     'Protocol::WebSocket'      => 'libprotocol-websocket-perl',
+    'URI'                      => 'liburi-perl',
+    'URI::ws'                  => 'liburi-ws-perl',
 );
 
 open my $file, '<', 'MYMETA.json' or die "MYMETA.json: $!\n";

@@ -74,16 +74,6 @@ sub confirm {
 
 sub check { _options(check => @_); return }
 
-# Returns the options that Client and Server take as `deflate`: a reference to a hash; or true for the usual ones. Croaks if
-# they are wrong.
-sub options_of {
-    my ($deflate) = @_;
-    return {} unless ref $deflate;
-    Carp::croak('deflate must be a reference to a hash of options, or true') unless ref $deflate eq 'HASH';
-    check(%$deflate);
-    return {%$deflate};
-}
-
 sub _must_be_available {
     Carp::croak('compression takes the native AnyEvent::WebSocket::Connection, and ANYEVENT_WEBSOCKET_PP is set')
         unless available();

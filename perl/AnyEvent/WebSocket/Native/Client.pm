@@ -38,8 +38,7 @@ sub connect {
 sub _make_tcp_connection {
     my ($self, $scheme, @target) = @_;
     my ($host, $port) = @target;
-    my $connector =
-           $self->env_proxy
+    my $connector = $self->env_proxy
         && $host ne 'unix/' ? AnyEvent::WebSocket::Native::Handshake::Connecting::proxy($scheme, $host, $port) : undef;
     return $connector->tcp_connect(@target) if $connector;
     return &AnyEvent::Socket::tcp_connect(@target);

@@ -4,7 +4,7 @@ package AnyEvent::WebSocket::Native::ClientOptions;
 
 use strict;
 use warnings;
-use AnyEvent::WebSocket::Deflate ();
+use AnyEvent::WebSocket::Native::Handshake::Compression ();
 use AnyEvent::WebSocket::Native::Handshake::Deadline ();
 use AnyEvent::WebSocket::Native::Number ();
 use AnyEvent::WebSocket::Native::Options ();
@@ -52,7 +52,7 @@ sub check {
         if grep { !$IS_KNOWN{$_} } keys %$arguments;
     my %value = map { $_ => value($self, $_) } grep { exists $self->{$_} } @OWN, @OF_CONNECTIONS;
     AnyEvent::WebSocket::Native::Handshake::Deadline::check($value{handshake_timeout});
-    AnyEvent::WebSocket::Deflate::options_of($value{deflate}) if $value{deflate};
+    AnyEvent::WebSocket::Native::Handshake::Compression::options_of($value{deflate}) if $value{deflate};
     Carp::croak('on_refused must be a code reference') if defined $value{on_refused} && ref $value{on_refused} ne 'CODE';
     Carp::croak('max_redirects must be a whole number')
         if defined $value{max_redirects} && !defined AnyEvent::WebSocket::Native::Number::whole($value{max_redirects});

@@ -14,7 +14,8 @@ use Carp ();
 use Protocol::WebSocket::Handshake::Server ();
 
 our @CARP_NOT =
-    map { "AnyEvent::WebSocket::Native::$_" } qw( Handshake::Deadline Handshake::Origins Options ServerOptions Util );
+    map { "AnyEvent::WebSocket::Native::$_" }
+    qw( Handshake::Compression Handshake::Deadline Handshake::Origins Options ServerOptions Util );
 
 sub new {
     my ($class, %args) = @_;

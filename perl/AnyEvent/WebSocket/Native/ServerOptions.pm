@@ -4,7 +4,7 @@ package AnyEvent::WebSocket::Native::ServerOptions;
 
 use strict;
 use warnings;
-use AnyEvent::WebSocket::Deflate ();
+use AnyEvent::WebSocket::Native::Handshake::Compression ();
 use AnyEvent::WebSocket::Native::Handshake::Deadline ();
 use AnyEvent::WebSocket::Native::Options ();
 use AnyEvent::WebSocket::Native::Handshake::Origins ();
@@ -29,7 +29,7 @@ sub of {
     my %options = map { $_ => $args->{$_} } grep { defined $args->{$_} } @OF_THE_HANDSHAKE;
     AnyEvent::WebSocket::Native::Handshake::Deadline::check($options{handshake_timeout});
     $options{strict} = 1 if !exists $options{strict} && $ENV{ANYEVENT_WEBSOCKET_STRICT};
-    $options{deflate} = AnyEvent::WebSocket::Deflate::options_of($options{deflate}) if $options{deflate};
+    $options{deflate} = AnyEvent::WebSocket::Native::Handshake::Compression::options_of($options{deflate}) if $options{deflate};
     $options{origins} = AnyEvent::WebSocket::Native::Handshake::Origins::matcher($options{origins}) if exists $options{origins};
     Carp::croak('subprotocols must be a reference to an array')
         if exists $options{subprotocols} && ref $options{subprotocols} ne 'ARRAY';

@@ -12,7 +12,8 @@ use Scalar::Util ();
 our @CARP_NOT = map { "AnyEvent::WebSocket::$_" } (
     qw( Client Connection Message Deflate Deflate::Client Native Server ),
     map { "Native::$_" } qw(
-        Attach Backpressure Broadcast ClientOptions Closing Compression Events Formats Handshake::Deadline Handshake::Origins
+        Attach Backpressure Broadcast ClientOptions Closing Compression Events Formats Handshake::Compression
+        Handshake::Deadline Handshake::Origins
         Inspection Json Keepalive Loader Options Payload ServerOptions Streaming
     ),
 );

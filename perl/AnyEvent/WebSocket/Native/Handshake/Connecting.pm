@@ -11,6 +11,7 @@ use AnyEvent::WebSocket::Deflate ();
 use AnyEvent::WebSocket::Native::Handshake::Address ();
 use AnyEvent::WebSocket::Native::Handshake::Client ();
 use AnyEvent::WebSocket::Native::ClientOptions ();
+use AnyEvent::WebSocket::Native::Handshake::Compression ();
 use AnyEvent::WebSocket::Native::Handshake::Deadline ();
 use AnyEvent::WebSocket::Native::Handshake::Old ();
 use AnyEvent::WebSocket::Native::Handshake::Redirect ();
@@ -23,6 +24,7 @@ sub start {
     my ($client, $done, $uri, $host, $port) = @_;
     if (!ref $uri) {
         require URI;
+        require URI::ws;
         $uri = URI->new($uri);
     }
     my $scheme = lc($uri->scheme // '');
@@ -94,7 +96,7 @@ sub _new_handshake {
     my $value = sub { AnyEvent::WebSocket::Native::ClientOptions::value($client, $_[0]) };
     my $version = $client->protocol_version;
     my $deflate = $value->('deflate');
-    $attempt->{deflate} = AnyEvent::WebSocket::Deflate::options_of($deflate) if $deflate;
+    $attempt->{deflate} = AnyEvent::WebSocket::Native::Handshake::Compression::options_of($deflate) if $deflate;
     my %common = (
         subprotocols => $client->subprotocol,
         headers => $attempt->{headers} || $client->http_headers,

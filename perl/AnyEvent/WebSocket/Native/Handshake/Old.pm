@@ -15,7 +15,8 @@ sub new_client {
     my ($class, %args) = @_;
     my @extensions = defined $args{extensions} ? ('Sec-WebSocket-Extensions' => $args{extensions}) : ();
     my $request = Protocol::WebSocket::Request->new(headers => [@{ $args{headers} || [] }, @extensions]);
-    my $handshake = Protocol::WebSocket::Handshake::Client->new(url => $args{url}, req => $request,
+    my $handshake = Protocol::WebSocket::Handshake::Client->new(
+        url => $args{url}, req => $request,
         $args{version} ? (version => $args{version}) : ());
     $request->subprotocol(join ',', map { defined $_ ? $_ : '' } @{ $args{subprotocols} }) if $args{subprotocols};
     my $text = AnyEvent::WebSocket::Native::Handshake::Head::octets('the request', $handshake->to_string);
