@@ -12,7 +12,9 @@ use Pod::Simple::SimpleTree;
 use PodCode;
 use WebSocketTest;
 
+use AnyEvent::WebSocket::Client;
 use AnyEvent::WebSocket::Deflate;
+use AnyEvent::WebSocket::Server;
 
 plan skip_all => 'by design: the original has documentation of its own' if is_original();
 
@@ -84,6 +86,13 @@ sub entries {
     return @entries;
 }
 
+# Returns what a section says before its entries.
+sub entry_text {
+    my ($module, $section) = @_;
+    my ($heading) = grep { $_->[0] == 1 && $_->[1] eq $section } headings($file_of{$module});
+    return "@{ $heading->[2] }";
+}
+
 # Tests the entries of a section. `examples` is the minimum number of blocks in an entry, including its signature.
 sub entries_ok {
     my ($module, $section, $names, $examples) = @_;
@@ -138,6 +147,28 @@ subtest 'Message' => sub {
     my %own = map { $_ => 1 } my @of_message = attributes_of($message);
     entries_ok($message, 'ATTRIBUTES', \@of_message, 2);
     entries_ok($message, 'METHODS', [grep { !$own{$_} } public_subs($message)], 1);
+};
+
+subtest 'Client' => sub {
+    my $client = 'AnyEvent::WebSocket::Client';
+    my %own = map { $_ => 1 } my @of_client = attributes_of($client);
+    # Those that are passed on to a connection are documented there.
+    my @passed_on = grep { $is_attribute{$_} && !/^(?:deflate|strict|max_fragments|max_payload_size|subprotocol)$/ } @of_client;
+    my ($description) = entry_text($client, 'ATTRIBUTES');
+    like $description, qr/C<$_>/, "$_: is mentioned" for @passed_on;
+    my %is_passed_on = map { $_ => 1 } @passed_on;
+    entries_ok($client, 'ATTRIBUTES', [grep { !$is_passed_on{$_} } @of_client], 1);
+    entries_ok($client, 'METHODS', [grep { !$own{$_} } public_subs($client)], 1);
+};
+
+subtest 'Server' => sub {
+    my $server = 'AnyEvent::WebSocket::Server';
+    my @arguments = AnyEvent::WebSocket::Native::ServerOptions::names();
+    my ($description) = entry_text($server, 'ARGUMENTS');
+    my %is_passed_on = map { $_ => 1 } grep { $is_attribute{$_} && !/^(?:deflate|strict|max_payload_size)$/ } @arguments;
+    like $description, qr/C<$_>/, "$_: is mentioned" for sort keys %is_passed_on;
+    entries_ok($server, 'ARGUMENTS', [grep { !$is_passed_on{$_} } @arguments], 1);
+    entries_ok($server, 'METHODS', [public_subs($server)], 1);
 };
 
 subtest 'Deflate' => sub {

@@ -1,7 +1,7 @@
 package LoadedFrom;
 
-# Loaded by every perl of a test run of script/upstream-suite: when the process ends, writes down which
-# AnyEvent::WebSocket::Connection it used and on which loop.
+# Loaded by every perl of a test run of script/upstream-suite: when the process ends, writes down which of our classes it used,
+# and on which loop.
 
 use strict;
 use warnings;
@@ -16,11 +16,12 @@ unshift @INC, sub {
 
 END {
     local $?;
-    if (my $from = $INC{'AnyEvent/WebSocket/Connection.pm'}) {
-        no warnings 'once';
-        my $backend = eval { AnyEvent::WebSocket::Connection->backend } // 'none';
+    for my $name (qw( Connection Client Server )) {
+        my $from = $INC{"AnyEvent/WebSocket/$name.pm"} or next;
+        my $backend = eval { "AnyEvent::WebSocket::$name"->backend } // 'none';
         if (open my $log, '>>', $ENV{LOADED_FROM_LOG}) {
-            print {$log} join("\t", $0, $backend, $AnyEvent::MODEL || 'no loop', $from), "\n";
+            no warnings 'once';
+            print {$log} join("\t", $0, $name, $backend, $AnyEvent::MODEL || 'no loop', $from), "\n";
         }
     }
 }

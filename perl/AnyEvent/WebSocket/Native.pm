@@ -7,7 +7,7 @@ use Carp ();
 
 our $VERSION = '1.000';
 
-my @CLASSES = qw( Message Connection );
+my @CLASSES = qw( Message Connection Client Server );
 
 # `use AnyEvent::WebSocket::Native` loads the classes next to this file, even if the original comes first in @INC.
 sub import {
@@ -60,7 +60,7 @@ __END__
 
 =head1 NAME
 
-AnyEvent::WebSocket::Native - AnyEvent::WebSocket::Connection on a native engine, without changing a line
+AnyEvent::WebSocket::Native - AnyEvent::WebSocket on a native engine, without changing a line
 
 =head1 SYNOPSIS
 
@@ -80,12 +80,10 @@ To run a program on the original once more:
 
 =head1 DESCRIPTION
 
-This distribution has classes named L<AnyEvent::WebSocket::Connection> and L<AnyEvent::WebSocket::Message>, whose frame
-engine and connection state are compiled from Rust. They stand in for the classes of the same names in the distribution
-AnyEvent-WebSocket-Client, which is called the original here, and do what those do, from version 0.44 to 0.55.
-L<AnyEvent::WebSocket::Client>, L<AnyEvent::WebSocket::Server> and programs work on top, unchanged; only
-L<AnyEvent::WebSocket::Deflate::Client> needs a Client of version 0.46 or newer. Client and Server are not in this
-distribution.
+This distribution has classes named L<AnyEvent::WebSocket::Connection>, L<AnyEvent::WebSocket::Message>,
+L<AnyEvent::WebSocket::Client> and L<AnyEvent::WebSocket::Server>, whose frame engine, connection state and opening handshake
+are compiled from Rust. They stand in for the classes of the same names in the distributions AnyEvent-WebSocket-Client, from
+version 0.44 to 0.55, and AnyEvent-WebSocket-Server 0.10, which are called the original here, and do what those do.
 
 The classes are installed into perl's directory for compiled modules, which comes before the others in C<@INC>. No file of
 the original is replaced, and uninstalling brings it back.
@@ -99,9 +97,17 @@ everything else that uses WebSockets:
 
 =over
 
+=item L<AnyEvent::WebSocket::Client>
+
+The reference of clients: connecting, and what can go wrong.
+
+=item L<AnyEvent::WebSocket::Server>
+
+The reference of servers: handshakes on accepted sockets, and behind PSGI.
+
 =item L<AnyEvent::WebSocket::Connection>
 
-The reference of the class.
+The reference of connections, in both roles.
 
 =item L<AnyEvent::WebSocket::Message>
 
@@ -127,8 +133,10 @@ man page has this name. For man, our pages are installed under names of our own:
 
 =for code shell
 
+  man AnyEvent::WebSocket::Native::Client
   man AnyEvent::WebSocket::Native::Connection
   man AnyEvent::WebSocket::Native::Message
+  man AnyEvent::WebSocket::Native::Server
 
 On Debian, perldoc is in the package C<perl-doc>.
 
@@ -223,6 +231,49 @@ A C<finish> callback that is registered after the end is called.
 
 =back
 
+In the opening handshake,
+
+=over
+
+=item *
+
+Client and Server give up after 60 seconds; the original waits forever. See L<AnyEvent::WebSocket::Client/handshake_timeout>.
+
+=item *
+
+Client checks that the server has read its key, switches to WebSocket, and accepts no extension that was not offered (RFC 6455,
+4.1). With L<AnyEvent::WebSocket::Client/lenient>, it does not.
+
+=item *
+
+Client skips interim responses (100, 103) before the final one, accepts a 101 without a text, sends an IPv6 address in brackets
+and a URL's query without a path properly, and takes a URL's scheme in capitals.
+
+=item *
+
+Client closes the connection after an error about subprotocols. The original keeps it open.
+
+=item *
+
+Server accepts lists in C<Upgrade>, several lines of C<Upgrade> and C<Connection>, an empty line before the request, and frames
+right behind it, whatever packets they come in.
+
+=item *
+
+Server refuses requests with a body, and both refuse heads that HTTP does not allow: a NUL or a bare CR in a value; and in
+requests, spaces before a colon, continued lines, and more than three words in the first line. With
+L<AnyEvent::WebSocket::Server/lenient>, Server does not.
+
+=item *
+
+A head may have 64 KiB. In the original, that depends on the packets in which it arrives.
+
+=item *
+
+If the callback of C<establish> dies, Server prints a warning. The original is silent.
+
+=back
+
 =head1 PROCESSES AND THREADS
 
 Connections are plain objects of one process and one thread. L<AnyEvent::WebSocket::Native::Manual/Several processes> has a
@@ -259,13 +310,14 @@ The initial value of L<AnyEvent::WebSocket::Connection/$DEFAULT_CLOSE_CODE>. Rea
 
 =head2 ANYEVENT_WEBSOCKET_PP
 
-If true when the classes are loaded, both step aside and load the original that they shadow. If there is none, loading them
+If true when the classes are loaded, each steps aside and loads the original that it shadows. If there is none, loading it
 raises an exception. The original does not have the methods and events that these classes add, and a warning names each
 attribute that it ignores.
 
 =head2 ANYEVENT_WEBSOCKET_STRICT
 
-If true, L<AnyEvent::WebSocket::Connection/strict> is 1 by default. The default is read when the connection is made.
+If true, C<strict> is 1 by default, for handshakes and for connections. The default is read when a handshake begins, and when a
+connection is made.
 
 =head2 ANYEVENT_WEBSOCKET_TRACE
 
@@ -277,8 +329,7 @@ It runs on perl 5.22 or newer, with or without threads, on Unix systems, with An
 0.20 or newer, and on each of AnyEvent's event loops. Building it needs Rust 1.85 or newer. F<INSTALL.md> lists the systems
 on which it is tested.
 
-The original's test suites of 0.44, 0.54 and 0.55 pass unchanged. A newer original may be installed: its Client then runs on
-our Connection, and a method that only its own Connection has is missing.
+The original's test suites of 0.44, 0.54 and 0.55, and Server's of 0.10, pass unchanged.
 
 Within version 1, a program that uses what is documented keeps working: names, arguments, defaults, close codes, and the
 beginnings of error texts stay as they are. New methods, attributes and events may be added; a subclass that already uses

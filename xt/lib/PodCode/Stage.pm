@@ -18,15 +18,13 @@ use AnyEvent::Socket ();
 use AnyEvent::WebSocket::Client;
 use AnyEvent::WebSocket::Connection;
 use AnyEvent::WebSocket::Deflate::Client;
+use AnyEvent::WebSocket::Server;
 use File::Temp;
 use POSIX ();
 use WebSocketTest;
 use WebSocketTest::Frame;
 use WebSocketTest::Peer;
 
-# Debian has no AnyEvent::WebSocket::Server. Where none is installed, another class of that name stands in.
-BEGIN { push @INC, __FILE__ =~ s{PodCode/Stage\.pm\z}{standin}r }
-use AnyEvent::WebSocket::Server;
 
 my (@kept, @peers, $port);
 
@@ -60,6 +58,8 @@ our %GIVEN = (
     '$answer'      => sub { 'permessage-deflate' },
     '$parameters'  => sub { (AnyEvent::WebSocket::Deflate::accept('permessage-deflate'))[1] },
     '%options'     => sub { () },
+    '$server'      => sub { AnyEvent::WebSocket::Server->new },
+    '$env'         => sub { { 'psgix.io' => end_of_pair(), SCRIPT_NAME => '', PATH_INFO => '/', QUERY_STRING => '' } },
 );
 
 sub PodCode::Stage::Database::insert { my (undef, $octets, $done) = @_; $done->() }

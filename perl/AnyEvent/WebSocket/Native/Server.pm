@@ -70,7 +70,7 @@ sub establish_psgi {
         return $done;
     }
     my $handshake = Protocol::WebSocket::Handshake::Server->new_from_psgi($env);
-    if ($self->{_ws_options}{strict} && ($env->{REQUEST_METHOD} // '') ne 'GET') {
+    if (AnyEvent::WebSocket::Native::ServerOptions::strict($self->{_ws_options}) && ($env->{REQUEST_METHOD} // '') ne 'GET') {
         AnyEvent::WebSocket::Native::Handshake::Accepting::refuse_method($self, $done, $fh);
         return $done;
     }

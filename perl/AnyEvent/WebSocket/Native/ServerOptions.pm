@@ -20,15 +20,19 @@ my @OF_THE_HANDSHAKE = qw( deflate handshake_timeout lenient origins reject stri
 my %IS_OWN = map { $_ => 1 } @OF_THE_HANDSHAKE;
 my @OF_CONNECTIONS = grep { !$IS_OWN{$_} } AnyEvent::WebSocket::Native::Options::settable();
 
+# Returns the names of all arguments of a server.
+sub names {
+    my %all = map { $_ => 1 } @OF_THE_ORIGINAL, @OF_THE_HANDSHAKE, @OF_CONNECTIONS;
+    return sort keys %all;
+}
+
 # Returns the options of the handshake by name; `connection` are those of each connection. Croaks if one is invalid, and warns of
 # names that are probably misspelt.
 sub of {
     my ($class, $args) = @_;
-    my @known = (@OF_THE_ORIGINAL, @OF_THE_HANDSHAKE, @OF_CONNECTIONS);
-    AnyEvent::WebSocket::Native::Util::warn_of_slips($class, $args, @known);
+    AnyEvent::WebSocket::Native::Util::warn_of_slips($class, $args, names());
     my %options = map { $_ => $args->{$_} } grep { defined $args->{$_} } @OF_THE_HANDSHAKE;
     AnyEvent::WebSocket::Native::Handshake::Deadline::check($options{handshake_timeout});
-    $options{strict} = 1 if !exists $options{strict} && $ENV{ANYEVENT_WEBSOCKET_STRICT};
     $options{deflate} = AnyEvent::WebSocket::Native::Handshake::Compression::options_of($options{deflate}) if $options{deflate};
     $options{origins} = AnyEvent::WebSocket::Native::Handshake::Origins::matcher($options{origins}) if exists $options{origins};
     Carp::croak('subprotocols must be a reference to an array')
@@ -39,6 +43,12 @@ sub of {
     $connection{strict} = $args->{strict} if defined $args->{strict};
     $options{connection} = \%connection;
     return \%options;
+}
+
+# Returns the value of `strict` among a server's options, which the environment may switch on.
+sub strict {
+    my ($options) = @_;
+    return $options->{strict} // $ENV{ANYEVENT_WEBSOCKET_STRICT};
 }
 
 1;

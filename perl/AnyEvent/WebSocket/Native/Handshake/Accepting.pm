@@ -12,6 +12,7 @@ use AnyEvent::WebSocket::Native::Handshake::Deadline ();
 use AnyEvent::WebSocket::Native::Handshake::Old ();
 use AnyEvent::WebSocket::Native::Handshake::Rejection ();
 use AnyEvent::WebSocket::Native::Handshake::Server ();
+use AnyEvent::WebSocket::Native::ServerOptions ();
 use Carp ();
 use Protocol::WebSocket::Response ();
 use Scalar::Util ();
@@ -31,7 +32,9 @@ sub start {
     my $protocol =
         $options->{lenient}
         ? AnyEvent::WebSocket::Native::Handshake::Old->new_server($handshake)
-        : AnyEvent::WebSocket::Native::Handshake::Server->new($handshake, $options->{strict});
+        : AnyEvent::WebSocket::Native::Handshake::Server->new(
+        $handshake,
+        AnyEvent::WebSocket::Native::ServerOptions::strict($options));
     my $attempt = { server => $server, done => $done, protocol => $protocol };
     my $handle = $attempt->{handle} = _new_handle($server, $attempt, $fh);
     $handle->{rbuf} = '';
