@@ -14,10 +14,10 @@ use zlib_rs::{DeflateFlush, Inflate, InflateFlush, Status};
 /// The end of a sync flush: removed after compressing (7.2.1), and appended before inflating (7.2.2).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 /// Base-2 logarithm of the largest window of a deflate stream.
-const MAX_WINDOW_BITS: u8 = 15;
+pub(super) const MAX_WINDOW_BITS: u8 = 15;
 /// Base-2 logarithm of the smallest window that zlib compresses with. Streams made with a smaller one are inflated with
 /// this one.
-const MIN_WINDOW_BITS: u8 = 9;
+pub(super) const MIN_WINDOW_BITS: u8 = 9;
 /// Number of bytes inflated at a time.
 const PIECE: usize = 16 * 1024;
 /// Maximum size, in bytes, of the scratch buffer that is kept between messages.

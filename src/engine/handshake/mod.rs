@@ -2,17 +2,22 @@
 //!
 //! [`ServerHandshake`] reads a client's request, [`ClientHandshake`] a server's response. Both take everything that has
 //! arrived so far, and return `None` until that is enough. [`Opening`] writes the request, [`Acceptance`] the response.
+//! [`DeflateTerms`] negotiates compression, through the values of one header.
 
 mod accept_key;
 mod client;
+mod extensions;
 mod http;
+mod permessage_deflate;
 mod request;
 mod response;
 mod server;
 
 pub use accept_key::{AcceptKey, encode_key};
 pub use client::{ClientHandshake, Expected, ResponseError, ServersAnswer, extension_names};
+pub use extensions::{Extension, Malformed, Parameter, has_only_offered, parse_extensions};
 pub use http::{Fields, HeadError, Limits};
+pub use permessage_deflate::{DeflateTerms, EndTerms, NotAgreed};
 pub use request::Opening;
 pub use response::{Acceptance, Refusal, read_refusal};
 pub use server::{Request, RequestError, ServerHandshake};
