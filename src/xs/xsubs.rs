@@ -11,7 +11,9 @@ use super::io::{clock, tls};
 use super::perl::ffi::{self, After, CV, Perl, SV, State, Xsub};
 use super::perl::magic::Kind;
 use super::perl::sv;
-use crate::engine::handshake::{AcceptKey, Expected, Limits, Opening, encode_key, extension_names};
+use crate::engine::handshake::{
+    AcceptKey, DeflateTerms, EndTerms, Expected, Limits, Opening, encode_key, extension_names,
+};
 use crate::engine::{CloseCode, Config, DeflateConfig, Opcode};
 use std::ffi::{CString, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -66,6 +68,11 @@ impl Arguments<'_> {
                 }
             },
         }
+    }
+
+    /// Returns a number from 0 to 255; 0 for undef, and for larger numbers.
+    fn small_number(&self, index: usize, after: &mut After) -> Result<u8, ()> {
+        Ok(self.number(index, after)?.and_then(|number| u8::try_from(number).ok()).unwrap_or_default())
     }
 
     /// Returns an opcode; one that does not exist if the argument is not an opcode's number.
@@ -150,6 +157,24 @@ impl Arguments<'_> {
     /// Returns the value of a setting, a whole number.
     fn setting(&self, index: usize, after: &mut After) -> Result<u64, ()> {
         self.number(index, after)?.ok_or_else(|| after.croaking(self.located("a setting must have a value")))
+    }
+
+    /// Returns the terms that an end wants, from four arguments: the server's and the client's `no_context_takeover`, and
+    /// their `max_window_bits`.
+    fn deflate_terms(&self, index: usize, after: &mut After) -> Result<DeflateTerms, ()> {
+        let mut end = |index| {
+            let max_window_bits = self.small_number(index + 2, after)?;
+            Ok(EndTerms { no_context_takeover: self.is_true(index), max_window_bits })
+        };
+        Ok(DeflateTerms { server: end(index)?, client: end(index + 1)? })
+    }
+
+    /// Creates the four values that [`Self::deflate_terms`] reads.
+    fn deflate_values(&self, terms: DeflateTerms) -> [*mut SV; 4] {
+        let DeflateTerms { server, client } = terms;
+        let values = [server.no_context_takeover.into(), client.no_context_takeover.into()];
+        [values[0], values[1], server.max_window_bits, client.max_window_bits]
+            .map(|value| sv::new_number(self.perl, value.into()))
     }
 
     fn located(&self, text: &str) -> *mut SV {
@@ -462,16 +487,16 @@ package "AnyEvent::WebSocket::Native::Engine" {
     /// $level, $mem_level, $threshold)`: returns false if a message was already sent or received.
     enable_deflate = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        let numbers = [1, 3, 5, 6, 7].map(|index| call.number(index, after));
-        let [Ok(window_bits), Ok(peer_window_bits), Ok(level), Ok(mem_level), Ok(threshold)] = numbers else { return };
-        let small = |number: Option<u64>| number.and_then(|n| u8::try_from(n).ok()).unwrap_or_default();
+        let numbers = [1, 3, 5, 6].map(|index| call.small_number(index, after));
+        let [Ok(window_bits), Ok(peer_window_bits), Ok(level), Ok(mem_level)] = numbers else { return };
+        let Ok(threshold) = call.number(7, after) else { return };
         let config = DeflateConfig {
-            window_bits: small(window_bits),
+            window_bits,
             no_context_takeover: call.is_true(2),
-            peer_window_bits: small(peer_window_bits),
+            peer_window_bits,
             peer_no_context_takeover: call.is_true(4),
-            level: small(level),
-            mem_level: small(mem_level),
+            level,
+            mem_level,
             threshold: threshold.and_then(|n| usize::try_from(n).ok()).unwrap_or_default(),
         };
         let connection = &mut *shared.borrow_mut();
@@ -484,6 +509,30 @@ package "AnyEvent::WebSocket::Native::Engine" {
         let Some(shared) = call.connection(after) else { return };
         let connection = &mut *shared.borrow_mut();
         after.returning(call.boolean(connection.engine.forget_idle_window()));
+    };
+    /// `deflate_offer($server_no_context_takeover, $client_no_context_takeover, $server_max_window_bits,
+    /// $client_max_window_bits)`: returns the value of a request's Sec-WebSocket-Extensions.
+    deflate_offer = |call, after| {
+        let Ok(wanted) = call.deflate_terms(0, after) else { return };
+        after.returning(sv::new_string(call.perl, wanted.offer().as_bytes()));
+    };
+    /// `deflate_accept($request_value, ...)`, with the arguments of `deflate_offer`: returns undef if the server must decline,
+    /// or a reference to an array of the value of the response and the four terms agreed on.
+    deflate_accept = |call, after| {
+        let Ok(wanted) = call.deflate_terms(1, after) else { return };
+        let Some((response, agreed)) = wanted.accept(call.octets(0)) else { return };
+        let response = sv::new_string(call.perl, response.as_bytes());
+        after.returning(sv::new_array(call.perl, [response].into_iter().chain(call.deflate_values(agreed))));
+    };
+    /// `deflate_confirm($response_value, ...)`, with the arguments of `deflate_offer`: returns an error text; or undef if the
+    /// server has declined; or a reference to an array of the four terms agreed on.
+    deflate_confirm = |call, after| {
+        let Ok(wanted) = call.deflate_terms(1, after) else { return };
+        match wanted.confirm(call.octets(0)) {
+            Err(error) => after.returning(sv::new_string(call.perl, error.to_string().as_bytes())),
+            Ok(Some(agreed)) => after.returning(sv::new_array(call.perl, call.deflate_values(agreed))),
+            Ok(None) => {}
+        }
     };
     /// `server_handshake($head_limit, $line_limit, $is_strict)`: returns the state of a handshake on the server's side.
     server_handshake = |call, after| {

@@ -9,10 +9,10 @@ use Carp ();
 
 our $VERSION = '1.000';
 
-use constant { NAME => 'permessage-deflate', LARGEST_WINDOW => 15, SMALLEST_WINDOW => 9 };
-
-my @WINDOWS = qw( server_max_window_bits client_max_window_bits );
+# What both ends have to agree on, in the order in which the library takes and returns it.
 my @TAKEOVERS = qw( server_no_context_takeover client_no_context_takeover );
+my @WINDOWS = qw( server_max_window_bits client_max_window_bits );
+my @TERMS = (@TAKEOVERS, @WINDOWS);
 
 my %DEFAULT = (
     server_no_context_takeover => 0,
@@ -25,51 +25,35 @@ my %DEFAULT = (
     idle_timeout => 30,
 );
 
-my %RANGE = (level => [1, 9], mem_level => [1, 9], map { $_ => [SMALLEST_WINDOW, LARGEST_WINDOW] } @WINDOWS);
-
-# RFC 7230, 3.2.6
-my $TOKEN = qr/[!#\$%&'*+.^_`|~0-9A-Za-z-]+/;
-my $QUOTED = qr/"(?:[^"\\]++|\\.)*+"/;
+my %RANGE = (level => [1, 9], mem_level => [1, 9], map { $_ => [9, 15] } @WINDOWS);
 
 sub available { AnyEvent::WebSocket::Connection->can('backend') && AnyEvent::WebSocket::Connection->backend eq 'rust' ? 1 : 0 }
 
 sub offer {
     my $options = _options(offer => @_);
     _must_be_available();
-    my @flags = grep { $options->{$_} } @TAKEOVERS;
-    my @windows = map { "$_=$options->{$_}" } grep { $options->{$_} < LARGEST_WINDOW } @WINDOWS;
-    my $least = join '; ', NAME, @flags, 'client_max_window_bits';
-    # Servers that do not support window sizes accept the second offer.
-    return @windows ? join('; ', NAME, @flags, @windows) . ", $least" : $least;
+    return AnyEvent::WebSocket::Native::Engine::deflate_offer(@$options{@TERMS});
 }
 
 sub accept {
     my $offers = shift;
     my $options = _options(accept => @_);
     return if !available() || !defined $offers;
-    for my $offer (_parse($offers)) {
-        my $wanted = lc $offer->{name} eq NAME && _valid($offer->{pairs}) or next;
-        my $agreed = _agree($wanted, $options) or next;
-        return (_response($agreed), _parameters($agreed, $options, 'server'));
-    }
-    return;
+    my $octets = _octets($offers);
+    my $result = AnyEvent::WebSocket::Native::Engine::deflate_accept($octets, @$options{@TERMS}) or return;
+    my ($response, @agreed) = @$result;
+    return ($response, _parameters(\@agreed, $options, 'server'));
 }
 
 sub confirm {
     my $response = shift;
     my $options = _options(confirm => @_);
     _must_be_available();
-    return if !defined $response || $response !~ /\S/;
-    my @extensions = _parse($response);
-    my $is_one = @extensions == 1 && lc $extensions[0]{name} eq NAME;
-    my $agreed = $is_one && _valid($extensions[0]{pairs}, 'as response')
-        or Carp::croak("the server's Sec-WebSocket-Extensions is no answer to what was offered: $response");
-    Carp::croak("the server did not agree to server_no_context_takeover: $response")
-        if $options->{server_no_context_takeover} && !$agreed->{server_no_context_takeover};
-    $agreed->{client_no_context_takeover} ||= $options->{client_no_context_takeover};
-    $agreed->{client_max_window_bits} = _min($agreed->{client_max_window_bits}, $options->{client_max_window_bits});
-    $agreed->{server_max_window_bits} ||= LARGEST_WINDOW;
-    return _parameters($agreed, $options, 'client');
+    return if !defined $response;
+    my $octets = _octets($response);
+    my $result = AnyEvent::WebSocket::Native::Engine::deflate_confirm($octets, @$options{@TERMS}) or return;
+    Carp::croak("$result: $response") if !ref $result;
+    return _parameters($result, $options, 'client');
 }
 
 sub check { _options(check => @_); return }
@@ -109,82 +93,23 @@ sub _checked {
     Carp::croak("$name must be a $kind");
 }
 
-# Returns the extensions of a header, in order, each with [name, value] pairs; nothing if the header is malformed.
-sub _parse {
-    my ($rest) = @_;
-    my @extensions;
-    while ($rest =~ s/\A[\s,]*($TOKEN)//) {
-        push @extensions, my $extension = { name => $1, pairs => [] };
-        while ($rest =~ s/\A\s*;\s*($TOKEN)(?:\s*=\s*($TOKEN|$QUOTED))?//) {
-            push @{ $extension->{pairs} }, [lc $1, defined $2 ? _unquoted($2) : undef];
-        }
-        $rest =~ /\A\s*(?:,|\z)/ or return;
-    }
-    return $rest =~ /\A[\s,]*\z/ ? @extensions : ();
-}
-
-sub _unquoted {
+# Returns a header as bytes. Characters above 127 can only be in values that are ignored, so their encoding does not matter.
+sub _octets {
     my ($value) = @_;
-    $value =~ s/\\(.)/$1/gs if $value =~ s/\A"(.*)"\z/$1/s;
-    return $value;
-}
-
-# Returns the parameters by name, or nothing if one is unknown, repeated, or has an invalid value. Only an offer may have
-# client_max_window_bits without a value, which then means 15.
-sub _valid {
-    my ($pairs, $is_response) = @_;
-    my %parameter;
-    for my $pair (@$pairs) {
-        my ($name, $value) = @$pair;
-        return if exists $parameter{$name};
-        if (grep { $name eq $_ } @TAKEOVERS) {
-            return if defined $value;
-            $parameter{$name} = 1;
-            next;
-        }
-        return unless grep { $name eq $_ } @WINDOWS;
-        $value = LARGEST_WINDOW if !defined $value && $name eq 'client_max_window_bits' && !$is_response;
-        return unless defined $value && $value =~ /\A(?:[89]|1[0-5])\z/;
-        $parameter{$name} = AnyEvent::WebSocket::Native::Number::whole($value);
-    }
-    return \%parameter;
-}
-
-# Returns the parameters with which a server accepts an offer; nothing if it cannot accept it.
-sub _agree {
-    my ($wanted, $options) = @_;
-    my $server_bits = _min($wanted->{server_max_window_bits}, $options->{server_max_window_bits});
-    return if $server_bits < SMALLEST_WINDOW;
-    my $client_bits = $wanted->{client_max_window_bits};
-    return {
-        server_max_window_bits => $server_bits,
-        client_max_window_bits => defined $client_bits
-        ? _min($client_bits, $options->{client_max_window_bits})
-        : LARGEST_WINDOW,
-        map { $_ => $wanted->{$_} || $options->{$_} } @TAKEOVERS,
-    };
-}
-
-sub _min {
-    my ($agreed, $own) = @_;
-    return defined $agreed && $agreed < $own ? $agreed : $own;
-}
-
-sub _response {
-    my ($agreed) = @_;
-    my @flags = grep { $agreed->{$_} } @TAKEOVERS;
-    my @windows = map { "$_=$agreed->{$_}" } grep { $agreed->{$_} < LARGEST_WINDOW } @WINDOWS;
-    return join '; ', NAME, @flags, @windows;
+    utf8::encode(my $octets = "$value");
+    return $octets;
 }
 
 sub _parameters {
-    my ($agreed, $options, $own) = @_;
+    my ($terms, $options, $own) = @_;
     my $peer = $own eq 'server' ? 'client' : 'server';
+    my %agreed;
+    @agreed{@TERMS} = @$terms;
     return bless {
-        window_bits => $agreed->{"${own}_max_window_bits"},
-        no_context_takeover => $agreed->{"${own}_no_context_takeover"} ? 1 : 0,
-        peer_window_bits => $agreed->{"${peer}_max_window_bits"},
-        peer_no_context_takeover => $agreed->{"${peer}_no_context_takeover"} ? 1 : 0,
+        window_bits => $agreed{"${own}_max_window_bits"},
+        no_context_takeover => $agreed{"${own}_no_context_takeover"},
+        peer_window_bits => $agreed{"${peer}_max_window_bits"},
+        peer_no_context_takeover => $agreed{"${peer}_no_context_takeover"},
         map { $_ => $options->{$_} } qw( idle_timeout level mem_level threshold ),
         },
         'AnyEvent::WebSocket::Deflate::Parameters';

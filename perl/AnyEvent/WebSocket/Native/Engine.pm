@@ -1,7 +1,7 @@
 package AnyEvent::WebSocket::Native::Engine;
 
-# The XSUBs that the other modules call; the table is in src/xs/xsubs.rs. Their first argument is the connection. They do
-# nothing with one that belongs to another thread.
+# The XSUBs that the other modules call; the table is in src/xs/xsubs.rs. The first argument of most is the connection. They
+# do nothing with one that belongs to another thread.
 
 use strict;
 use warnings;
