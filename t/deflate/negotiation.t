@@ -42,6 +42,8 @@ my @accepts = (
         'permessage-deflate', [15, 0, 15, 0]],
     ['permessage-deflate; server_max_window_bits=9', '', 'permessage-deflate; server_max_window_bits=9', [9, 0, 15, 0]],
     ['permessage-deflate; server_max_window_bits=15', '', 'permessage-deflate; server_max_window_bits=12', [12, 0, 15, 0]],
+    ['permessage-deflate; server_max_window_bits=15', 'server_max_window_bits 15',
+        'permessage-deflate; server_max_window_bits=15', [15, 0, 15, 0]],
     ['permessage-deflate; client_max_window_bits=8', 'server_max_window_bits 15',
         'permessage-deflate; client_max_window_bits=8', [15, 0, 8, 0]],
     ['permessage-deflate; server_no_context_takeover', 'server_max_window_bits 15',

@@ -82,7 +82,11 @@ impl DeflateTerms {
             },
         };
         let agreed = Self { server, client };
-        Some((Parameters::of_terms(&agreed).to_string(), agreed))
+        let mut answer = Parameters::of_terms(&agreed);
+        // A server accepts an offer that has the parameter by including it in the answer (7.1.2.1), even if it limits
+        // nothing.
+        answer.server.max_window_bits = answer.server.max_window_bits.or(offer.server.max_window_bits);
+        Some((answer.to_string(), agreed))
     }
 
     /// Takes the value of the response's Sec-WebSocket-Extensions, empty if there is none. Returns the terms agreed on, or
@@ -274,6 +278,8 @@ mod tests {
             let (written, agreed) = WANTED.accept(offers.as_bytes()).expect(offers);
             assert_eq!((written.as_str(), short(agreed)), (response, terms), "{offers}");
         }
+        let (written, _) = WANTED_ALONE.accept(b"permessage-deflate; server_max_window_bits=15").expect("acceptable");
+        assert!(written.contains("server_max_window_bits=15"), "{written}");
         let (written, agreed) = WANTED_ALONE.accept(b"permessage-deflate").expect("acceptable");
         assert_eq!(written, "permessage-deflate; server_no_context_takeover; client_no_context_takeover");
         assert_eq!(agreed, WANTED_ALONE);
