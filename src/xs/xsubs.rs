@@ -11,9 +11,7 @@ use super::io::{clock, tls};
 use super::perl::ffi::{self, After, CV, Perl, SV, State, Xsub};
 use super::perl::magic::Kind;
 use super::perl::sv;
-use crate::engine::handshake::{
-    AcceptKey, DeflateTerms, EndTerms, Expected, Limits, Opening, encode_key, extension_names,
-};
+use crate::engine::handshake::{AcceptKey, DeflateTerms, EndTerms, Expected, Limits, Opening, encode_key};
 use crate::engine::{CloseCode, Config, DeflateConfig, Opcode};
 use std::ffi::{CString, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -605,7 +603,7 @@ package "AnyEvent::WebSocket::Native::Engine" {
         let expected = Expected {
             is_strict: call.is_true(2),
             accept: call.optional(3).map(AcceptKey::of),
-            extensions: extension_names(call.octets(4)),
+            extensions: call.octets(4).to_vec(),
             has_other_subprotocols: call.is_true(5),
             subprotocols: call.is_true(6).then(subprotocols),
         };

@@ -1,7 +1,8 @@
 //! The client's side: reads and checks a server's response (RFC 6455, 4.1).
 
 use super::accept_key::AcceptKey;
-use super::http::{Dialect, Fields, HeadError, HeadReader, Limits, trimmed};
+use super::extensions::has_only_offered;
+use super::http::{Dialect, Fields, HeadError, HeadReader, Limits};
 use super::response::StatusLine;
 use thiserror::Error;
 
@@ -52,8 +53,8 @@ fn listed(subprotocols: &[Vec<u8>]) -> String {
 pub struct Expected {
     /// The answer to the client's key; `None` if the request has other keys too, which a server may have joined.
     pub accept: Option<AcceptKey>,
-    /// The names of the extensions that were offered.
-    pub extensions: Vec<Vec<u8>>,
+    /// The value of Sec-WebSocket-Extensions in the request; empty if there was none.
+    pub extensions: Vec<u8>,
     /// The subprotocols that were asked for; `None` if there was no question.
     pub subprotocols: Option<Vec<Vec<u8>>>,
     /// The request asks for subprotocols that are not in `subprotocols`.
@@ -142,8 +143,7 @@ impl Expected {
             return Err(ResponseError::Invalid);
         }
         let extensions = fields.joined("sec-websocket-extensions");
-        let accepted = extension_names(extensions.as_deref().unwrap_or_default());
-        if !accepted.iter().all(|name| self.extensions.iter().any(|own| own.eq_ignore_ascii_case(name))) {
+        if !has_only_offered(extensions.as_deref().unwrap_or_default(), &self.extensions) {
             return Err(ResponseError::Invalid);
         }
         let subprotocol = self.check_subprotocol(fields.last("sec-websocket-protocol"))?;
@@ -170,17 +170,6 @@ impl Expected {
             }
         }
     }
-}
-
-/// Returns the names of the extensions in a value of Sec-WebSocket-Extensions.
-pub fn extension_names(value: &[u8]) -> Vec<Vec<u8>> {
-    let mut is_quoted = false;
-    let extensions = value.split(|&octet| {
-        is_quoted ^= octet == b'"';
-        octet == b',' && !is_quoted
-    });
-    let names = extensions.filter_map(|extension| extension.split(|&octet| octet == b';').next());
-    names.map(|name| trimmed(name).to_vec()).filter(|name| !name.is_empty()).collect()
 }
 
 #[cfg(test)]

@@ -127,13 +127,15 @@ fn the_upgrade() {
 
 #[test]
 fn extensions_must_have_been_offered() {
-    let offering = Expected { extensions: vec![b"permessage-deflate".to_vec()], ..expected() };
+    let offering = Expected { extensions: b"x-other; a=1, permessage-deflate".to_vec(), ..expected() };
     let header = "Sec-WebSocket-Extensions: Permessage-Deflate; x=\"a,b\"\r\n";
     let found = answer(&offering, &head(header)).expect("it was offered");
     assert_eq!(found.extensions, Some(b"Permessage-Deflate; x=\"a,b\"".to_vec()));
     assert_eq!(answer(&expected(), &head(header)), Err(ResponseError::Invalid));
     let two = "Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Extensions: x\r\n";
     assert_eq!(answer(&offering, &head(two)), Err(ResponseError::Invalid));
+    let malformed = "Sec-WebSocket-Extensions: permessage-deflate;\r\n";
+    assert_eq!(answer(&offering, &head(malformed)), Err(ResponseError::Invalid));
     assert!(answer(&expected(), &head("Sec-WebSocket-Extensions:\r\n")).is_ok());
 }
 

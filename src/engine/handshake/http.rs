@@ -188,7 +188,7 @@ impl Fields {
 }
 
 /// Returns a value without the spaces and tabs around it (RFC 9110, 5.5).
-pub(super) fn trimmed(mut value: &[u8]) -> &[u8] {
+fn trimmed(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
         value = rest;
     }

@@ -14,7 +14,7 @@ mod response;
 mod server;
 
 pub use accept_key::{AcceptKey, encode_key};
-pub use client::{ClientHandshake, Expected, ResponseError, ServersAnswer, extension_names};
+pub use client::{ClientHandshake, Expected, ResponseError, ServersAnswer};
 pub use extensions::{Extension, Malformed, Parameter, has_only_offered, parse_extensions};
 pub use http::{Fields, HeadError, Limits};
 pub use permessage_deflate::{DeflateTerms, EndTerms, NotAgreed};
