@@ -2,9 +2,11 @@ use super::*;
 
 const LIMITS: Limits = Limits { head: 200, line: 60 };
 
+type Pairs = Vec<(String, String)>;
+
 /// Reads a head in pieces of every size, asserts that all give the same result, and returns it. An error must come no
 /// later than with the line that causes it.
-fn read(dialect: Dialect, octets: &str) -> Result<Option<(Vec<(String, String)>, usize)>, HeadError> {
+fn read(dialect: Dialect, octets: &str) -> Result<Option<(Pairs, usize)>, HeadError> {
     let whole = HeadReader::new(LIMITS, dialect).fields(octets.as_bytes());
     for size in 1..octets.len() {
         let mut reader = HeadReader::new(LIMITS, dialect);
@@ -16,7 +18,7 @@ fn read(dialect: Dialect, octets: &str) -> Result<Option<(Vec<(String, String)>,
     Ok(whole?.map(|(fields, len)| (fields.iter().map(|(name, value)| (text(name), text(value))).collect(), len)))
 }
 
-fn fields(dialect: Dialect, lines: &str) -> Result<Vec<(String, String)>, HeadError> {
+fn fields(dialect: Dialect, lines: &str) -> Result<Pairs, HeadError> {
     let head = format!("GET / HTTP/1.1\r\n{lines}\r\n");
     let (fields, len) = read(dialect, &head)?.expect("the head is complete");
     assert_eq!(len, head.len());
