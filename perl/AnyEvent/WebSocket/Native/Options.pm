@@ -54,7 +54,8 @@ my %OPTION = (
     },
 );
 
-my @NATIVE = grep { $OPTION{$_}{native} } names();
+my @OF_THE_ORIGINAL = grep { $OPTION{$_}{native} && !$OPTION{$_}{since} } names();
+my @ADDED = grep { $OPTION{$_}{native} && $OPTION{$_}{since} } names();
 my @ENVIRONMENT = grep { $OPTION{$_}{environment} } names();
 AnyEvent::WebSocket::Native::Util::switched_on($OPTION{$_}{environment}) for @ENVIRONMENT;
 my %IS_NUMBER = map { $_ => 1 } grep { $NUMBER{ $OPTION{$_}{kind} || '' } } names();
@@ -92,10 +93,16 @@ sub _max_fragments {
     return _limit_of_variable(MAX_FRAGMENTS_AMOUNT => $Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT, 128);
 }
 
+my %WHOLE;
+
 sub _limit_of_variable {
     my ($variable, $value, $default) = @_;
-    return $default unless AnyEvent::WebSocket::Native::Number::is_given($value);
-    my $limit = AnyEvent::WebSocket::Native::Number::whole($value);
+    return $default unless defined $value && length $value;
+    # Connections are made by the thousand, with the same few limits.
+    my $limit = $WHOLE{$value};
+    return $limit if defined $limit && !ref $value;
+    $limit = AnyEvent::WebSocket::Native::Number::whole($value);
+    $WHOLE{$value} = $limit if !ref $value && keys %WHOLE < 100;
     Carp::croak("\$Protocol::WebSocket::Frame::$variable must be a whole number, or undef") unless defined $limit;
     return $limit;
 }
@@ -164,10 +171,21 @@ sub check {
     AnyEvent::WebSocket::Native::Util::warn_of_slips(ref $self, $arguments, names())
         if grep { !$OPTION{$_} } keys %$arguments;
     my $handle = $self->handle;
+    _check_handle($handle) if ref $handle ne 'AnyEvent::Handle';
+    my $is_plain = ref $self eq $class;
+    for my $name (keys %$self) {
+        next if !$IS_NUMBER{$name} || $is_plain && !defined $self->{$name} || !_is_ours($self, $name);
+        check_value($name, $self->$name);
+    }
+    return;
+}
+
+sub _check_handle {
+    my ($handle) = @_;
     Carp::croak('handle must be an AnyEvent::Handle'
             . (Scalar::Util::openhandle($handle) ? ': make one of this file handle with AnyEvent::Handle->new(fh => ...)' : ''))
         unless Scalar::Util::blessed $handle && ($handle->can('on_read') || $handle->can('AUTOLOAD'));
-    check_value($_, $self->$_) for grep { $IS_NUMBER{$_} && _is_ours($self, $_) } keys %$self;
+    return;
 }
 
 # Returns true if an attribute is ours. A program's subclass may use a name that the original does not have for something of
@@ -181,12 +199,14 @@ sub _is_ours {
 # Returns the value in effect, as a plain number if it is one.
 sub value {
     my ($self, $name) = @_;
+    my $option = $OPTION{$name};
     # This is quick for most connections: they are of this class, and set few attributes. The original calls its accessors.
-    return _default($name) if $OPTION{$name}{since} && ref $self eq $class && !exists $self->{$name};
+    return $option->{default} if $option->{since} && ref $self eq $class && !exists $self->{$name};
     return _of_environment($name) || _default($name) unless _is_ours($self, $name);
     my $value = $self->$name;
-    my $kind = $OPTION{$name}{kind} or return $value;
+    my $kind = $option->{kind} or return $value;
     return $value ? 1 : 0 if $kind eq 'flag';
+    return _default($name) if !defined $value;
     return AnyEvent::WebSocket::Native::Number::is_given($value) ? $NUMBER{$kind}[1]->($value) : _default($name);
 }
 
@@ -199,21 +219,29 @@ sub _of_environment {
 # Sets the flags that the environment switches on, unless they were passed to `new`.
 sub read_environment {
     my ($self) = @_;
-    _of_environment($_) && !defined $self->{$_} && _is_ours($self, $_) and $self->{$_} = 1 for @ENVIRONMENT;
+    for my $name (@ENVIRONMENT) {
+        next unless $ENV{ $OPTION{$name}{environment} };
+        $self->{$name} = 1 if !defined $self->{$name} && _is_ours($self, $name);
+    }
+    return;
 }
 
 # Returns the names and values of the library's settings. Those that only we have and that are not set are left out: the
 # library has the same defaults.
 sub native {
     my ($self) = @_;
-    my @names = ref $self eq $class ? grep { !$OPTION{$_}{since} || exists $self->{$_} } @NATIVE : @NATIVE;
-    return map { $_ => value($self, $_) } @names;
+    my @added = ref $self eq $class ? grep { exists $self->{$_} } @ADDED : @ADDED;
+    return map { $_ => value($self, $_) } @OF_THE_ORIGINAL, @added;
 }
 
 # Applies the attributes that were passed to `new` and are not settings of the library.
 sub take_effect {
     my ($self) = @_;
-    $on_change{$_}->($self) for grep { $on_change{$_} && !$OPTION{$_}{native} && value($self, $_) } keys %$self;
+    for my $name (keys %$self) {
+        my $apply = $on_change{$name} or next;
+        $apply->($self) if !$OPTION{$name}{native} && value($self, $name);
+    }
+    return;
 }
 
 1;

@@ -132,6 +132,7 @@ sub _reject {
 # Sends the response, and makes the connection.
 sub _answer {
     my ($attempt) = @_;
+    local $@;
     my $origin = $attempt->{protocol}->list('Origin');
     my $is_allowed = _option($attempt, 'origins');
     if ($is_allowed && !$is_allowed->($origin)) {

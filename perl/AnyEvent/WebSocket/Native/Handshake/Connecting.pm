@@ -60,7 +60,9 @@ sub proxy {
 # The TCP connection exists, or there is none.
 sub _connected {
     my ($attempt, $fh) = @_;
+    return unless $attempt->{done};    # an override has called back twice
     return _fail($attempt, 'unable to connect') unless $fh;
+    local $@;
     return if eval { _open($attempt, $fh); 1 };
     my $error = $@;
     $error =~ s/ at \S+ line [0-9]+\.?\n\z|\n\z//;
@@ -145,8 +147,12 @@ sub _proceed {
     return _not_accepted($attempt, $result->{error}) if defined $result->{error};
     substr $handle->{rbuf}, 0, $result->{length}, '';
     my $client = $attempt->{client};
-    my $deflate = eval { _deflate($attempt, $result->{extensions}) };
-    return _fail($attempt, $@ =~ s/ at \S+ line [0-9]+\.?\n\z//r) if $@;
+    my $deflate;
+    {
+        local $@;
+        eval { $deflate = _deflate($attempt, $result->{extensions}); 1 }
+            or return _fail($attempt, $@ =~ s/ at \S+ line [0-9]+\.?\n\z//r);
+    }
     my $done = _end($attempt) or return;
     $done->send(AnyEvent::WebSocket::Connection->new(
         handle => $handle, masked => 1,
@@ -181,6 +187,7 @@ sub _refused {
             return _connect($next, $uri->scheme, $uri->host, $uri->port);
         }
         my $on_refused = AnyEvent::WebSocket::Native::ClientOptions::value($client, 'on_refused');
+        local $@;
         eval { $on_refused->($refusal); 1 } or warn "The callback on_refused died: $@" if $on_refused;
     }
     return _fail($attempt, $error);
