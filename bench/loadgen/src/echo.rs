@@ -1,6 +1,7 @@
 //! Keeps messages in flight on many connections from one thread.
 
 use crate::frames::Frames;
+use crate::replies::Replies;
 use crate::stream::{Endpoint, Stream};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -13,13 +14,24 @@ const READ_BUFFER: usize = 1 << 20;
 const TICK: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// When the next message goes out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// On the connection on which a message came back.
+    Echo,
+    /// On the first connection, when a message has come back on all of them.
+    Broadcast,
+    /// Never: what is in flight may come back.
+    Finish,
+}
+
 struct Connection {
     stream: Stream,
-    /// Number of octets received over the connection's life.
-    received: u64,
+    replies: Replies,
+    /// Number of messages that may have been sent by now.
+    released: u64,
+    /// Number of octets sent.
     sent: u64,
-    /// Number of octets that wait until the socket takes them.
-    pending: usize,
 }
 
 pub struct Load<'a> {
@@ -27,15 +39,14 @@ pub struct Load<'a> {
     poll: Poll,
     connections: Vec<Connection>,
     buffer: Vec<u8>,
-    /// Number of messages echoed, over all connections.
+    /// Number of messages that have come back, over all connections.
     pub echoed: u64,
-    /// `true` if an echo is answered with another message.
-    goes_on: bool,
+    rule: Rule,
 }
 
 impl<'a> Load<'a> {
-    /// Opens the connections, and puts messages in flight on all of them.
-    pub fn open(endpoint: &Endpoint, frames: &'a Frames, connections: usize) -> io::Result<Self> {
+    /// Opens the connections, and puts messages in flight: on all of them, or for a broadcast on the first.
+    pub fn open(endpoint: &Endpoint, frames: &'a Frames, connections: usize, rule: Rule) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut opened = Vec::with_capacity(connections);
         for number in 0..connections {
@@ -47,12 +58,13 @@ impl<'a> Load<'a> {
                 Token(number),
                 Interest::READABLE | Interest::WRITABLE,
             )?;
-            opened.push(Connection { stream, received: 0, sent: 0, pending: 0 });
+            opened.push(Connection { stream, replies: Replies::new(frames), released: 0, sent: 0 });
         }
         let buffer = vec![0; READ_BUFFER];
-        let mut load = Self { frames, poll, connections: opened, buffer, echoed: 0, goes_on: true };
-        for connection in &mut load.connections {
-            connection.pending = frames.in_flight * frames.request_len;
+        let mut load = Self { frames, poll, connections: opened, buffer, echoed: 0, rule };
+        let senders = if rule == Rule::Broadcast { 1 } else { connections };
+        for connection in &mut load.connections[..senders] {
+            connection.released = frames.in_flight as u64;
             connection.write(frames)?;
         }
         Ok(load)
@@ -80,7 +92,7 @@ impl<'a> Load<'a> {
 
     /// Waits for the echoes of all messages in flight, and sends no more.
     pub fn finish_round(&mut self) -> io::Result<()> {
-        self.goes_on = false;
+        self.rule = Rule::Finish;
         let (due, patience) = ((self.connections.len() * self.frames.in_flight) as u64, Instant::now() + PATIENCE);
         while self.echoed < due {
             self.run_until(Instant::now() + Duration::from_millis(1))?;
@@ -95,10 +107,21 @@ impl<'a> Load<'a> {
         let connection = &mut self.connections[number];
         let echoed = connection.read(self.frames, &mut self.buffer)?;
         self.echoed += echoed as u64;
-        if self.goes_on {
-            connection.pending += echoed * self.frames.request_len;
+        if self.rule == Rule::Echo {
+            connection.released += echoed as u64;
         }
-        connection.write(self.frames)
+        connection.write(self.frames)?;
+        if self.rule == Rule::Broadcast { self.broadcast() } else { Ok(()) }
+    }
+
+    fn broadcast(&mut self) -> io::Result<()> {
+        let received_by_all = self.echoed / self.connections.len() as u64;
+        let first = &mut self.connections[0];
+        if first.released == received_by_all + self.frames.in_flight as u64 {
+            return Ok(());
+        }
+        first.released = received_by_all + self.frames.in_flight as u64;
+        first.write(self.frames)
     }
 }
 
@@ -110,9 +133,7 @@ impl Connection {
             if len == 0 {
                 return Err(io::Error::other("the server has closed a connection"));
             }
-            let ended = frames.check(self.received, &buffer[..len]);
-            echoed += ended.ok_or_else(|| io::Error::other("an echo differs from what was sent"))?;
-            self.received += len as u64;
+            echoed += self.replies.take(frames, &buffer[..len])?;
             // A short read means that the socket is empty; with TLS it may just be the end of a record.
             if len < buffer.len() && matches!(self.stream, Stream::Plain(_)) {
                 break;
@@ -122,11 +143,11 @@ impl Connection {
     }
 
     fn write(&mut self, frames: &Frames) -> io::Result<()> {
-        while self.pending > 0 {
-            let octets = frames.request_at(self.sent, self.pending);
+        let end = frames.octets_of(self.released);
+        while self.sent < end {
+            let octets = frames.request_at(self.sent, end - self.sent);
             let Some(len) = unless_blocked(self.stream.write(octets))? else { break };
             self.sent += len as u64;
-            self.pending -= len;
         }
         unless_blocked(self.stream.flush()).map(drop)
     }

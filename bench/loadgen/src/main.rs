@@ -1,19 +1,29 @@
-//! Loads one WebSocket server over loopback and prints what that cost the server, as `key=value` pairs on one line.
+//! Loads one WebSocket server, or one client, over loopback and prints what that cost it, as `key=value` pairs on one
+//! line.
 //!
-//! * `loadgen echo ...`: keeps a number of messages in flight on each of a number of connections, for some seconds.
-//! * `loadgen idle ...`: opens connections, echoes a message on each, and looks at the server's memory.
-//! * `loadgen connect ...`: connects, echoes one message and closes, one connection after the other, for some seconds.
+//! * `echo`: keeps a number of messages in flight on each of a number of connections, for some seconds.
+//! * `deflate`, `deflate_each`: the same with compressed JSON, with context takeover and without.
+//! * `broadcast`: sends messages on one connection, and waits until each has come back on all of them.
+//! * `idle`: opens connections, echoes a message on each, and looks at the server's memory.
+//! * `connect`: connects, echoes one message and closes, one connection after the other, for some seconds.
+//! * `feed`: sends as many messages as a client takes.
 //!
 //! Every octet that comes back is compared with what is due.
 
 #![forbid(unsafe_code)]
 
 mod echo;
+mod feed;
 mod frames;
+mod handshake;
+mod json;
 mod process;
+mod replies;
 mod stream;
 
-use frames::Frames;
+use echo::{Load, Rule};
+use feed::Feed;
+use frames::{Deflate, Frames};
 use process::Process;
 use std::io;
 use std::time::{Duration, Instant};
@@ -30,37 +40,51 @@ struct Options {
     seconds: f64,
 }
 
-const USAGE: &str = "usage: loadgen echo|idle|connect PORT PID TLS(0|1) BYTES IN_FLIGHT CONNECTIONS SECONDS";
+const USAGE: &str = "usage: loadgen echo|deflate|deflate_each|broadcast|idle|connect PORT PID TLS(0|1) BYTES IN_FLIGHT \
+                     CONNECTIONS SECONDS\n       loadgen feed BYTES SECONDS [CERTIFICATE KEY]";
 /// Time before a measurement: JIT compilers warm up, buffers find their size.
 const WARM_UP: Duration = Duration::from_millis(500);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let Some((mode, options)) = arguments.split_first().and_then(|(mode, rest)| Some((mode, parse(rest)?))) else {
-        eprintln!("{USAGE}");
-        std::process::exit(2);
-    };
-    let result = match mode.as_str() {
-        "echo" => echo(&options),
-        "idle" => idle(&options),
-        "connect" => connect(&options),
-        _ => Err(io::Error::other(USAGE)),
-    };
-    match result {
-        Ok(line) => println!("{line}"),
-        Err(error) => {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&arguments) {
+        None => {
+            eprintln!("{USAGE}");
+            std::process::exit(2);
+        }
+        Some(Ok(line)) => println!("{line}"),
+        Some(Err(error)) => {
             eprintln!("loadgen: {error}");
             std::process::exit(1);
         }
     }
 }
 
-fn parse(numbers: &[String]) -> Option<Options> {
+/// Returns nothing if the arguments are wrong.
+fn run(arguments: &[&str]) -> Option<io::Result<String>> {
+    let (&mode, rest) = arguments.split_first()?;
+    if mode == "feed" {
+        return Some(parse_feed(rest)?.run());
+    }
+    let options = parse(rest)?;
+    Some(match mode {
+        "echo" => echo(&options, None, Rule::Echo),
+        "deflate" => echo(&options, Some(Deflate::WithTakeover), Rule::Echo),
+        "deflate_each" => echo(&options, Some(Deflate::Each), Rule::Echo),
+        "broadcast" => echo(&options, None, Rule::Broadcast),
+        "idle" => idle(&options),
+        "connect" => connect(&options),
+        _ => return None,
+    })
+}
+
+fn parse(numbers: &[&str]) -> Option<Options> {
     let [port, pid, tls, size, in_flight, connections, seconds] = numbers else { return None };
     Some(Options {
         port: port.parse().ok()?,
         pid: pid.parse().ok()?,
-        tls: tls != "0",
+        tls: *tls != "0",
         size: size.parse().ok()?,
         in_flight: in_flight.parse().ok()?,
         connections: connections.parse().ok()?,
@@ -68,10 +92,23 @@ fn parse(numbers: &[String]) -> Option<Options> {
     })
 }
 
-fn echo(options: &Options) -> io::Result<String> {
+fn parse_feed<'a>(arguments: &[&'a str]) -> Option<Feed<'a>> {
+    let (size, seconds, tls) = match *arguments {
+        [size, seconds] => (size, seconds, None),
+        [size, seconds, certificate, key] => (size, seconds, Some([certificate, key])),
+        _ => return None,
+    };
+    Some(Feed { size: size.parse().ok()?, seconds: seconds.parse().ok()?, tls })
+}
+
+fn echo(options: &Options, deflate: Option<Deflate>, rule: Rule) -> io::Result<String> {
     let process = Process(options.pid);
-    let frames = Frames::new(options.size, options.in_flight);
-    let mut load = echo::Load::open(&Endpoint::new(options.port, options.tls), &frames, options.connections)?;
+    let frames = match deflate {
+        None => Frames::equal(options.size, options.in_flight),
+        Some(deflate) => Frames::compressed(options.size, options.in_flight, deflate),
+    };
+    let endpoint = Endpoint::new(options.port, options.tls, deflate);
+    let mut load = Load::open(&endpoint, &frames, options.connections, rule)?;
     load.run_until(Instant::now() + WARM_UP)?;
     let (cpu, memory, echoed, start) = (process.cpu()?, process.resident_kib()?, load.echoed, Instant::now());
     load.run_until(start + Duration::from_secs_f64(options.seconds))?;
@@ -80,8 +117,8 @@ fn echo(options: &Options) -> io::Result<String> {
         return Err(io::Error::other("no message came back in time"));
     }
     Ok(format!(
-        "cpu_us={:.4} messages={messages} rate={:.0} grown_kib={}",
-        micros(process.cpu()? - cpu) / messages as f64,
+        "{} messages={messages} rate={:.0} grown_kib={}",
+        process.cpu()?.per_message(cpu, messages),
         messages as f64 / elapsed,
         process.resident_kib()? as i64 - memory as i64,
     ))
@@ -89,7 +126,7 @@ fn echo(options: &Options) -> io::Result<String> {
 
 fn idle(options: &Options) -> io::Result<String> {
     let process = Process(options.pid);
-    let (endpoint, frames) = (Endpoint::new(options.port, options.tls), Frames::new(options.size, 1));
+    let (endpoint, frames) = (Endpoint::new(options.port, options.tls, None), Frames::equal(options.size, 1));
     // The memory of the first connections is mostly memory that the server keeps for all of them.
     let _first = open_and_settle(&endpoint, &frames, options.connections / 4)?;
     let memory = process.resident_kib()?;
@@ -98,8 +135,8 @@ fn idle(options: &Options) -> io::Result<String> {
     Ok(format!("kib={:.3}", grown as f64 / options.connections as f64))
 }
 
-fn open_and_settle<'a>(endpoint: &Endpoint, frames: &'a Frames, connections: usize) -> io::Result<echo::Load<'a>> {
-    let mut load = echo::Load::open(endpoint, frames, connections)?;
+fn open_and_settle<'a>(endpoint: &Endpoint, frames: &'a Frames, connections: usize) -> io::Result<Load<'a>> {
+    let mut load = Load::open(endpoint, frames, connections, Rule::Echo)?;
     load.finish_round()?;
     std::thread::sleep(Duration::from_millis(300));
     Ok(load)
@@ -107,20 +144,16 @@ fn open_and_settle<'a>(endpoint: &Endpoint, frames: &'a Frames, connections: usi
 
 fn connect(options: &Options) -> io::Result<String> {
     let process = Process(options.pid);
-    let (endpoint, frames) = (Endpoint::new(options.port, options.tls), Frames::new(options.size, 1));
+    let (endpoint, frames) = (Endpoint::new(options.port, options.tls, None), Frames::equal(options.size, 1));
     let warm = Instant::now() + WARM_UP;
     while Instant::now() < warm {
         endpoint.visit(&frames)?;
     }
     let (cpu, start, mut waits) = (process.cpu()?, Instant::now(), Vec::new());
     while start.elapsed().as_secs_f64() < options.seconds {
-        waits.push(micros(endpoint.visit(&frames)?));
+        waits.push(endpoint.visit(&frames)?);
     }
-    let cpu_us = micros(process.cpu()? - cpu) / waits.len() as f64;
-    waits.sort_by(f64::total_cmp);
-    Ok(format!("cpu_us={cpu_us:.3} wait_us={:.1} visits={}", waits[waits.len() / 2], waits.len()))
-}
-
-fn micros(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e6
+    let figures = process.cpu()?.per_message(cpu, waits.len() as u64);
+    waits.sort();
+    Ok(format!("{figures} wait_us={:.1} visits={}", waits[waits.len() / 2].as_secs_f64() * 1e6, waits.len()))
 }

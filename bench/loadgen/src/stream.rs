@@ -1,6 +1,7 @@
 //! Connections to the server, plain or TLS, behind their opening handshake.
 
-use crate::frames::{self, Frames};
+use crate::frames::{self, Deflate, Frames};
+use crate::handshake;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -55,11 +56,12 @@ impl Write for Stream {
 pub struct Endpoint {
     port: u16,
     tls: Option<Arc<ClientConfig>>,
+    deflate: Option<Deflate>,
 }
 
 impl Endpoint {
-    pub fn new(port: u16, tls: bool) -> Self {
-        Self { port, tls: tls.then(trusting_config) }
+    pub fn new(port: u16, tls: bool, deflate: Option<Deflate>) -> Self {
+        Self { port, tls: tls.then(trusting_config), deflate }
     }
 
     /// Returns a blocking connection that has been upgraded.
@@ -75,35 +77,15 @@ impl Endpoint {
                 Stream::Tls(Box::new(StreamOwned::new(client, tcp)))
             }
         };
-        self.upgrade(&mut stream)?;
+        handshake::ask(&mut stream, self.port, self.deflate)?;
         Ok(stream)
-    }
-
-    fn upgrade(&self, stream: &mut Stream) -> io::Result<()> {
-        let request = format!(
-            "GET / HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: bm90aGluZyB0byBoaWRlIQ==\r\n\r\n",
-            self.port
-        );
-        stream.write_all(request.as_bytes())?;
-        let (mut answer, mut octets) = (Vec::new(), [0; 4096]);
-        while !answer.ends_with(b"\r\n\r\n") {
-            match stream.read(&mut octets)? {
-                0 => return Err(io::Error::other("closed in the handshake")),
-                len => answer.extend(&octets[..len]),
-            }
-        }
-        if !answer.starts_with(b"HTTP/1.1 101 ") {
-            return Err(io::Error::other(format!("no upgrade: {}", String::from_utf8_lossy(&answer))));
-        }
-        Ok(())
     }
 
     /// Connects, exchanges one message and closes; returns the time from the start until the message came back.
     pub fn visit(&self, frames: &Frames) -> io::Result<Duration> {
         let start = Instant::now();
         let mut stream = self.connect()?;
-        stream.write_all(frames.request_at(0, frames.request_len))?;
+        stream.write_all(frames.request_at(0, frames.octets_of(1)))?;
         let mut reply = vec![0; frames.reply_len()];
         stream.read_exact(&mut reply)?;
         let wait = start.elapsed();
