@@ -25,7 +25,7 @@ GetOptions(check => \$checks) && @ARGV < 2 or die "usage: see the first lines of
 my @drawn = qw(ws:128x1x100 ws:128x32x20 ws:1024x8x50 ws:65536x1x20 ws:1048576x1x4 wss:128x32x20);
 my %label = (
     original => 'the original', mojolicious => 'Mojolicious', ws => 'ws (Node.js)', picows => 'picows (Python)', bun => 'Bun',
-    fastwebsockets => 'fastwebsockets (Rust)', ours => 'this module',
+    fastwebsockets => 'fastwebsockets (Rust)', sockudo => 'sockudo-ws (Rust)', ours => 'this module',
 );
 my ($about, $medians) = Results::read_file($ARGV[0] // "$FindBin::Bin/results.csv");
 

@@ -1,12 +1,17 @@
 #!/usr/bin/env perl
-# Measures this build beside the original and beside other libraries' servers, and prints a table: the CPU time that the
-# server spends on a message, user and system, which doesn't depend on how fast the load comes. Compare within one run.
+# Measures this build beside the original and beside other libraries, and prints a table: the CPU time that a server or a
+# client spends on a message, user and system, which doesn't depend on how fast the load comes. Compare within one run.
 #
 #   bench/compare.pl [--quick] [--servers NAME,...] [--cells CELL,...] [--runs N] [--seconds N] [--csv FILE] [--blib DIR]
 #
-# A cell is ws:BYTESxIN_FLIGHTxCONNECTIONS; the same with wss: or, for AnyEvent's own loop, perl:; feed:BYTES or
-# send:BYTES, the client's role; connect, new or idle; or a kind alone, such as wss, for all its cells.
-# bench/lib/Cells.pm lists them.
+# A cell is a kind with its numbers, or a kind alone, such as wss, for all its cells; bench/lib/Cells.pm lists them.
+#   ws:BYTESxIN_FLIGHTxCONNECTIONS    echo; also wss:, perl: for AnyEvent's own loop, deflate: and deflate_each: for
+#                                     compressed JSON, with and without context takeover, and cast: and wsscast: for a
+#                                     broadcast, of which a message is one that has arrived
+#   feed:BYTES, wssfeed:BYTES         a client receives
+#   send:BYTES                        a client sends
+#   connect, accept, new, idle        connecting, constructing, memory
+# The name followed by /user means user time alone, which is measured for all kinds with a server, and shown on request.
 #
 # A full run writes its figures to bench/results.csv, from which bench/chart.pl updates the documents; any other run
 # writes them only to the file that --csv names.
@@ -15,7 +20,7 @@
 # servers, so that a drift of the machine affects all of them; the table has the medians of the runs.
 #
 # Programs and packages in $BENCH_CACHE (default ~/.cache/ws-bench) come before those in PATH and NODE_PATH:
-# node/node_modules with the packages ws and bun, py/bin/python with picows.
+# node/node_modules with the packages ws and bun, py/bin/python with picows. bench/RESULTS.md says how to install them.
 use strict;
 use warnings;
 
@@ -23,7 +28,9 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Cells;
 use Getopt::Long;
+use Measurement;
 use POSIX qw(strftime);
+use Processes;
 use Results;
 use Servers;
 use Table;
@@ -49,9 +56,11 @@ binmode $_, ':encoding(UTF-8)' for *STDOUT, *STDERR;
 $SIG{$_} = sub { exit 1 }
     for qw(INT TERM);
 
-my @cells = Cells::selected($option{cells});
-my $servers = Servers->new(root => $root, blib => $option{blib}, only => $option{servers});
-my @servers = $servers->installed;
+my @cells = Cells::to_measure($option{cells});
+my @figures = Cells::figures(@cells);
+my $processes = Processes->new(root => $root, blib => $option{blib});
+my $measurement = Measurement->new($processes);
+my @servers = Servers::installed($processes, $option{servers});
 my @plan = map {
     my $cell = $_;
     map { [$cell, $_] } grep { $_->{kinds} =~ /\b$cell->{kind}\b/ } @servers
@@ -63,18 +72,21 @@ my ($done, $start) = (0, time);
 for my $run (1 .. $option{runs}) {
     measure($run, @$_) for @plan;
     # The figures are written after each run, so that a measurement of an hour may be interrupted.
-    Results::write_file($option{csv}, $made, \@cells, \@servers, \%results) if $option{csv};
+    Results::write_file($option{csv}, $made, \@figures, \@servers, \%results) if $option{csv};
 }
 my %is_measured = map { $_->{name} => 1 } @servers;
-print "\n", Table::of_cells(\@cells, [grep { $is_measured{ $_->[0] } } @Servers::TITLES], Results::medians(\%results));
+print "\n",
+    Table::of_cells([Cells::selected($option{cells})], [grep { $is_measured{ $_->[0] } } @Servers::TITLES],
+    Results::medians(\%results));
 print "\nfigures in $option{csv}\n" if $option{csv};
 
 sub measure {
     my ($run, $cell, $server) = @_;
-    my $value = eval { $servers->measure($server, $cell, $option{seconds}) };
-    push @{ $results{ $cell->{name} }{ $server->{name} } }, $value if defined $value;
-    my $outcome = defined $value ? sprintf "%9.2f $cell->{unit}", $value : 'failed: ' . $@ =~ s/\n.*//sr;
+    my $figures = eval { $measurement->figures($server, $cell, $option{seconds}) };
+    push @{ $results{"$cell->{name}$_"}{ $server->{name} } }, $figures->{$_} for keys %{ $figures // {} };
+    my $outcome = $figures ? sprintf "%9.2f $cell->{unit}", $figures->{''} : 'failed: ' . $@ =~ s/\n.*//sr;
+    $outcome .= sprintf ', user %.2f', $figures->{'/user'} if defined $figures->{'/user'};
     my $left = (time - $start) / ++$done * (@plan * $option{runs} - $done);
-    printf STDERR "[%d/%d, %d:%02d left] %-18s %-14s %s\n",
+    printf STDERR "[%d/%d, %d:%02d left] %-22s %-14s %s\n",
         $done, @plan * $option{runs}, $left / 60, $left % 60, $cell->{name}, $server->{name}, $outcome;
 }

@@ -9,10 +9,11 @@ use utf8;
 use List::Util qw(max);
 
 # Returns a table: a row for each cell, with the medians of the servers, each a name and its title, and ratios of them.
-# A column in which no row has anything is left out.
+# Rows without figures are left out, as are columns in which no row has anything.
 sub of_cells {
     my ($cells, $servers, $medians) = @_;
-    my @rows = map { row($_, $servers, $medians->{ $_->{name} } // {}) } @$cells;
+    my @rows = map { row($_, $servers, $medians->{ $_->{name} }) } grep { $medians->{ $_->{name} } } @$cells;
+    return "Not measured in this run.\n" if !@rows;
     my @columns = grep {
         my $column = $_;
         grep { $_->[$column] ne '' } @rows
@@ -41,7 +42,8 @@ sub row {
     my ($cell, $servers, $median) = @_;
     my %title = map { @$_ } @$servers;
     my ($ours, $original) = @$median{qw(ours original)};
-    my ($best) = sort { $median->{$a} <=> $median->{$b} } grep { !/^(?:ours|original)$/ } keys %$median;
+    # User time of less than a tick counts as none, which is no best.
+    my ($best) = sort { $median->{$a} <=> $median->{$b} } grep { !/^(?:ours|original)$/ && $median->{$_} > 0 } keys %$median;
     return [
         $cell->{title} . ($cell->{unit} eq 'µs' ? '' : ", $cell->{unit}"),
         (map { defined $median->{ $_->[0] } ? figure($median->{ $_->[0] }) : '' } @$servers),

@@ -1,9 +1,9 @@
-# Echoes on picows, with uvloop where that is installed.
-#   echo_picows.py [CERTIFICATE KEY]
+# Echoes on picows, with uvloop where that is installed. picows itself uses aiofastnet's transports if that is installed.
+#   echo_picows.py echo [CERTIFICATE KEY]
 import asyncio
 import ssl
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from picows import WSListener, WSMsgType, ws_create_server
 
@@ -22,13 +22,20 @@ class Echo(WSListener):
             transport.send(frame.msg_type, frame.get_payload_as_memoryview())
 
 
+def transports():
+    try:
+        return f"aiofastnet {version('aiofastnet')}"
+    except PackageNotFoundError:
+        return "the loop's transports"
+
+
 async def main(tls=None):
-    if sys.argv[1:]:
+    if sys.argv[2:]:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        tls.load_cert_chain(*sys.argv[1:])
+        tls.load_cert_chain(*sys.argv[2:])
     server = await ws_create_server(lambda request: Echo(), "127.0.0.1", 0, max_frame_size=1 << 30, ssl=tls)
     loop = run.__module__.partition(".")[0]
-    about = f"picows {version('picows')} on {loop}, Python {sys.version.split()[0]}"
+    about = f"picows {version('picows')} on {transports()} and {loop}, Python {sys.version.split()[0]}"
     print(server.sockets[0].getsockname()[1], about, flush=True)
     await server.serve_forever()
 

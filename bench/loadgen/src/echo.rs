@@ -41,6 +41,8 @@ pub struct Load<'a> {
     buffer: Vec<u8>,
     /// Number of messages that have come back, over all connections.
     pub echoed: u64,
+    /// Number of octets that have come back.
+    pub octets: u64,
     rule: Rule,
 }
 
@@ -61,7 +63,7 @@ impl<'a> Load<'a> {
             opened.push(Connection { stream, replies: Replies::new(frames), released: 0, sent: 0 });
         }
         let buffer = vec![0; READ_BUFFER];
-        let mut load = Self { frames, poll, connections: opened, buffer, echoed: 0, rule };
+        let mut load = Self { frames, poll, connections: opened, buffer, echoed: 0, octets: 0, rule };
         let senders = if rule == Rule::Broadcast { 1 } else { connections };
         for connection in &mut load.connections[..senders] {
             connection.released = frames.in_flight as u64;
@@ -105,8 +107,9 @@ impl<'a> Load<'a> {
 
     fn serve(&mut self, number: usize) -> io::Result<()> {
         let connection = &mut self.connections[number];
-        let echoed = connection.read(self.frames, &mut self.buffer)?;
+        let (echoed, octets) = connection.read(self.frames, &mut self.buffer)?;
         self.echoed += echoed as u64;
+        self.octets += octets as u64;
         if self.rule == Rule::Echo {
             connection.released += echoed as u64;
         }
@@ -126,20 +129,21 @@ impl<'a> Load<'a> {
 }
 
 impl Connection {
-    /// Reads everything available; returns how many messages that ends.
-    fn read(&mut self, frames: &Frames, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut echoed = 0;
+    /// Reads everything available; returns how many messages that ends, and how many octets it is.
+    fn read(&mut self, frames: &Frames, buffer: &mut [u8]) -> io::Result<(usize, usize)> {
+        let (mut echoed, mut octets) = (0, 0);
         while let Some(len) = unless_blocked(self.stream.read(buffer))? {
             if len == 0 {
                 return Err(io::Error::other("the server has closed a connection"));
             }
             echoed += self.replies.take(frames, &buffer[..len])?;
+            octets += len;
             // A short read means that the socket is empty; with TLS it may just be the end of a record.
             if len < buffer.len() && matches!(self.stream, Stream::Plain(_)) {
                 break;
             }
         }
-        Ok(echoed)
+        Ok((echoed, octets))
     }
 
     fn write(&mut self, frames: &Frames) -> io::Result<()> {

@@ -5,6 +5,8 @@
 
 use crate::process::Process;
 use crate::{WARM_UP, frames, handshake};
+use rustls::crypto::ring::cipher_suite::TLS13_AES_256_GCM_SHA384;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -88,8 +90,10 @@ fn ask_how_many(stream: &mut (impl Read + Write)) -> io::Result<u64> {
 fn server_config([certificate, key]: [&str; 2]) -> io::Result<Arc<ServerConfig>> {
     let certificate = CertificateDer::from_pem_file(certificate).map_err(io::Error::other)?;
     let key = PrivateKeyDer::from_pem_file(key).map_err(io::Error::other)?;
-    let builder = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().map_err(io::Error::other)?;
+    // The cipher on which all servers agree with the load generator; clients have different preferences.
+    let provider = CryptoProvider { cipher_suites: vec![TLS13_AES_256_GCM_SHA384], ..ring::default_provider() };
+    let builder = ServerConfig::builder_with_provider(Arc::new(provider));
+    let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).map_err(io::Error::other)?;
     let config = builder.with_no_client_auth().with_single_cert(vec![certificate], key);
     Ok(Arc::new(config.map_err(io::Error::other)?))
 }

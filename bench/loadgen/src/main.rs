@@ -110,16 +110,18 @@ fn echo(options: &Options, deflate: Option<Deflate>, rule: Rule) -> io::Result<S
     let endpoint = Endpoint::new(options.port, options.tls, deflate);
     let mut load = Load::open(&endpoint, &frames, options.connections, rule)?;
     load.run_until(Instant::now() + WARM_UP)?;
-    let (cpu, memory, echoed, start) = (process.cpu()?, process.resident_kib()?, load.echoed, Instant::now());
+    let (echoed, octets, memory) = (load.echoed, load.octets, process.resident_kib()?);
+    let (cpu, start) = (process.cpu()?, Instant::now());
     load.run_until(start + Duration::from_secs_f64(options.seconds))?;
     let (elapsed, messages) = (start.elapsed().as_secs_f64(), load.echoed - echoed);
     if messages == 0 {
         return Err(io::Error::other("no message came back in time"));
     }
     Ok(format!(
-        "{} messages={messages} rate={:.0} grown_kib={}",
+        "{} messages={messages} rate={:.0} frame_octets={:.1} grown_kib={}",
         process.cpu()?.per_message(cpu, messages),
         messages as f64 / elapsed,
+        (load.octets - octets) as f64 / messages as f64,
         process.resident_kib()? as i64 - memory as i64,
     ))
 }
