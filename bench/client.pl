@@ -1,9 +1,9 @@
 #!/usr/bin/env perl
-# Measures the client's role alone, on EV and a socketpair, against a peer that does next to nothing. Prints the CPU
-# time, user and system, that one message, or one construction, takes.
-#   client.pl feed BYTES COUNT    receives
-#   client.pl send BYTES COUNT    sends, masked
-#   client.pl new COUNT           constructs connections over handles that exist already
+# Runs the client's role alone, on EV and a socketpair, against a peer that does next to nothing. Prints the CPU time,
+# user and system, that one message, or one construction, takes. For bench/compare.pl and bench/instructions.pl.
+#   client.pl feed BYTES COUNT [tls]    receives
+#   client.pl send BYTES COUNT          sends, masked
+#   client.pl new COUNT                 constructs connections over handles that exist already
 use strict;
 use warnings;
 
@@ -18,8 +18,10 @@ use Time::HiRes qw(clock_gettime CLOCK_PROCESS_CPUTIME_ID);
 use constant { BURST => 50, BURST_BYTES => 1 << 17, BATCH => 200 };
 
 my %modes = (feed => \&feed, send => \&send_masked, new => \&construct);
+my $is_tls = ($ARGV[-1] // '') eq 'tls' && pop @ARGV;
 my ($mode, @numbers) = @ARGV;
-my $run = $modes{ $mode // '' } or die "usage: $0 feed|send BYTES COUNT | new COUNT\n";
+my $run = $modes{ $mode // '' };
+die "usage: $0 feed BYTES COUNT [tls] | send BYTES COUNT | new COUNT\n" if !$run || $is_tls && $mode ne 'feed';
 printf "cpu_us=%.4f\n", 1e6 * $run->(@numbers) / $numbers[-1];
 
 sub cpu { clock_gettime(CLOCK_PROCESS_CPUTIME_ID) }
@@ -34,15 +36,39 @@ sub start_peer {
     my $fd = shift;
     open my $fh, '+<&=', $fd or die $!;
     binmode $fh;
+    my $write = sub { syswrite $fh, $_[0] };
 PEER
+    $preamble .= tls_peer() if $is_tls;
     my $pid = fork // die "fork: $!";
     exec $^X, '-e', $preamble . $code, fileno $far, @arguments unless $pid;
     return (connection_over($near), $pid);
 }
 
+# Returns code that has the peer write encrypted, with a certificate made on the spot.
+sub tls_peer {
+    my $made =
+        `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost -keyout - 2>/dev/null`;
+    return "my \$made = <<'PEM';\n${made}PEM\n" . <<'PEER';
+    require Net::SSLeay;
+    Net::SSLeay::initialize();
+    my $ctx = Net::SSLeay::CTX_new();
+    for ([\&Net::SSLeay::PEM_read_bio_X509, \&Net::SSLeay::CTX_use_certificate],
+        [\&Net::SSLeay::PEM_read_bio_PrivateKey, \&Net::SSLeay::CTX_use_PrivateKey]) {
+      my($read, $use) = @$_;
+      my $bio = Net::SSLeay::BIO_new(Net::SSLeay::BIO_s_mem());
+      Net::SSLeay::BIO_write($bio, $made);
+      $use->($ctx, $read->($bio)) or die 'certificate';
+    }
+    my $ssl = Net::SSLeay::new($ctx);
+    Net::SSLeay::set_fd($ssl, fileno $fh);
+    Net::SSLeay::accept($ssl) == 1 or die 'no handshake';
+    $write = sub { my $n = Net::SSLeay::write($ssl, $_[0]); $n > 0 ? $n : die 'no write' };
+PEER
+}
+
 sub connection_over {
     my ($fh) = @_;
-    my $handle = AnyEvent::Handle->new(fh => $fh);
+    my $handle = AnyEvent::Handle->new(fh => $fh, $is_tls ? (tls => 'connect', tls_ctx => { verify => 0 }) : ());
     return AnyEvent::WebSocket::Connection->new(handle => $handle, masked => 1, max_payload_size => 0);
 }
 
@@ -60,7 +86,7 @@ sub feed {
     while($left > 0) {
       my $burst = $left < $whole ? $left : $whole;
       my $out = $frame x $burst;
-      for(my $at = 0; $at < length $out;) { $at += syswrite $fh, $out, length($out) - $at, $at or die $! }
+      while(length $out) { substr $out, 0, $write->($out) || die($!), '' }
       $left -= $burst;
     }
     sysread $fh, my $end, 1;

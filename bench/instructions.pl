@@ -22,6 +22,7 @@ my @cases = (
     ['wss echo 128 B, 1 in flight', 'replay.pl', 'COUNT', 128, 1, 'tls'],
     ['wss echo 128 B, 32 in flight', 'replay.pl', 'COUNT', 128, 32, 'tls'],
     ['client receives 200 B', 'client.pl', 'feed', 200, 'COUNT'],
+    ['wss client receives 200 B', 'client.pl', 'feed', 200, 'COUNT', 'tls'],
     ['client sends 128 B', 'client.pl', 'send', 128, 'COUNT'],
 );
 
