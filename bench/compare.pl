@@ -75,9 +75,8 @@ for my $run (1 .. $option{runs}) {
     Results::write_file($option{csv}, $made, \@figures, \@servers, \%results) if $option{csv};
 }
 my %is_measured = map { $_->{name} => 1 } @servers;
-print "\n",
-    Table::of_cells([Cells::selected($option{cells})], [grep { $is_measured{ $_->[0] } } @Servers::TITLES],
-    Results::medians(\%results));
+my @titles = grep { $is_measured{ $_->[0] } } @Servers::TITLES;
+print "\n", Table::of_cells([Cells::selected($option{cells})], \@titles, Results::medians(\%results));
 print "\nfigures in $option{csv}\n" if $option{csv};
 
 sub measure {

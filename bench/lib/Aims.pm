@@ -16,7 +16,7 @@ my %TITLE = map { @$_ } @Servers::TITLES;
 # a divisor if there is one.
 my @aims = (
     between('128 B, 1 in flight, 100 connections', 'ws:128x1x100', fastwebsockets => 1.15, original => 0.17),
-    between('the same, user time', 'ws:128x1x100/user', bun => 1.5),
+    between('128 B, 1 in flight, 100 connections, user time', 'ws:128x1x100/user', bun => 1.5),
     between('128 B, 32 in flight', 'ws:128x32x20', bun => 1.35),
     between('8 B, 64 in flight', 'ws:8x64x20', bun => 1.7),
     between('1 KiB, 8 in flight', 'ws:1024x8x50', bun => 1.1),
