@@ -58,9 +58,9 @@ sub all {
 # skipped, and why.
 sub installed {
     my ($processes, $list) = @_;
-    my %wanted = map { $_ => 1 } split /,/, $list // '';
-    my @servers = grep { !%wanted || delete $wanted{ $_->{name} } } all($processes);
-    die "no such server: @{[sort keys %wanted]}\n" if %wanted;
+    my %unknown = my %wanted = map { $_ => 1 } split /,/, $list // '';
+    my @servers = grep { delete $unknown{ $_->{name} } || !%wanted } all($processes);
+    die "no such server: @{[sort keys %unknown]}\n" if %unknown;
     for my $server (@servers) {
         eval {
             $server->{command} = [$processes->crate(@{ $server->{crate} })] if $server->{crate};
