@@ -7,13 +7,16 @@ use Carp ();
 
 our $VERSION = '1.000';
 
+# The classes, and those among them that the others need.
 my @CLASSES = qw( Message Connection Client Server );
+my @BASIC = qw( Message Connection );
 
 # `use AnyEvent::WebSocket::Native` loads the classes next to this file, even if the original comes first in @INC.
 sub import {
     my $directory = AnyEvent::WebSocket::Native::Loader::directory();
     local @INC = ($directory, @INC);
-    for my $name (@CLASSES) {
+    # Only one of the originals may be installed.
+    for my $name ($ENV{ANYEVENT_WEBSOCKET_PP} ? @BASIC : @CLASSES) {
         my $file = "AnyEvent/WebSocket/$name.pm";
         Carp::carp("the original's $file was loaded before AnyEvent::WebSocket::Native, and stays in use")
             if $INC{$file}

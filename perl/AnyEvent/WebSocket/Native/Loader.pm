@@ -35,8 +35,9 @@ sub load_shadowed {
         $INC{$file} = $path;
         return do_file($path);
     }
+    my $distribution = $file =~ /Server/ ? 'AnyEvent::WebSocket::Server' : 'AnyEvent::WebSocket::Client';
     Carp::croak("ANYEVENT_WEBSOCKET_PP is set, but there is no other $file in \@INC: "
-            . 'install AnyEvent::WebSocket::Client, or unset the variable');
+            . "install $distribution, or unset the variable");
 }
 
 # A text that is in the code of our files, and not in those of the original.
