@@ -37,10 +37,7 @@ sub connect {
 # the seconds that one attempt may take.
 sub _make_tcp_connection {
     my ($self, $scheme, @target) = @_;
-    my ($host, $port) = @target;
-    my $connector = $self->env_proxy
-        && $host ne 'unix/' ? AnyEvent::WebSocket::Native::Handshake::Connecting::proxy($scheme, $host, $port) : undef;
-    return $connector->tcp_connect(@target) if $connector;
+    return AnyEvent::WebSocket::Native::Handshake::Connecting::tcp_connect($scheme, @target) if $self->env_proxy;
     return &AnyEvent::Socket::tcp_connect(@target);
 }
 

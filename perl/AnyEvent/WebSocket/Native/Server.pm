@@ -70,6 +70,9 @@ sub establish_psgi {
         return $done;
     }
     my $handshake = Protocol::WebSocket::Handshake::Server->new_from_psgi($env);
+    if ($self->{_ws_options}{deflate} && defined(my $offers = $env->{HTTP_SEC_WEBSOCKET_EXTENSIONS})) {
+        $handshake->req->fields->{'sec-websocket-extensions'} = $offers;
+    }
     if (AnyEvent::WebSocket::Native::ServerOptions::strict($self->{_ws_options}) && ($env->{REQUEST_METHOD} // '') ne 'GET') {
         AnyEvent::WebSocket::Native::Handshake::Accepting::refuse_method($self, $done, $fh);
         return $done;

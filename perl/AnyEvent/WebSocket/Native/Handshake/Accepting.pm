@@ -9,6 +9,7 @@ use AnyEvent::Handle ();
 use AnyEvent::WebSocket::Connection ();
 use AnyEvent::WebSocket::Deflate ();
 use AnyEvent::WebSocket::Native::Handshake::Deadline ();
+use AnyEvent::WebSocket::Native::Handshake::Head ();
 use AnyEvent::WebSocket::Native::Handshake::Old ();
 use AnyEvent::WebSocket::Native::Handshake::Rejection ();
 use AnyEvent::WebSocket::Native::Handshake::Server ();
@@ -72,22 +73,15 @@ sub refuse_method {
 sub _proceed {
     my ($attempt) = @_;
     my $handle = $attempt->{handle} or return 1;
-    my $result = $attempt->{protocol}->receive($handle->{rbuf}) or return _shrink($handle->{rbuf});
+    my $octets = AnyEvent::WebSocket::Native::Handshake::Head::take($attempt, $handle);
+    my $result = $attempt->{protocol}->receive($octets) or return;
     if (defined $result->{error}) {
         _fail($attempt, "$result->{error}\n", $result->{status});
         return 1;
     }
-    substr $handle->{rbuf}, 0, $result->{length}, '';
+    $handle->{rbuf} = substr $octets, $result->{length};
     _answer($attempt);
     return 1;
-}
-
-# Gives a buffer no more memory than it needs: of a client that sends slowly, or never the rest, there may be thousands.
-sub _shrink {
-    my $octets = substr $_[0], 0;
-    undef $_[0];
-    $_[0] = substr $octets, 0;    # which copies; an assigned variable would be shared, with all its memory
-    return;
 }
 
 # Ends the handshake with an error: a text, or the exception of a callback. The file handle stays open, and nothing is written to
@@ -109,7 +103,7 @@ sub _option {
 # Returns the condvar and the handle, once: the handshake has ended.
 sub _end {
     my ($attempt) = @_;
-    delete @$attempt{qw( deadline protocol )};
+    delete @$attempt{qw( deadline octets protocol )};
     my ($done, $handle) = delete @$attempt{qw( done handle )};
     return $done ? ($done, $handle) : ();
 }
@@ -176,14 +170,20 @@ sub _respond {
         Carp::croak('handshake response was undef') unless defined $result;
         $text = _text_of($result);
         $subprotocol = $response->subprotocol if $options->{subprotocols};
-        $deflate = undef
-            unless $deflate && $text =~ s/\A(HTTP\/1\.1 101 .*?\r?\n)(?=\r?\n)/$1Sec-WebSocket-Extensions: $extensions\r\n/s;
+        $deflate = undef unless $deflate && _add_extensions(\$text, $extensions);
     }
     $attempt->{handle}->push_write($text);
     my %settings;
     $settings{deflate} = $deflate if $deflate;
     $settings{subprotocol} = $subprotocol if defined $subprotocol;
     return (\%settings, @others);
+}
+
+# Adds the header to a response that accepts. Returns false if it does not, or has one already.
+sub _add_extensions {
+    my ($text, $extensions) = @_;
+    return $$text !~ /^Sec-WebSocket-Extensions:/mi
+        && $$text =~ s{\A(HTTP/1\.1 101 .*?\n)(?=\r?\n)}{$1Sec-WebSocket-Extensions: $extensions\r\n}s;
 }
 
 my $STOCK_TO_STRING = Protocol::WebSocket::Response->can('to_string');
@@ -195,7 +195,7 @@ sub _text_of {
     return $result->to_string unless $result->can('to_string') == $STOCK_TO_STRING && $result->can('headers');
     my @headers = @{ $result->headers };
     my $text = 'HTTP/1.1 ' . $result->status . " WebSocket Protocol Handshake\r\n";
-    while (my ($name, $value) = splice @headers, 0, 2) { $text .= "$name: $value\r\n" }
+    while (my ($name, $value) = splice @headers, 0, 2) { $text .= "$name: $value" =~ tr/\r\n//dr . "\r\n" }
     return $text . "\r\n" . $result->body;
 }
 

@@ -6,6 +6,7 @@ use strict;
 use warnings;
 use AE ();
 use AnyEvent::Handle ();
+use AnyEvent::Socket ();
 use AnyEvent::WebSocket::Connection ();
 use AnyEvent::WebSocket::Deflate ();
 use AnyEvent::WebSocket::Native::Handshake::Address ();
@@ -13,6 +14,7 @@ use AnyEvent::WebSocket::Native::Handshake::Client ();
 use AnyEvent::WebSocket::Native::ClientOptions ();
 use AnyEvent::WebSocket::Native::Handshake::Compression ();
 use AnyEvent::WebSocket::Native::Handshake::Deadline ();
+use AnyEvent::WebSocket::Native::Handshake::Head ();
 use AnyEvent::WebSocket::Native::Handshake::Old ();
 use AnyEvent::WebSocket::Native::Handshake::Redirect ();
 use AnyEvent::WebSocket::Native::Handshake::Refusal ();
@@ -45,8 +47,17 @@ sub _connect {
     return;
 }
 
-# Returns the connector for the proxy of the environment; undef if there is none.
-sub proxy {
+# Connects as tcp_connect does, through the proxy of the environment if there is one for the target.
+sub tcp_connect {
+    my ($scheme, @target) = @_;
+    my ($host, $port) = @target;
+    my $connector = $host eq 'unix/' ? undef : _proxy_for($scheme, $host, $port);
+    return &AnyEvent::Socket::tcp_connect(@target) unless $connector;
+    $target[0] = "[$host]" if $host =~ /:/;
+    return $connector->tcp_connect(@target);
+}
+
+sub _proxy_for {
     my ($scheme, $host, $port) = @_;
     require AnyEvent::Connector;
     my %variables = (ws => [qw( ws http )], wss => [qw( wss https )]);
@@ -54,7 +65,7 @@ sub proxy {
         my $connector = AnyEvent::Connector->new(env_proxy => $variable);
         return $connector if defined $connector->proxy_for($host, $port);
     }
-    return undef;
+    return;
 }
 
 # The TCP connection exists, or there is none.
@@ -143,9 +154,11 @@ sub _tls {
 sub _proceed {
     my ($attempt) = @_;
     my ($handle, $handshake) = @$attempt{qw( handle handshake )};
-    my $result = $handshake && $handshake->receive($handle->{rbuf}) or return;
+    return unless $handshake;
+    my $octets = AnyEvent::WebSocket::Native::Handshake::Head::take($attempt, $handle);
+    my $result = $handshake->receive($octets) or return;
     return _not_accepted($attempt, $result->{error}) if defined $result->{error};
-    substr $handle->{rbuf}, 0, $result->{length}, '';
+    $handle->{rbuf} = substr $octets, $result->{length};
     my $client = $attempt->{client};
     my $deflate;
     {
@@ -166,12 +179,12 @@ sub _proceed {
 # The server has not accepted the handshake.
 sub _not_accepted {
     my ($attempt, $error) = @_;
-    my ($client, $handle) = @$attempt{qw( client handle )};
+    my $client = $attempt->{client};
     my $is_wanted = grep { AnyEvent::WebSocket::Native::ClientOptions::value($client, $_) } qw( on_refused max_redirects );
-    return _fail($attempt, $error) unless $is_wanted && $handle->{rbuf} =~ m{\AHTTP/1\.[0-9] };
+    return _fail($attempt, $error) unless $is_wanted && $attempt->{octets} =~ m{\AHTTP/1\.[0-9] };
     $attempt->{handshake} = undef;
     $attempt->{deadline} =
-        AnyEvent::WebSocket::Native::Handshake::Refusal::read($handle, $error, sub { _refused($attempt, $error, @_) });
+        AnyEvent::WebSocket::Native::Handshake::Refusal::read($attempt, $error, sub { _refused($attempt, $error, @_) });
     return;
 }
 

@@ -15,6 +15,16 @@ sub limits {
     return ($line == USUAL_LINE ? USUAL_HEAD : int $line, int $line);
 }
 
+# Takes what a handle has read, adds it to the `octets` of an attempt, and returns these. A handle that keeps a part of what it
+# has read would report the end of file as another error, and use more memory than there are bytes.
+sub take {
+    my ($attempt, $handle) = @_;
+    $attempt->{octets} .= $handle->{rbuf};
+    undef $handle->{rbuf};
+    $handle->{rbuf} = '';
+    return $attempt->{octets};
+}
+
 # Returns the strings as bytes. Dies if one has a character that is no byte; `what` is for the error text.
 sub octets {
     my ($what, @strings) = @_;

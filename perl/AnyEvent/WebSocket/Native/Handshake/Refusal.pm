@@ -25,16 +25,20 @@ sub header {
     return wantarray ? @values : $values[0];
 }
 
-# Reads a response from a handle. Calls `done` with the refusal, or without one if the response has no complete head, once: when
-# the head and the body have arrived, if the body's length is known and bearable, or when nothing more comes. Returns a timer,
-# which must be kept until then.
+# Reads the rest of the response of an attempt. Calls `done` with the refusal, or without one if the response has no complete
+# head, once: when the head and the body have arrived, if the body's length is known and bearable, or when nothing more comes.
+# Returns a timer, which must be kept until then.
 sub read {
-    my ($handle, $error, $done) = @_;
+    my ($attempt, $error, $done) = @_;
+    my $handle = $attempt->{handle};
     my $proceed = sub {
         my ($is_all) = @_;
-        my ($is_complete, $refusal) = $done ? _parse($handle->{rbuf}, $error) : ();
-        return unless $done && ($is_complete || $is_all);
+        return unless $done;
+        my $octets = AnyEvent::WebSocket::Native::Handshake::Head::take($attempt, $handle);
+        my ($is_complete, $refusal) = _parse($octets, $error);
+        return unless $is_complete || $is_all;
         (my $callback, $done) = $done;
+        $handle->destroy;
         $callback->($refusal);
     };
     $handle->on_error(sub { $proceed->(1) });

@@ -88,8 +88,8 @@ sub list { return AnyEvent::WebSocket::Native::Engine::request_list($_[0]{state}
 
 # Returns the response that accepts the request, for a server without a callback.
 sub acceptance {
-    my ($self, $subprotocol) = @_;
-    return AnyEvent::WebSocket::Native::Engine::acceptance($self->{state}, $subprotocol, undef);
+    my ($self, $subprotocol, $extensions) = @_;
+    return AnyEvent::WebSocket::Native::Engine::acceptance($self->{state}, $subprotocol, $extensions);
 }
 
 1;
