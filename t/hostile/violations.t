@@ -7,6 +7,7 @@ use lib "$FindBin::Bin/../lib";
 use List::Util qw(max);
 use Test::More;
 use WebSocketTest;
+use WebSocketTest::SecurePeer;
 use WebSocketTest::TLS;
 
 plan skip_all => 'by design: the original knows few of these' if is_original();
@@ -95,36 +96,7 @@ sub secure_connection_and_peer {
     my ($left, $right) = WebSocketTest::tcp_pair();
     my ($ours, $theirs) = $new{masked} ? qw(connect accept) : qw(accept connect);
     my $connection = connection_on($left, %new, handle => { shared_tls_options($ours), no_delay => 1 });
-    return ($connection, SecurePeer->new(AnyEvent::Handle->new(fh => $right, shared_tls_options($theirs), no_delay => 1)));
-}
-
-{
-    package SecurePeer;    # the part of WebSocketTest::Peer that is used here, over TLS
-
-    sub new {
-        my ($class, $handle) = @_;
-        my $self = bless { handle => $handle, in => '' }, $class;
-        my $in = \$self->{in};
-        my $eof = \$self->{eof};
-        $handle->on_read(sub { $$in .= delete $_[0]{rbuf}; $_[0]{rbuf} = ''; WebSocketTest::poke() });
-        my $end = sub { $$eof = 1; WebSocketTest::poke() };
-        $handle->on_eof($end);
-        $handle->on_error($end);
-        return $self;
-    }
-
-    sub write      { $_[0]{handle}->push_write($_[1]); $_[0] }
-    sub half_close { $_[0]{handle}->push_shutdown; $_[0] }
-    sub close      { $_[0]{handle}->destroy; $_[0] }
-    sub bytes      { $_[0]{in} }
-
-    sub frames_to_eof {
-        my ($self) = @_;
-        WebSocketTest::wait_until('EOF from the connection', sub { $self->{eof} });
-        my @frames;
-        while (my $frame = WebSocketTest::decode_frame(\$self->{in})) { push @frames, $frame }
-        return @frames;
-    }
+    return ($connection, WebSocketTest::SecurePeer->new(AnyEvent::Handle->new(fh => $right, shared_tls_options($theirs), no_delay => 1)));
 }
 
 # Runs the event loop until the kernel has nothing left for the connection.

@@ -4,6 +4,7 @@ package WebSocketTest::Peer;
 #
 #   my $peer = WebSocketTest::Peer->new($fh);
 #   $peer->write(@bytes);               # queued, written as the socket takes it
+#   my $header = $peer->read_until("\x0d\x0a\x0d\x0a");   # awaits these bytes, and takes all up to them; undef when EOF came first
 #   my $frame = $peer->next_frame;      # awaits one; undef when EOF came first
 #   my @frames = $peer->frames_to_eof;  # awaits EOF; an incomplete frame stays in $peer->bytes
 #   $peer->sync;                        # a ping and its pong: everything written before has been processed
@@ -146,6 +147,13 @@ sub wait_bytes {
     my ($self, $count, $seconds) = @_;
     WebSocketTest::wait_until("$count bytes from the connection", sub { length $self->{in} >= $count }, $seconds);
     return $self;
+}
+
+sub read_until {
+    my ($self, $end, $seconds) = @_;
+    WebSocketTest::wait_until('bytes from the connection', sub { $self->{eof} || index($self->{in}, $end) >= 0 }, $seconds);
+    my $at = index $self->{in}, $end;
+    return $at < 0 ? undef : substr $self->{in}, 0, $at + length $end, '';
 }
 
 sub frames_to_eof {
