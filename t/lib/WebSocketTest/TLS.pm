@@ -12,7 +12,7 @@ use Exporter 'import';
 use File::Temp;
 use WebSocketTest ();
 
-our @EXPORT = qw(tls_handles tls_options shared_tls_options);
+our @EXPORT = qw(tls_handles tls_options shared_tls_options certificate_files server_name_in);
 
 my $directory = File::Temp->newdir;
 
@@ -51,6 +51,24 @@ sub tls_options {
         ? { cert_file => "$directory/cert.pem", key_file => "$directory/key.pem" }
         : { verify => 0 };
     return (tls => $side, tls_ctx => $context);
+}
+
+# Returns the names of the files with the certificate, which is for localhost and its own CA, and with its key.
+sub certificate_files {
+    _certificate();
+    return ("$directory/cert.pem", "$directory/key.pem");
+}
+
+# Returns the server's name in a ClientHello, the first bytes of a client; undef if it has none (RFC 6066, 3).
+sub server_name_in {
+    my ($hello) = @_;
+    my ($after_compression) = $hello =~ /\A\x16.{4}\x01.{3}.{34}(.*)\z/s or die "no ClientHello\n";
+    my (undef, undef, undef, $extensions) = unpack 'C/a n/a C/a n/a', $after_compression;
+    while (length $extensions) {
+        (my $type, my $content, $extensions) = unpack 'n n/a a*', $extensions;
+        return unpack 'x3 n/a', $content if $type == 0;
+    }
+    return undef;
 }
 
 # Contexts are made once and shared, because that takes longer than all else of a connection.
