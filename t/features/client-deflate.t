@@ -43,7 +43,8 @@ subtest 'the offer' => sub {
 
 subtest 'a server that accepts' => sub {
     for my $tls (0, WebSocketTest::TLS::unavailable() ? () : 1) {
-        my ($cv, $peer) = shake_hands({ deflate => { server_max_window_bits => 12, threshold => 0 } }, accepting(), tls => $tls);
+        my ($cv, $peer) =
+            shake_hands({ deflate => { server_max_window_bits => 12, threshold => 0 } }, accepting(), tls => $tls);
         my $connection = connection_of($cv);
         is $connection->deflate->{peer_window_bits}, 12, 'the connection has what was agreed';
         my $text = 'compressed ' x 100;
@@ -75,14 +76,18 @@ subtest 'a server that declines' => sub {
 };
 
 subtest 'answers that were not offered' => sub {
-    for my $answer ('permessage-deflate; unknown', 'permessage-deflate; client_max_window_bits=16',
-        'permessage-deflate, permessage-deflate') {
-        like error_for({ deflate => 1 }, sub { switching($_[0], "$EXTENSIONS: $answer") }), qr/\A(?:handshake error: |.*no answer to what was offered)/,
+    for my $answer (
+        'permessage-deflate; unknown', 'permessage-deflate; client_max_window_bits=16',
+        'permessage-deflate, permessage-deflate')
+    {
+        like error_for({ deflate => 1 }, sub { switching($_[0], "$EXTENSIONS: $answer") }),
+            qr/\A(?:handshake error: |.*no answer to what was offered)/,
             "$answer is refused";
     }
     is error_for({ deflate => 1 }, sub { switching($_[0], "$EXTENSIONS: x-other") }), 'handshake error: Not a valid response',
         'as is another extension';
-    like error_for({ deflate => { server_no_context_takeover => 1 } }, sub { switching($_[0], "$EXTENSIONS: permessage-deflate") }),
+    like error_for({ deflate => { server_no_context_takeover => 1 } },
+        sub { switching($_[0], "$EXTENSIONS: permessage-deflate") }),
         qr/server_no_context_takeover/, 'and less than was asked for';
 };
 

@@ -14,8 +14,10 @@ my $SECONDS = 0.2;
 my $ERROR = "handshake error: no complete response within $SECONDS s";
 
 subtest 'a silent server' => sub {
-    for my $begin ('', 'HTTP/1.1 101', "HTTP/1.1 101 Switching Protocols\x0d\x0aUpgrade: websocket\x0d\x0a", "\x0d" x 10, "\0\xff" x 20,
-        "\x15\x03\x01\x00\x02\x02\x46") {
+    for my $begin (
+        '', 'HTTP/1.1 101', "HTTP/1.1 101 Switching Protocols\x0d\x0aUpgrade: websocket\x0d\x0a", "\x0d" x 10, "\0\xff" x 20,
+        "\x15\x03\x01\x00\x02\x02\x46")
+    {
         my ($cv, $peer) = shake_hands({ handshake_timeout => $SECONDS }, sub { $begin });
         is error_of($cv), $ERROR, 'after ' . length($begin) . ' bytes';
         $peer->wait_eof;
@@ -58,7 +60,11 @@ subtest 'a server in time' => sub {
 
     sub _make_tcp_connection {
         my ($self, $scheme, $host, $port, $connected, @rest) = @_;
-        my $later = sub { my ($fh) = @_; my $timer; $timer = AE::timer 2 * WebSocketTest::patience(), 0, sub { undef $timer; $connected->($fh) } };
+        my $later = sub {
+            my ($fh) = @_;
+            my $timer;
+            $timer = AE::timer 2 * WebSocketTest::patience(), 0, sub { undef $timer; $connected->($fh) }
+        };
         $self->SUPER::_make_tcp_connection($scheme, $host, $port, $later, @rest);
     }
 }
@@ -76,7 +82,8 @@ subtest 'other values' => sub {
     ($cv, $peer) = shake_hands({ timeout => $SECONDS });
     ok unanswered($cv, 2 * $SECONDS), 'timeout is another thing';
     for my $wrong ('soon', -1, '') {
-        croaks_here("handshake_timeout => '$wrong'", sub { AnyEvent::WebSocket::Client->new(handshake_timeout => $wrong) }, qr/handshake_timeout must be/);
+        croaks_here("handshake_timeout => '$wrong'", sub { AnyEvent::WebSocket::Client->new(handshake_timeout => $wrong) },
+            qr/handshake_timeout must be/);
     }
 };
 

@@ -13,7 +13,8 @@ my $class = 'AnyEvent::WebSocket::Client';
 is $class->backend, 'rust', 'backend';
 
 subtest 'options of connections' => sub {
-    my %options = (close_timeout => 5, idle_timeout => 60, max_buffered_amount => 1000, max_payload_size => 10, max_fragments => 3);
+    my %options =
+        (close_timeout => 5, idle_timeout => 60, max_buffered_amount => 1000, max_payload_size => 10, max_fragments => 3);
     my ($cv) = shake_hands({%options}, sub { switching($_[0]) });
     my $connection = connection_of($cv);
     is $connection->$_, $options{$_}, $_ for sort keys %options;
@@ -23,7 +24,8 @@ subtest 'defaults' => sub {
     my ($cv) = shake_hands({}, sub { switching($_[0]) });
     my $connection = connection_of($cv);
     is $connection->close_timeout, 30, 'close_timeout';
-    is $connection->idle_timeout, AnyEvent::WebSocket::Connection->new(handle => AnyEvent::Handle->new(fh => (socket_pair())[0]))->idle_timeout,
+    is $connection->idle_timeout,
+        AnyEvent::WebSocket::Connection->new(handle => AnyEvent::Handle->new(fh => (socket_pair())[0]))->idle_timeout,
         'idle_timeout is that of a connection';
 };
 
@@ -44,14 +46,15 @@ subtest 'misspelt names' => sub {
     package Own;    # has a method of the name of an addition
     our @ISA = 'AnyEvent::WebSocket::Client';
     sub max_redirects { 5 }
-    sub on_refused    { die 'not to be called' }
-    sub strict        { 1 }
+    sub on_refused { die 'not to be called' }
+    sub strict { 1 }
 }
 
 subtest 'a method of a subclass' => sub {
     my ($cv) = shake_hands(Own->new, sub { switching($_[0]) =~ s/\x0d//gr });
     isa_ok connection_of($cv), 'AnyEvent::WebSocket::Connection', 'is not taken for an addition:';
-    like error_for(Own->new, sub { "HTTP/1.1 302 Found\x0d\x0aLocation: ws://127.0.0.1:1/\x0d\x0a\x0d\x0a" }), qr/302 Found/, 'also not for redirects';
+    like error_for(Own->new, sub { "HTTP/1.1 302 Found\x0d\x0aLocation: ws://127.0.0.1:1/\x0d\x0a\x0d\x0a" }), qr/302 Found/,
+        'also not for redirects';
 };
 
 done_testing;

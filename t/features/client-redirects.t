@@ -12,7 +12,10 @@ plan skip_all => 'by design: the original follows none' if is_original();
 
 my $CRLF = "\x0d\x0a";
 
-sub redirect { my ($location, $status) = @_; return 'HTTP/1.1 ' . ($status || 302) . " Moved${CRLF}Location: $location$CRLF$CRLF" }
+sub redirect {
+    my ($location, $status) = @_;
+    return 'HTTP/1.1 ' . ($status || 302) . " Moved${CRLF}Location: $location$CRLF$CRLF";
+}
 
 # Awaits a client, and answers. Returns the request.
 sub answer {
@@ -88,9 +91,11 @@ subtest 'a relative Location' => sub {
 subtest 'what is not followed' => sub {
     my $nowhere = 'HTTP/1.1 302 Moved' . $CRLF x 2;
     is error_after({ max_redirects => 5 }, $nowhere), $REFUSED, 'no Location';
-    is error_after({ max_redirects => 5 }, redirect($_)), $REFUSED, "'$_'" for 'ftp://127.0.0.1/', 'mailto:a@b', 'file:///etc/passwd', '';
+    is error_after({ max_redirects => 5 }, redirect($_)), $REFUSED, "'$_'"
+        for 'ftp://127.0.0.1/', 'mailto:a@b', 'file:///etc/passwd', '';
     for my $status (300, 304, 305, 401, 404, 200) {
-        like error_after({ max_redirects => 5 }, redirect('ws://SERVER/', $status)), qr/Got \[\[HTTP\/1.1 $status Moved\]\]/, "status $status";
+        like error_after({ max_redirects => 5 }, redirect('ws://SERVER/', $status)), qr/Got \[\[HTTP\/1.1 $status Moved\]\]/,
+            "status $status";
     }
 };
 
@@ -104,15 +109,20 @@ subtest 'the end of the way' => sub {
 subtest 'on_refused' => sub {
     my @seen;
     my $server = raw_server();
-    my $cv = client(max_redirects => 1, on_refused => sub { push @seen, $_[0]->header('Location') })->connect($server->uri('/0'));
+    my $cv =
+        client(max_redirects => 1, on_refused => sub { push @seen, $_[0]->header('Location') })->connect($server->uri('/0'));
     answer($server, redirect("/$_")) for 1 .. 2;
     wait_outcome($cv);
     is_deeply \@seen, ['/2'], 'gets the redirect that is not followed';
 };
 
 subtest 'headers of the program' => sub {
-    my %new = (max_redirects => 1, subprotocol => 'chat', http_headers => [Authorization => 's', COOKIE => 'a=b', 'X-A' => 'c']);
-    my $names = sub { my ($request) = @_; return [map { $request->values($_) } qw(Authorization COOKIE X-A Sec-WebSocket-Protocol)] };
+    my %new =
+        (max_redirects => 1, subprotocol => 'chat', http_headers => [Authorization => 's', COOKIE => 'a=b', 'X-A' => 'c']);
+    my $names = sub {
+        my ($request) = @_;
+        return [map { $request->values($_) } qw(Authorization COOKIE X-A Sec-WebSocket-Protocol)];
+    };
     my ($first, $second) = map { raw_server() } 1 .. 2;
     my $cv = client(%new)->connect($first->uri);
     answer($first, redirect($second->uri));
@@ -121,7 +131,8 @@ subtest 'headers of the program' => sub {
     is connection_of($cv)->subprotocol, 'chat', 'but the subprotocol is negotiated there';
     $cv = client(%new)->connect($first->uri);
     answer($first, redirect($first->uri('/other')));
-    is_deeply $names->(answer($first, sub { switching($_[0], 'Sec-WebSocket-Protocol: chat') })), ['s', 'a=b', 'c', 'chat'], 'the same does';
+    is_deeply $names->(answer($first, sub { switching($_[0], 'Sec-WebSocket-Protocol: chat') })), ['s', 'a=b', 'c', 'chat'],
+        'the same does';
 };
 
 subtest 'the deadline' => sub {
@@ -132,6 +143,7 @@ subtest 'the deadline' => sub {
     like error_of($cv), qr/\Ahandshake error: no complete response within /, 'holds for the place that is redirected to, too';
 };
 
-croaks_here("max_redirects => '$_'", sub { AnyEvent::WebSocket::Client->new(max_redirects => $_) }, qr/max_redirects must be/) for 'x', -1;
+croaks_here("max_redirects => '$_'", sub { AnyEvent::WebSocket::Client->new(max_redirects => $_) }, qr/max_redirects must be/)
+    for 'x', -1;
 
 done_testing;

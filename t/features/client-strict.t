@@ -13,7 +13,8 @@ plan skip_all => 'by design: the original has neither' if is_original();
 
 my %answer = (
     'a subprotocol that was not asked for' => [undef, sub { switching($_[0], 'Sec-WebSocket-Protocol: foo') }],
-    'two subprotocols' => [['foo', 'bar'], sub { switching($_[0], 'Sec-WebSocket-Protocol: foo', 'Sec-WebSocket-Protocol: bar') }],
+    'two subprotocols' =>
+        [['foo', 'bar'], sub { switching($_[0], 'Sec-WebSocket-Protocol: foo', 'Sec-WebSocket-Protocol: bar') }],
     'two Accepts' => [undef, sub { switching($_[0]) =~ s/^(Sec-WebSocket-Accept: )/${1}x\x0d\x0a$1/mr }],
     'LF only' => [undef, sub { switching($_[0]) =~ s/\x0d//gr }],
 );
@@ -35,13 +36,15 @@ for my $name (sort keys %answer) {
 }
 
 subtest 'a subprotocol that http_headers asks for' => sub {
-    my ($cv) = shake_hands({ strict => 1, http_headers => { 'Sec-WebSocket-Protocol' => 'foo' } },
+    my ($cv) = shake_hands(
+        { strict => 1, http_headers => { 'Sec-WebSocket-Protocol' => 'foo' } },
         sub { switching($_[0], 'Sec-WebSocket-Protocol: foo') });
     isa_ok connection_of($cv), 'AnyEvent::WebSocket::Connection', 'strict takes it:';
 };
 
 subtest 'a good answer' => sub {
-    my ($cv, $peer) = shake_hands({ strict => 1, subprotocol => 'foo' }, sub { switching($_[0], 'Sec-WebSocket-Protocol: foo', 'X-A: b') });
+    my ($cv, $peer) =
+        shake_hands({ strict => 1, subprotocol => 'foo' }, sub { switching($_[0], 'Sec-WebSocket-Protocol: foo', 'X-A: b') });
     my $connection = connection_of($cv);
     isa_ok $connection, 'AnyEvent::WebSocket::Connection', 'strict takes it:';
     ok $connection->strict, 'the connection is strict, too';
@@ -51,7 +54,8 @@ subtest 'lenient' => sub {
     for my $row (answers()) {
         next if $row->{name} =~ /few reads/;    # how many these are is our own affair
         my @ways = $row->{ways} ? ways_of($row) : 'whole';
-        is join("\n", map { play_answer($row, way => $_, verdict => $row->{original}, new => { lenient => 1 }) } @ways), '', $row->{name};
+        is join("\n", map { play_answer($row, way => $_, verdict => $row->{original}, new => { lenient => 1 }) } @ways), '',
+            $row->{name};
     }
 };
 

@@ -53,17 +53,20 @@ subtest 'tls_ctx and ssl_no_verify' => sub {
 };
 
 my @wants_certificate = (
-    tls => 'accept', tls_ctx => {
+    tls => 'accept',
+    tls_ctx => {
         cert_file => $certificate, key_file => $key, verify => 1, verify_require_client_cert => 1, ca_file => $certificate,
     },
 );
 
 subtest 'a certificate of the client' => sub {
     for my $more ({ ssl_ca_file => $certificate }, { ssl_no_verify => 1 }) {
-        my ($connection, $peer) = connects_ok('with ' . join(' ', keys %$more),
+        my ($connection, $peer) = connects_ok(
+            'with ' . join(' ', keys %$more),
             { ssl_cert_file => $certificate, ssl_key_file => $key, %$more }, @wants_certificate);
         my $seen = Net::SSLeay::get_peer_certificate($peer->handle->{tls});
-        like $seen && Net::SSLeay::X509_NAME_oneline(Net::SSLeay::X509_get_subject_name($seen)), qr/CN=localhost/, 'the server sees it';
+        like $seen && Net::SSLeay::X509_NAME_oneline(Net::SSLeay::X509_get_subject_name($seen)), qr/CN=localhost/,
+            'the server sees it';
     }
     my ($cv, $peer) = connecting({ ssl_ca_file => $certificate }, @wants_certificate);
     like error_of($cv), qr/\Aconnect error: /, 'without one, such a server refuses';
@@ -102,7 +105,8 @@ subtest 'ssl_sni' => sub {
 
 subtest 'what cannot be combined' => sub {
     croaks_here('tls_ctx and ssl_ca_file', sub { $class->new(tls_ctx => {}, ssl_ca_file => 'x') }, qr/tls_ctx .*ssl_ca_file/);
-    croaks_here('tls_ctx and ssl_cert_file', sub { $class->new(tls_ctx => {}, ssl_cert_file => 'x') }, qr/tls_ctx .*ssl_cert_file/);
+    croaks_here('tls_ctx and ssl_cert_file', sub { $class->new(tls_ctx => {}, ssl_cert_file => 'x') },
+        qr/tls_ctx .*ssl_cert_file/);
     croaks_here('ssl_key_file alone', sub { $class->new(ssl_key_file => 'x') }, qr/ssl_key_file needs ssl_cert_file/);
 };
 

@@ -96,7 +96,8 @@ sub secure_connection_and_peer {
     my ($left, $right) = WebSocketTest::tcp_pair();
     my ($ours, $theirs) = $new{masked} ? qw(connect accept) : qw(accept connect);
     my $connection = connection_on($left, %new, handle => { shared_tls_options($ours), no_delay => 1 });
-    return ($connection, WebSocketTest::SecurePeer->new(AnyEvent::Handle->new(fh => $right, shared_tls_options($theirs), no_delay => 1)));
+    my $handle = AnyEvent::Handle->new(fh => $right, shared_tls_options($theirs), no_delay => 1);
+    return ($connection, WebSocketTest::SecurePeer->new($handle));
 }
 
 # Runs the event loop until the kernel has nothing left for the connection.

@@ -1,4 +1,4 @@
-# Tests that the client is a Moo class with these attributes, and that it reads them through their accessors, when it needs them.
+# Tests that the client is a Moo class with these attributes, and reads them through their accessors when it needs them.
 use strict;
 use warnings;
 use FindBin;
@@ -9,7 +9,8 @@ use WebSocketTest::RawServer;
 
 my $class = 'AnyEvent::WebSocket::Client';
 
-my @undefined = (qw(ssl_no_verify ssl_ca_file protocol_version subprotocol http_headers max_payload_size),
+my @undefined = (
+    qw(ssl_no_verify ssl_ca_file protocol_version subprotocol http_headers max_payload_size),
     is_044() ? () : 'max_fragments');
 
 {
@@ -24,7 +25,7 @@ my @undefined = (qw(ssl_no_verify ssl_ca_file protocol_version subprotocol http_
     sub BUILD { push @{ $_[0]->log }, 'BUILD' }
 }
 {
-    package Plain;       # an ordinary subclass that has methods instead of attributes, and notes their calls
+    package Plain;    # an ordinary subclass that has methods instead of attributes, and notes their calls
     our @ISA = 'AnyEvent::WebSocket::Client';
     our %value;
     our @log;
@@ -44,7 +45,8 @@ subtest 'defaults' => sub {
     is $client->$_, undef, $_ for @undefined;
 };
 
-my %value = (timeout => 3, env_proxy => 1, (map { $_ => "a $_" } @undefined), subprotocol => ['a', 'b'], http_headers => [a => 1]);
+my %value =
+    (timeout => 3, env_proxy => 1, (map { $_ => "a $_" } @undefined), subprotocol => ['a', 'b'], http_headers => [a => 1]);
 delete $value{env_proxy} if is_044();
 
 subtest 'values given to new' => sub {
@@ -72,7 +74,8 @@ subtest 'unknown arguments' => sub {
 subtest 'any value' => sub {
     for my $name (qw(timeout ssl_no_verify ssl_ca_file protocol_version)) {
         my $object = {};
-        is $class->new($name => $_)->$name, $_, "is taken for $name: " . (defined $_ ? "'$_'" : 'undef') for undef, '', -1, 'x', $object;
+        is $class->new($name => $_)->$name, $_, "is taken for $name: " . (defined $_ ? "'$_'" : 'undef')
+            for undef, '', -1, 'x', $object;
     }
 };
 
@@ -88,7 +91,8 @@ subtest 'http_headers' => sub {
     is $class->new(http_headers => $headers)->http_headers, $headers, 'an array is kept';
     is_deeply $class->new(http_headers => { b => [3, 1], a => 'x', c => [], B => undef })->http_headers,
         [B => undef, a => 'x', b => 3, b => 1], 'a hash is sorted by name, and arrays in it are repeated';
-    is_deeply $class->new(http_headers => $_)->http_headers, [], defined $_ ? 'an empty hash: none' : 'undef: none' for undef, {};
+    is_deeply $class->new(http_headers => $_)->http_headers, [], defined $_ ? 'an empty hash: none' : 'undef: none'
+        for undef, {};
     for my $wrong (sub { }, 'X-A: 1') {
         ok !eval { $class->new(http_headers => $wrong); 1 }, 'anything else dies: ' . (ref $wrong || 'a string');
         like $@, qr/\Acoercion for "http_headers" failed: /, q{with Moo's own message};
@@ -107,7 +111,8 @@ subtest 'extends, has, around and BUILD' => sub {
 };
 
 subtest 'methods instead of attributes' => sub {
-    local %Plain::value = (timeout => 5, env_proxy => 0, protocol_version => 'draft-ietf-hybi-17', subprotocol => ['chat'],
+    local %Plain::value = (
+        timeout => 5, env_proxy => 0, protocol_version => 'draft-ietf-hybi-17', subprotocol => ['chat'],
         http_headers => ['X-A' => 1], max_payload_size => 10, max_fragments => 4);
     my $server = raw_server();
     @Plain::log = ();

@@ -28,11 +28,11 @@ sub connection_to {
 {
     package OtherUri;    # not a URI, but like one
 
-    sub new       { my ($class, %parts) = @_; return bless {%parts}, $class }
-    sub scheme    { $_[0]{scheme} }
-    sub host      { $_[0]{host} }
-    sub port      { $_[0]{port} }
-    sub secure    { $_[0]{secure} }
+    sub new { my ($class, %parts) = @_; return bless {%parts}, $class }
+    sub scheme { $_[0]{scheme} }
+    sub host { $_[0]{host} }
+    sub port { $_[0]{port} }
+    sub secure { $_[0]{secure} }
     sub as_string { $_[0]{as_string} }
 }
 
@@ -67,7 +67,8 @@ subtest 'URIs' => sub {
 
 subtest 'an object that is like a URI' => sub {
     my $server = raw_server();
-    my $cv = client()->connect(OtherUri->new(scheme => 'ws', host => '127.0.0.1', port => $server->port,
+    my $cv = client()->connect(OtherUri->new(
+        scheme => 'ws', host => '127.0.0.1', port => $server->port,
         as_string => 'ws://other.test:81/path'));
     my $peer = $server->next_peer;
     my $request = next_request($peer);
@@ -90,8 +91,10 @@ after_044 'another host or port than the URI\'s' => sub {
     my $server = raw_server();
     my $port = $server->port;
     my ($closed, $reserved) = closed_port();
-    for my $case (["ws://bogus.test:$port/", '127.0.0.1'], ["ws://127.0.0.1:$closed/", undef, $port],
-        ["ws://bogus.test:$closed/", '127.0.0.1', $port], ["ws://bogus.test/", '127.0.0.1', "any=$port"]) {
+    for my $case (
+        ["ws://bogus.test:$port/", '127.0.0.1'], ["ws://127.0.0.1:$closed/", undef, $port],
+        ["ws://bogus.test:$closed/", '127.0.0.1', $port], ["ws://bogus.test/", '127.0.0.1', "any=$port"])
+    {
         my $cv = client()->connect(@$case);
         my $peer = $server->next_peer;
         my $request = next_request($peer);
@@ -137,10 +140,12 @@ subtest 'what the Connection is made of' => sub {
     is ref $connection->handle, 'AnyEvent::Handle', 'the handle is a plain one';
     is $connection->handle, $new[0]{handle}, 'the same that the connection has';
     is $connection->handle->{peername}, undef, 'without a peername';
-    ($cv, $peer) = shake_hands({ max_payload_size => 10, is_044() ? () : (max_fragments => 5), subprotocol => 'chat' },
+    ($cv, $peer) = shake_hands(
+        { max_payload_size => 10, is_044() ? () : (max_fragments => 5), subprotocol => 'chat' },
         sub { switching($_[0], 'Sec-WebSocket-Protocol: chat') });
     connection_of($cv);
-    is_deeply [@{ $new[1] }{qw(max_payload_size max_fragments subprotocol)}], [10, is_044() ? undef : 5, 'chat'], 'with options, too';
+    is_deeply [@{ $new[1] }{qw(max_payload_size max_fragments subprotocol)}], [10, is_044() ? undef : 5, 'chat'],
+        'with options, too';
 };
 
 subtest 'bytes behind the 101' => sub {
@@ -152,7 +157,11 @@ subtest 'bytes behind the 101' => sub {
 };
 
 subtest 'an end of file behind the 101' => sub {
-    my ($cv, $peer) = shake_hands({}, sub { switching($_[0]) . join '', map { text($_) } 1 .. 20 });
+    my ($cv, $peer) = shake_hands(
+        {},
+        sub {
+            switching($_[0]) . join '', map { text($_) } 1 .. 20;
+        });
     $peer->close;
     my $seen = recorder(connection_of($cv))->wait_finish;
     is_deeply $seen->bodies, [1 .. 20], 'loses none';
@@ -231,7 +240,12 @@ subtest 'die in the condvar\'s callback' => sub {
     $cv->cb(sub { $connection = $_[0]->recv; poke(); die "oops\n" });
     my $peer = serve($server, text('early'));
     my $death = '';
-    my $warnings = warnings_of(sub { $death = $@ unless eval { wait_until('the callback', sub { $connection }); 1 } });
+    my $warnings = warnings_of(sub {
+        $death = $@ unless eval {
+            wait_until('the callback', sub { $connection });
+            1;
+        }
+    });
     like loop() eq 'EV' ? "@$warnings" : $death, qr/oops/, 'reaches the event loop';
     my $seen = recorder($connection);
     $peer->write(text('late'));

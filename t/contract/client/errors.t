@@ -16,14 +16,18 @@ my $WRONG_LINE = 'handshake error: Wrong response line. Got [[%s]], expected [[H
 {
     package NoSuchHost;    # a resolver for AnyEvent::DNS that finds nothing
 
-    sub new     { bless {}, shift }
-    sub resolve { my $found = pop; AnyEvent::postpone { $found->() }; return }
+    sub new { bless {}, shift }
+    sub resolve {
+        my $found = pop;
+        AnyEvent::postpone { $found->() };
+        return;
+    }
 }
 
 {
-    package WideUri;       # a URI that escapes nothing
+    package WideUri;    # a URI that escapes nothing
 
-    sub new       { my ($class, $uri) = @_; require URI; return bless { uri => URI->new($uri) }, $class }
+    sub new { my ($class, $uri) = @_; require URI; return bless { uri => URI->new($uri) }, $class }
     sub as_string { $_[0]{uri}->as_string . "\x{20ac}" }
     for my $name (qw(scheme host port secure)) {
         no strict 'refs';
@@ -55,7 +59,8 @@ subtest 'the place of the error' => sub {
     my $cv = client()->connect('http://127.0.0.1/');
     for (1 .. 2) {
         ok !eval { $cv->recv; 1 }, 'recv dies';    # and the line of this is in the text
-        is $@, 'URI is not a websocket at ' . __FILE__ . ' line ' . (__LINE__ - 1) . ".\n", 'at its line, as often as it is called';
+        is $@, 'URI is not a websocket at ' . __FILE__ . ' line ' . (__LINE__ - 1) . ".\n",
+            'at its line, as often as it is called';
     }
 };
 
@@ -129,12 +134,16 @@ subtest 'connect error before the request could be read' => sub {
 };
 
 subtest 'the response line' => sub {
-    for my $line ('HTTP/1.1 200 OK', 'HTTP/1.1 301 Moved Permanently', 'HTTP/1.1 404 Not Found', 'HTTP/1.0 101 Switching Protocols',
-        'HTTP/1.2 101 Switching Protocols', 'HTTP/2 101 x', 'http/1.1 101 x', 'HTTP/1.1  101 x', 'HTTP/1.1 1010 x', 'SSH-2.0-OpenSSH_9',
-        '', ' HTTP/1.1 101 x', "\xff\xfe\x80") {
+    for my $line (
+        'HTTP/1.1 200 OK', 'HTTP/1.1 301 Moved Permanently', 'HTTP/1.1 404 Not Found', 'HTTP/1.0 101 Switching Protocols',
+        'HTTP/1.2 101 Switching Protocols', 'HTTP/2 101 x', 'http/1.1 101 x', 'HTTP/1.1  101 x', 'HTTP/1.1 1010 x',
+        'SSH-2.0-OpenSSH_9',
+        '', ' HTTP/1.1 101 x', "\xff\xfe\x80")
+    {
         is handshake_error(sub { "$line\x0d\x0a" }), sprintf($WRONG_LINE, $line), "'$line'";
     }
-    is handshake_error(sub { "HTTP/1.1 404 Not Found\x0a" }), sprintf($WRONG_LINE, 'HTTP/1.1 404 Not Found'), 'LF ends it as well';
+    is handshake_error(sub { "HTTP/1.1 404 Not Found\x0a" }), sprintf($WRONG_LINE, 'HTTP/1.1 404 Not Found'),
+        'LF ends it as well';
 };
 
 subtest 'a long response line' => sub {
@@ -144,19 +153,22 @@ subtest 'a long response line' => sub {
     }
     for my $length (81, 5000) {
         my $line = substr 'HTTP/1.1 404 ' . 'x' x 5000, 0, $length;
-        is handshake_error(sub { "$line\x0d\x0a" }), sprintf($WRONG_LINE, substr($line, 0, 77) . '...'), "of $length, the first 77";
+        is handshake_error(sub { "$line\x0d\x0a" }), sprintf($WRONG_LINE, substr($line, 0, 77) . '...'),
+            "of $length, the first 77";
     }
 };
 
 subtest 'the header' => sub {
     my $begin = "HTTP/1.1 101 x\x0d\x0aUpgrade: websocket\x0d\x0aConnection: Upgrade\x0d\x0a";
-    is handshake_error(sub { "${begin}no colon\x0d\x0a" }), 'handshake error: Invalid field', 'a line without a colon, before its end';
+    is handshake_error(sub { "${begin}no colon\x0d\x0a" }), 'handshake error: Invalid field',
+        'a line without a colon, before its end';
     is handshake_error(sub { "$begin\x0d\x0a" }), 'handshake error: Not a valid response', 'no Accept';
     for my $value ('', '0') {
         is handshake_error(sub { "${begin}Sec-WebSocket-Accept: $value\x0d\x0a\x0d\x0a" }),
             'handshake error: Not a valid response', "the Accept '$value'";
     }
-    is handshake_error(sub { $begin . 'X-Long: ' . 'x' x 21000 }), 'handshake error: Message is too long', 'more than 20480 bytes';
+    is handshake_error(sub { $begin . 'X-Long: ' . 'x' x 21000 }), 'handshake error: Message is too long',
+        'more than 20480 bytes';
 };
 
 subtest 'after an error' => sub {
@@ -171,7 +183,8 @@ subtest 'after an error' => sub {
 subtest 'the Accept, if http_headers has a key too' => sub {
     for my $key ('dGhlIHNhbXBsZSBub25jZQ==', 'x') {
         for my $name ('Sec-WebSocket-Key', 'sec-websocket-key') {
-            my ($cv, $peer) = shake_hands({ http_headers => [$name => $key] },
+            my ($cv, $peer) = shake_hands(
+                { http_headers => [$name => $key] },
                 sub { switching($_[0]) =~ s/(?<=Accept: ).+(?=\x0d)/accept_for($key)/er });
             isa_ok connection_of($cv), 'AnyEvent::WebSocket::Connection', "for $name: $key";
         }
@@ -179,19 +192,22 @@ subtest 'the Accept, if http_headers has a key too' => sub {
 };
 
 subtest 'an extension that http_headers offers' => sub {
-    my ($cv, $peer) = shake_hands({ http_headers => { 'Sec-WebSocket-Extensions' => 'x-mine; a=1, x-other' } },
+    my ($cv, $peer) = shake_hands(
+        { http_headers => { 'Sec-WebSocket-Extensions' => 'x-mine; a=1, x-other' } },
         sub { switching($_[0], 'Sec-WebSocket-Extensions: x-other; b="1,2"') });
     isa_ok connection_of($cv), 'AnyEvent::WebSocket::Connection';
 };
 
 differs 'an unknown protocol_version' => 'dies in the event loop' => sub {
     my $server = raw_server();
-    like error_of(client(protocol_version => 'draft-of-mine')->connect($server->uri)), qr/\Ahandshake error: .*draft-of-mine/, 'the condvar';
+    like error_of(client(protocol_version => 'draft-of-mine')->connect($server->uri)), qr/\Ahandshake error: .*draft-of-mine/,
+        'the condvar';
 };
 
 differs 'a wide character in what is sent' => 'dies in the event loop' => sub {
     my $server = raw_server();
-    like error_of(client(http_headers => { 'X-A' => "\x{20ac}" })->connect($server->uri)), qr/\Ahandshake error: \S/, 'http_headers';
+    like error_of(client(http_headers => { 'X-A' => "\x{20ac}" })->connect($server->uri)), qr/\Ahandshake error: \S/,
+        'http_headers';
     like error_of(client(subprotocol => "\x{20ac}")->connect($server->uri)), qr/\Ahandshake error: \S/, 'subprotocol';
     my $uri = WideUri->new($server->uri);
     like error_of(client()->connect($uri)), qr/\Ahandshake error: \S/, 'the path';

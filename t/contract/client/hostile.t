@@ -24,7 +24,8 @@ for my $row (@rows) {
         for my $way (ways_of($row)) {
             my @found;
             local $SIG{__WARN__} = sub { push @found, "warning: $_[0]" };
-            eval { push @found, play_answer($row, way => $way, tls => $tls, verdict => $row->{$verdict}); 1 } or push @found, "died: $@";
+            eval { push @found, play_answer($row, way => $way, tls => $tls, verdict => $row->{$verdict}); 1 }
+                or push @found, "died: $@";
             push @problems, map { ($tls ? 'wss' : 'ws') . ", $way: $_" } grep { !is_accident_of_original($_) } @found;
         }
     }
@@ -39,7 +40,8 @@ for my $tls (0, $why_not ? () : 1) {
         $peer->$end;
         wait_until('the connection', sub { $seen });
         $seen->wait_finish;
-        is "@{ $seen->bodies } @{ $seen->order }", 'last words message finish', "$end behind the 101 and a frame" . ($tls ? ', over wss' : '');
+        is "@{ $seen->bodies } @{ $seen->order }", 'last words message finish',
+            "$end behind the 101 and a frame" . ($tls ? ', over wss' : '');
     }
 }
 

@@ -87,7 +87,8 @@ subtest 'what is said to the proxy' => sub {
     (undef, undef, $header) = through_proxy('wss://example.test/', undef);
     is $header, join($CRLF, 'CONNECT example.test:443 HTTP/1.1', 'Host: example.test:443', '', ''), 'for wss, too';
     (undef, undef, $header) = through_proxy('ws://example.test/', undef, 'other.test', 82);
-    is $header, join($CRLF, 'CONNECT other.test:82 HTTP/1.1', 'Host: other.test:82', '', ''), 'it is asked for the place, not for the Host';
+    is $header, join($CRLF, 'CONNECT other.test:82 HTTP/1.1', 'Host: other.test:82', '', ''),
+        'it is asked for the place, not for the Host';
 };
 
 subtest 'a userinfo of the proxy' => sub {
@@ -107,7 +108,9 @@ subtest 'answers that accept' => sub {
 };
 
 subtest 'answers that do not' => sub {
-    for my $answer ("HTTP/1.1 407 Proxy Authentication Required$CRLF$CRLF", "HTTP/1.1 302 Found$CRLF", "SSH-2.0-OpenSSH$CRLF", $CRLF) {
+    for my $answer ("HTTP/1.1 407 Proxy Authentication Required$CRLF$CRLF", "HTTP/1.1 302 Found$CRLF", "SSH-2.0-OpenSSH$CRLF",
+        $CRLF)
+    {
         my ($cv, $peer) = through_proxy('ws://example.test/', $answer);
         is error_of($cv), 'unable to connect', $answer =~ s/[\x0a\x0d].*//sr;
     }

@@ -10,7 +10,7 @@ use WebSocketTest::RawServer;
 plan skip_all => 'by design: not yet in the original\'s 0.44: _make_tcp_connection' if is_044();
 
 {
-    package Own;         # makes the connection as its `make` says
+    package Own;    # makes the connection as its `make` says
     use Moo;
     extends 'AnyEvent::WebSocket::Client';
     has make => (is => 'ro');
@@ -35,10 +35,13 @@ plan skip_all => 'by design: not yet in the original\'s 0.44: _make_tcp_connecti
     };
 }
 {
-    package Elsewhere;   # goes to another place
+    package Elsewhere;    # goes to another place
     our @ISA = 'AnyEvent::WebSocket::Client';
     our @place;
-    sub _make_tcp_connection { my ($self, $scheme, undef, undef, @rest) = @_; $self->SUPER::_make_tcp_connection($scheme, @place, @rest) }
+    sub _make_tcp_connection {
+        my ($self, $scheme, undef, undef, @rest) = @_;
+        $self->SUPER::_make_tcp_connection($scheme, @place, @rest);
+    }
 }
 
 sub own { Own->new(ssl_no_verify => 1, make => @_) }
@@ -57,9 +60,12 @@ subtest 'how it is called' => sub {
     $client->connect('ws://example.test/', 'unix/', '/path');
     $client->connect('http://example.test/');
     my @calls = @{ $client->calls };
-    is_deeply [map { [@{ $_->{arguments} }[0 .. 2]] } @calls], [['ws', 'example.test', 81], ['wss', '::1', 443], ['ws', 'other.test', 82],
-        ['ws', 'unix/', '/path']], 'once for each connect, with the scheme and the place';
-    is_deeply [map { [map { ref } @{ $_->{arguments} }[3 .. $#{ $_->{arguments} }]] } @calls], [(['CODE', 'CODE']) x 4], 'and two subs';
+    is_deeply [map { [@{ $_->{arguments} }[0 .. 2]] } @calls], [
+        ['ws', 'example.test', 81], ['wss', '::1', 443], ['ws', 'other.test', 82], ['ws', 'unix/', '/path'],
+        ],
+        'once for each connect, with the scheme and the place';
+    is_deeply [map { [map { ref } @{ $_->{arguments} }[3 .. $#{ $_->{arguments} }]] } @calls], [(['CODE', 'CODE']) x 4],
+        'and two subs';
     is_deeply [map { $_->{context} } @calls], [(undef) x 4], 'in void context, whatever that of connect';
 };
 
@@ -84,7 +90,15 @@ subtest 'a handle at once' => sub {
 
 subtest 'a handle later, and more arguments' => sub {
     my ($left, $right) = socket_pair();
-    my $client = own(sub { my ($connected) = @_; my $timer; $timer = AE::timer 0.01, 0, sub { undef $timer; $connected->($left, 'host', 1, sub { }) } });
+    my $client = own(
+        sub {
+            my ($connected) = @_;
+            my $timer;
+            $timer = AE::timer 0.01, 0, sub {
+                undef $timer;
+                $connected->($left, 'host', 1, sub { });
+            }
+        });
     my $cv = $client->connect('ws://example.test/');
     ok !$cv->ready, 'connect does not wait';
     my $peer = WebSocketTest::Peer->new($right);
@@ -129,11 +143,14 @@ subtest 'a tunnel of one\'s own' => sub {
     my $server = raw_server();
     my $client = own(sub {
         my ($connected) = @_;
-        AnyEvent::Socket::tcp_connect('127.0.0.1', $server->port, sub {
-            my $handle = AnyEvent::Handle->new(fh => $_[0]);
-            $handle->push_write("hello, tunnel\n");
-            $handle->push_read(line => sub { my $fh = $handle->fh; undef $handle; $connected->($fh) });
-        });
+        AnyEvent::Socket::tcp_connect(
+            '127.0.0.1',
+            $server->port,
+            sub {
+                my $handle = AnyEvent::Handle->new(fh => $_[0]);
+                $handle->push_write("hello, tunnel\n");
+                $handle->push_read(line => sub { my $fh = $handle->fh; undef $handle; $connected->($fh) });
+            });
         return;
     });
     my $cv = $client->connect('ws://example.test/');

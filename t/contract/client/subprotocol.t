@@ -10,8 +10,11 @@ use WebSocketTest::RawServer;
 # Returns the subprotocol of the connection, or the error text. The answers are values of Sec-WebSocket-Protocol.
 sub outcome {
     my ($asked, @answers) = @_;
-    my ($cv, $peer) = shake_hands({ subprotocol => $asked },
-        sub { switching($_[0], map { "Sec-WebSocket-Protocol: $_" } @answers) });
+    my ($cv, $peer) = shake_hands(
+        { subprotocol => $asked },
+        sub {
+            switching($_[0], map { "Sec-WebSocket-Protocol: $_" } @answers);
+        });
     wait_outcome($cv);
     my $connection = eval { $cv->recv } or return error_of($cv);
     return $connection->subprotocol;
@@ -42,7 +45,8 @@ subtest 'another answer' => sub {
     is outcome(['foo', 'baz'], 'bar'), 'subprotocol mismatch, requested: foo, baz, got: bar', 'to several';
     is outcome('foo', 'FOO'), 'subprotocol mismatch, requested: foo, got: FOO', 'case matters';
     is outcome('foo', 'foo, bar'), 'subprotocol mismatch, requested: foo, got: foo, bar', 'it is one value, not a list';
-    is outcome(['foo', 'bar'], 'foo,bar'), 'subprotocol mismatch, requested: foo, bar, got: foo,bar', 'also if the list was asked for';
+    is outcome(['foo', 'bar'], 'foo,bar'), 'subprotocol mismatch, requested: foo, bar, got: foo,bar',
+        'also if the list was asked for';
     is outcome('foo', ''), 'subprotocol mismatch, requested: foo, got: ', 'an empty one';
     is outcome(['foo', 'bar'], 'foo', 'baz'), 'subprotocol mismatch, requested: foo, bar, got: baz', 'of two lines, the last';
     is outcome([], 'foo'), 'subprotocol mismatch, requested: , got: foo', 'none can match an empty list';
@@ -59,7 +63,8 @@ differs 'a space behind the answer' => 'finds a mismatch' => sub {
 # The original sends the Connection into the condvar that it has croaked on: it stays open as long as that.
 differs 'after a wrong answer' => 'leaves the connection open' => sub {
     for my $answer ('bar', undef) {
-        my ($cv, $peer) = shake_hands({ subprotocol => 'foo' },
+        my ($cv, $peer) = shake_hands(
+            { subprotocol => 'foo' },
             sub { switching($_[0], defined $answer ? "Sec-WebSocket-Protocol: $answer" : ()) });
         like error_of($cv), qr/subprotocol/, 'there is an error';
         $peer->wait_eof;

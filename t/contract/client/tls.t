@@ -122,7 +122,12 @@ differs 'the name for the server, with ssl_no_verify' => 'sends none' => sub {
 };
 
 subtest 'what comes with the 101' => sub {
-    my ($cv, $peer) = shake_hands({}, sub { switching($_[0]) . join '', map { text($_) } 1 .. 20 }, tls => 1);
+    my ($cv, $peer) = shake_hands(
+        {},
+        sub {
+            switching($_[0]) . join '', map { text($_) } 1 .. 20;
+        },
+        tls => 1);
     $peer->half_close;
     my $seen = recorder(connection_of($cv))->wait_finish;
     is_deeply $seen->bodies, [1 .. 20], 'is not lost, also if an end of file follows';

@@ -44,7 +44,8 @@ subtest 'the whole request' => sub {
     is_deeply lines_without_key($request), [
         'Upgrade: WebSocket', 'Connection: Upgrade', "Host: 127.0.0.1:$port", "Origin: http://127.0.0.1:$port",
         'Sec-WebSocket-Protocol: chat,superchat', 'Sec-WebSocket-Key: ', 'Sec-WebSocket-Version: 13', 'X-One: 1', 'x-two: b c',
-    ], 'the lines';
+        ],
+        'the lines';
     is $request->text, join($CRLF, $request->first, @{ $request->lines }, '', ''), 'CRLF ends each, and nothing else is there';
 };
 
@@ -52,8 +53,11 @@ subtest 'without options' => sub {
     my ($cv, $peer, $request) = shake_hands();
     my $host = $request->value('Host');
     is $request->first, 'GET / HTTP/1.1', 'the request line';
-    is_deeply lines_without_key($request), ['Upgrade: WebSocket', 'Connection: Upgrade', "Host: $host", "Origin: http://$host",
-        'Sec-WebSocket-Key: ', 'Sec-WebSocket-Version: 13'], 'the lines';
+    is_deeply lines_without_key($request), [
+        'Upgrade: WebSocket', 'Connection: Upgrade', "Host: $host", "Origin: http://$host",
+        'Sec-WebSocket-Key: ', 'Sec-WebSocket-Version: 13'
+        ],
+        'the lines';
     settle();
     is $peer->bytes, '', 'nothing follows before the answer';
 };
@@ -72,9 +76,11 @@ differs 'the key is random' => 'takes it from rand' => sub {
 
 subtest 'paths and queries' => sub {
     for my $case (
-        ['', '/'], ['/', '/'], ['/?', '/?'], ['/?q', '/?q'], ['/a/b?c=d/e', '/a/b?c=d/e'], ['/a b', '/a%20b'], ['/a%20b', '/a%20b'],
+        ['', '/'], ['/', '/'], ['/?', '/?'], ['/?q', '/?q'], ['/a/b?c=d/e', '/a/b?c=d/e'], ['/a b', '/a%20b'],
+        ['/a%20b', '/a%20b'],
         ['/gr%FCn', '/gr%FCn'], ["/\x{20ac}", '/%E2%82%AC'], ['//x', '//x'], ['/a?b?c', '/a?b?c'],
-    ) {
+        )
+    {
         my ($path, $target) = @$case;
         is request_for_path($path)->first, "GET $target HTTP/1.1", "of ...$target";
     }
@@ -95,7 +101,8 @@ after_044 'Host and Origin' => sub {
         ['ws://example.test/', 'http', 'example.test'], ['ws://example.test:80/', 'http', 'example.test'],
         ['ws://example.test:443/', 'http', 'example.test:443'], ['ws://example.test:8080/', 'http', 'example.test:8080'],
         ['ws://ExAmple.TEST/', 'http', 'ExAmple.TEST'], ["ws://gr\x{fc}n.test/", 'http', 'xn--grn-ioa.test'],
-    ) {
+        )
+    {
         my ($uri, $scheme, $host) = @$case;
         my $request = request_to($uri);
         is_deeply [$request->values('Host')], [$host], "Host: $host";
@@ -110,8 +117,10 @@ subtest 'Host and Origin over wss' => sub {
     like $request->value('Host'), qr/\A127\.0\.0\.1:\d+\z/, 'with the port';
     is $request->value('Origin'), 'https://' . $request->value('Host'), 'and https';
     plan(skip_all => 'by design: not yet in 0.44') if is_044();
-    for my $case (['wss://example.test/', 'example.test'], ['wss://example.test:443/', 'example.test'],
-        ['wss://example.test:80/', 'example.test:80']) {
+    for my $case (
+        ['wss://example.test/', 'example.test'], ['wss://example.test:443/', 'example.test'],
+        ['wss://example.test:80/', 'example.test:80'])
+    {
         my ($uri, $host) = @$case;
         my $server = raw_server(tls => 1);
         my $cv = client()->connect($uri, '127.0.0.1', $server->port);
@@ -179,8 +188,11 @@ subtest 'protocol_version' => sub {
     my $cv = client(protocol_version => 'draft-ietf-hybi-10')->connect($server->uri);
     my $request = next_request($server->next_peer);
     my $host = '127.0.0.1:' . $server->port;
-    is_deeply lines_without_key($request), ['Upgrade: WebSocket', 'Connection: Upgrade', "Host: $host",
-        "Sec-WebSocket-Origin: http://$host", 'Sec-WebSocket-Key: ', 'Sec-WebSocket-Version: 8'], 'draft-ietf-hybi-10';
+    is_deeply lines_without_key($request), [
+        'Upgrade: WebSocket', 'Connection: Upgrade', "Host: $host",
+        "Sec-WebSocket-Origin: http://$host", 'Sec-WebSocket-Key: ', 'Sec-WebSocket-Version: 8'
+        ],
+        'draft-ietf-hybi-10';
 };
 
 subtest 'the drafts before' => sub {

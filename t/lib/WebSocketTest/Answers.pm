@@ -53,7 +53,8 @@ sub _octets {
     my %short = (
         101 => 'HTTP/1.1 101 Switching Protocols', up => 'Upgrade: websocket', conn => 'Connection: Upgrade',
         good => 'HTTP/1.1 101 Switching Protocols~Upgrade: websocket~Connection: Upgrade~{accept}',
-        accept => 'Sec-WebSocket-Accept: {key}', crlf => "\x0d\x0a", lf => "\x0a", cr => "\x0d", nul => "\0", sp => ' ', tab => "\t",
+        accept => 'Sec-WebSocket-Accept: {key}', crlf => "\x0d\x0a", lf => "\x0a", cr => "\x0d", nul => "\0", sp => ' ',
+        tab => "\t",
         none => '',
     );
     1 while $notation =~ s/\{(\w+)\}/exists $short{$1} ? $short{$1} : "<$1>"/ge;

@@ -4,7 +4,7 @@ package WebSocketTest::Peer;
 #
 #   my $peer = WebSocketTest::Peer->new($fh);
 #   $peer->write(@bytes);               # queued, written as the socket takes it
-#   my $header = $peer->read_until("\x0d\x0a\x0d\x0a");   # awaits these bytes, and takes all up to them; undef when EOF came first
+#   my $line = $peer->read_until("\n"); # awaits these bytes, and takes all up to them; undef when EOF came first
 #   my $frame = $peer->next_frame;      # awaits one; undef when EOF came first
 #   my @frames = $peer->frames_to_eof;  # awaits EOF; an incomplete frame stays in $peer->bytes
 #   $peer->sync;                        # a ping and its pong: everything written before has been processed

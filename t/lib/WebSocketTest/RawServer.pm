@@ -50,7 +50,8 @@ sub raw_server {
     my $self = bless { peers => [], tls => $options{tls} }, __PACKAGE__;
     weaken(my $weak = $self);
     my $host = defined $options{host} ? $options{host} : '127.0.0.1';
-    $self->{guard} = AnyEvent::Socket::tcp_server($host, $options{port}, sub { $weak->_accept($_[0]) },
+    $self->{guard} = AnyEvent::Socket::tcp_server(
+        $host, $options{port}, sub { $weak->_accept($_[0]) },
         sub { $self->{port} = $_[2]; 0 });
     return $self;
 }
@@ -112,7 +113,8 @@ sub accept_for {
 # switching($request, @lines): the text of a good 101, with more lines
 sub switching {
     my ($request, @lines) = @_;
-    my @own = ('HTTP/1.1 101 Switching Protocols', 'Upgrade: websocket', 'Connection: Upgrade',
+    my @own = (
+        'HTTP/1.1 101 Switching Protocols', 'Upgrade: websocket', 'Connection: Upgrade',
         'Sec-WebSocket-Accept: ' . accept_for($request->key));
     return join '', map { "$_$CRLF" } @own, @lines, '';
 }
@@ -173,7 +175,7 @@ sub new {
     return bless { text => $text, first => $first, lines => \@lines }, $class;
 }
 
-sub text  { $_[0]{text} }
+sub text { $_[0]{text} }
 sub first { $_[0]{first} }
 sub lines { $_[0]{lines} }
 
@@ -184,6 +186,6 @@ sub values {
 }
 
 sub value { ($_[0]->values($_[1]))[-1] }
-sub key   { $_[0]->value('Sec-WebSocket-Key') }
+sub key { $_[0]->value('Sec-WebSocket-Key') }
 
 1;

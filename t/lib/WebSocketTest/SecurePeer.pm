@@ -27,14 +27,14 @@ sub _end {
     WebSocketTest::poke();
 }
 
-sub handle     { $_[0]{handle} }
-sub fh         { $_[0]{handle}->fh }
-sub bytes      { $_[0]{in} }
-sub eof        { $_[0]{eof} }
-sub error      { $_[0]{error} }
-sub write      { $_[0]{handle}->push_write($_[1]); $_[0] }
+sub handle { $_[0]{handle} }
+sub fh { $_[0]{handle}->fh }
+sub bytes { $_[0]{in} }
+sub eof { $_[0]{eof} }
+sub error { $_[0]{error} }
+sub write { $_[0]{handle}->push_write($_[1]); $_[0] }
 sub half_close { $_[0]{handle}->push_shutdown; $_[0] }
-sub close      { $_[0]{handle}->destroy; $_[0] }
+sub close { $_[0]{handle}->destroy; $_[0] }
 
 sub reset {
     my ($self) = @_;
