@@ -86,8 +86,10 @@ subtest 'answers that were not offered' => sub {
     }
     is error_for({ deflate => 1 }, sub { switching($_[0], "$EXTENSIONS: x-other") }), 'handshake error: Not a valid response',
         'as is another extension';
-    like error_for({ deflate => { server_no_context_takeover => 1 } },
-        sub { switching($_[0], "$EXTENSIONS: permessage-deflate") }),
+    like error_for(
+        { deflate => { server_no_context_takeover => 1 } },
+        sub { switching($_[0], "$EXTENSIONS: permessage-deflate") }
+        ),
         qr/server_no_context_takeover/, 'and less than was asked for';
 };
 

@@ -82,7 +82,8 @@ subtest 'other values' => sub {
     ($cv, $peer) = shake_hands({ timeout => $SECONDS });
     ok unanswered($cv, 2 * $SECONDS), 'timeout is another thing';
     for my $wrong ('soon', -1, '') {
-        croaks_here("handshake_timeout => '$wrong'", sub { AnyEvent::WebSocket::Client->new(handshake_timeout => $wrong) },
+        croaks_here(
+            "handshake_timeout => '$wrong'", sub { AnyEvent::WebSocket::Client->new(handshake_timeout => $wrong) },
             qr/handshake_timeout must be/);
     }
 };

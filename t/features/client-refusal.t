@@ -117,7 +117,8 @@ subtest 'a client that goes' => sub {
     is scalar @refusals, 1, 'the callback is called all the same';
 };
 
-croaks_here('on_refused => 1', sub { AnyEvent::WebSocket::Client->new(on_refused => 1) },
+croaks_here(
+    'on_refused => 1', sub { AnyEvent::WebSocket::Client->new(on_refused => 1) },
     qr/on_refused must be a code reference/);
 
 done_testing;

@@ -108,7 +108,8 @@ subtest 'answers that accept' => sub {
 };
 
 subtest 'answers that do not' => sub {
-    for my $answer ("HTTP/1.1 407 Proxy Authentication Required$CRLF$CRLF", "HTTP/1.1 302 Found$CRLF", "SSH-2.0-OpenSSH$CRLF",
+    for my $answer (
+        "HTTP/1.1 407 Proxy Authentication Required$CRLF$CRLF", "HTTP/1.1 302 Found$CRLF", "SSH-2.0-OpenSSH$CRLF",
         $CRLF)
     {
         my ($cv, $peer) = through_proxy('ws://example.test/', $answer);

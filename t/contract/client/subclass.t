@@ -90,15 +90,14 @@ subtest 'a handle at once' => sub {
 
 subtest 'a handle later, and more arguments' => sub {
     my ($left, $right) = socket_pair();
-    my $client = own(
-        sub {
-            my ($connected) = @_;
-            my $timer;
-            $timer = AE::timer 0.01, 0, sub {
-                undef $timer;
-                $connected->($left, 'host', 1, sub { });
-            }
-        });
+    my $client = own(sub {
+        my ($connected) = @_;
+        my $timer;
+        $timer = AE::timer 0.01, 0, sub {
+            undef $timer;
+            $connected->($left, 'host', 1, sub { });
+        }
+    });
     my $cv = $client->connect('ws://example.test/');
     ok !$cv->ready, 'connect does not wait';
     my $peer = WebSocketTest::Peer->new($right);
