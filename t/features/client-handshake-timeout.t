@@ -10,6 +10,7 @@ use WebSocketTest::TLS;
 
 plan skip_all => 'by design: the original has no deadline' if is_original();
 
+my $class = 'AnyEvent::WebSocket::Client';
 my $SECONDS = 0.2;
 my $ERROR = "handshake error: no complete response within $SECONDS s";
 
@@ -82,9 +83,7 @@ subtest 'other values' => sub {
     ($cv, $peer) = shake_hands({ timeout => $SECONDS });
     ok unanswered($cv, 2 * $SECONDS), 'timeout is another thing';
     for my $wrong ('soon', -1, '') {
-        croaks_here(
-            "handshake_timeout => '$wrong'", sub { AnyEvent::WebSocket::Client->new(handshake_timeout => $wrong) },
-            qr/handshake_timeout must be/);
+        croaks_here("with '$wrong' new", sub { $class->new(handshake_timeout => $wrong) }, qr/handshake_timeout must be/);
     }
 };
 

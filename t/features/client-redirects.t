@@ -46,6 +46,7 @@ subtest 'one redirect' => sub {
             is $request->first, 'GET /second?a=b HTTP/1.1', "$status leads to the place, as $scheme";
             is $request->value('Host'), '127.0.0.1:' . $second->port, 'with its Host';
             isa_ok connection_of($cv), 'AnyEvent::WebSocket::Connection';
+            $first->{kept}[0]->wait_eof;
         }
     }
 };
@@ -143,7 +144,9 @@ subtest 'the deadline' => sub {
     like error_of($cv), qr/\Ahandshake error: no complete response within /, 'holds for the place that is redirected to, too';
 };
 
-croaks_here("max_redirects => '$_'", sub { AnyEvent::WebSocket::Client->new(max_redirects => $_) }, qr/max_redirects must be/)
-    for 'x', -1;
+for my $wrong ('x', -1) {
+    my $class = 'AnyEvent::WebSocket::Client';
+    croaks_here("max_redirects => '$wrong'", sub { $class->new(max_redirects => $wrong) }, qr/max_redirects must be/);
+}
 
 done_testing;

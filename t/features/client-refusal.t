@@ -117,8 +117,7 @@ subtest 'a client that goes' => sub {
     is scalar @refusals, 1, 'the callback is called all the same';
 };
 
-croaks_here(
-    'on_refused => 1', sub { AnyEvent::WebSocket::Client->new(on_refused => 1) },
-    qr/on_refused must be a code reference/);
+my $class = 'AnyEvent::WebSocket::Client';
+croaks_here('on_refused => 1', sub { $class->new(on_refused => 1) }, qr/on_refused must be a code reference/);
 
 done_testing;
