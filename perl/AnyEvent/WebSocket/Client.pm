@@ -61,8 +61,10 @@ caller's line. Unknown names are ignored, as in the original, with a warning if 
 
 =head1 ATTRIBUTES
 
-All are read-only. They are read when a connection is made, through their accessors, so a subclass may compute them. Besides
-those listed here, it takes the options of a connection, and passes them on: C<close_timeout>, C<idle_timeout>,
+All are read-only. They are read when a connection is made, through their accessors, so a subclass may compute them. Of those
+that are not in the original, one that is not set returns undef, not its default.
+
+Besides those listed here, it takes the options of a connection, and passes them on: C<close_timeout>, C<idle_timeout>,
 C<max_buffered_amount>, C<max_control_rate>, C<max_message_size>, C<ping_interval> and C<ping_timeout>; see
 L<AnyEvent::WebSocket::Connection/ATTRIBUTES>. I<Not in the original.>
 
@@ -137,7 +139,7 @@ the original.>
     warn $refusal->status, ': ', $refusal->body, "\n";
   });
 
-Is called with the response of a server that does not accept the handshake, before the condvar gets its error. The object has
+Is called with the response of a server that refuses, with any status but 101, before the condvar gets its error. The object has
 these methods; as a string, it is the error text. I<Not in the original.>
 
 =over

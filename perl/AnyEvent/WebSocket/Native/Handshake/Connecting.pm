@@ -181,7 +181,7 @@ sub _not_accepted {
     my ($attempt, $error) = @_;
     my $client = $attempt->{client};
     my $is_wanted = grep { AnyEvent::WebSocket::Native::ClientOptions::value($client, $_) } qw( on_refused max_redirects );
-    return _fail($attempt, $error) unless $is_wanted && $attempt->{octets} =~ m{\AHTTP/1\.[0-9] };
+    return _fail($attempt, $error) unless $is_wanted && $attempt->{octets} =~ m{\AHTTP/1\.[0-9] (?!101)};
     $attempt->{handshake} = undef;
     $attempt->{deadline} =
         AnyEvent::WebSocket::Native::Handshake::Refusal::read($attempt, $error, sub { _refused($attempt, $error, @_) });
