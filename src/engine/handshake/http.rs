@@ -36,7 +36,7 @@ pub enum Dialect {
     Strict,
 }
 
-/// Finds the end of a head that arrives in pieces. Checks each line once.
+/// Finds the end of a head that arrives in pieces. Searches each byte and checks each line once.
 #[derive(Debug)]
 pub struct HeadReader {
     limits: Limits,
@@ -45,12 +45,14 @@ pub struct HeadReader {
     first_line: Option<Range<usize>>,
     /// The length of the lines that have been checked.
     checked: usize,
+    /// The length of what has been searched for the end of a line.
+    searched: usize,
 }
 
 impl HeadReader {
     /// Creates a reader for one head.
     pub fn new(limits: Limits, dialect: Dialect) -> Self {
-        Self { limits, dialect, first_line: None, checked: 0 }
+        Self { limits, dialect, first_line: None, checked: 0, searched: 0 }
     }
 
     /// Returns the first line, without its end, once it has arrived. `octets` is everything that has arrived so far. A
@@ -81,25 +83,34 @@ impl HeadReader {
         while let Some(end) = self.next_line_end(octets)? {
             let line = &octets[self.checked..end];
             self.check_end_of_line(line)?;
-            self.checked = end;
             if without_line_end(line).is_empty() {
                 let block = &octets[first_line_end..end];
                 return Ok(Some((Fields::parse(block, self.dialect)?, end)));
             }
             self.check(line)?;
+            self.checked = end;
         }
         Ok(None)
     }
 
+    /// Returns how long the line that begins at `checked` may be.
+    fn longest(&self) -> usize {
+        self.limits.line.min(self.limits.head - self.checked)
+    }
+
     /// Returns the end of the line that begins at `checked`, if it has arrived.
-    fn next_line_end(&self, octets: &[u8]) -> Result<Option<usize>, HeadError> {
-        let rest = &octets[self.checked..];
-        let len = rest.iter().take(self.limits.line + 1).position(|&octet| octet == b'\n').map(|at| at + 1);
-        let used = len.unwrap_or(rest.len());
-        if used > self.limits.line || self.checked + used > self.limits.head {
+    fn next_line_end(&mut self, octets: &[u8]) -> Result<Option<usize>, HeadError> {
+        let longest = self.longest();
+        let start = self.searched.max(self.checked);
+        let end = octets.len().min(self.checked + longest);
+        if let Some(at) = octets[start..end].iter().position(|&octet| octet == b'\n') {
+            return Ok(Some(start + at + 1));
+        }
+        if octets.len() - self.checked > longest {
             return Err(HeadError::TooLong);
         }
-        Ok(len.map(|len| self.checked + len))
+        self.searched = end;
+        Ok(None)
     }
 
     fn check_end_of_line(&self, line: &[u8]) -> Result<(), HeadError> {

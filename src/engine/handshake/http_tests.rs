@@ -89,6 +89,35 @@ fn a_request_may_follow_empty_lines() {
 }
 
 #[test]
+fn no_limit_is_too_large() {
+    let limits = Limits { head: usize::MAX, line: usize::MAX };
+    let octets = b"GET / HTTP/1.1\r\nA: b\r\n\r\n";
+    assert!(matches!(HeadReader::new(limits, Dialect::Request).fields(octets), Ok(Some((_, 24)))));
+}
+
+#[test]
+fn an_error_stays() {
+    for line in ["no colon\r\n", &"x".repeat(61)] {
+        let head = format!("GET / HTTP/1.1\r\n{line}");
+        let mut reader = HeadReader::new(LIMITS, Dialect::Request);
+        let error = reader.fields(head.as_bytes());
+        assert!(error.is_err(), "{line}");
+        assert_eq!(reader.fields((head + "\r\n\r\n").as_bytes()), error, "{line}");
+    }
+}
+
+/// A peer may send one byte at a time: then the length of a head, and not its square, is the work.
+#[test]
+fn no_byte_is_searched_twice_for_the_end_of_its_line() {
+    let octets = [&b"GET / HTTP/1.1\r\nA: "[..], &[b'x'; 30]].concat();
+    let mut reader = HeadReader::new(LIMITS, Dialect::Request);
+    for end in 0..=octets.len() {
+        assert_eq!(reader.fields(&octets[..end]), Ok(None));
+        assert_eq!(reader.searched, end);
+    }
+}
+
+#[test]
 fn limits() {
     let line = |len: usize| format!("A: {}\r\n", "x".repeat(len - 5));
     assert!(fields(Dialect::Request, &line(60)).is_ok());
