@@ -55,20 +55,30 @@ impl HeadReader {
         Self { limits, dialect, first_line: None, checked: 0, searched: 0 }
     }
 
-    /// Returns the first line, without its end, once it has arrived. `octets` is everything that has arrived so far. A
-    /// request may begin with empty lines, which are skipped (RFC 9112, 2.2).
+    /// Skips empty lines before the first line, which a server should (RFC 9112, 2.2), and returns what follows them.
+    pub fn skip_empty_lines<'a>(&mut self, octets: &'a [u8]) -> &'a [u8] {
+        let line_ends: &[&[u8]] = if self.dialect == Dialect::Strict { &[b"\r\n"] } else { &[b"\r\n", b"\n"] };
+        while self.first_line.is_none() {
+            let rest = &octets[self.checked..];
+            match line_ends.iter().find(|line| rest.starts_with(line)) {
+                Some(line) if line.len() <= self.longest() => self.checked += line.len(),
+                _ => return rest,
+            }
+        }
+        &octets[self.first_line.as_ref().map_or(self.checked, |place| place.start)..]
+    }
+
+    /// Returns the first line, without its end, once it has arrived. `octets` is everything that has arrived so far.
     ///
     /// # Errors
     /// The line is too long.
     pub fn first_line<'a>(&mut self, octets: &'a [u8]) -> Result<Option<&'a [u8]>, HeadError> {
-        while self.first_line.is_none() {
+        if self.first_line.is_none() {
             let Some(end) = self.next_line_end(octets)? else { return Ok(None) };
             let place = self.checked..end;
             self.check_end_of_line(&octets[place.clone()])?;
             self.checked = end;
-            if self.dialect == Dialect::Response || !without_line_end(&octets[place.clone()]).is_empty() {
-                self.first_line = Some(place);
-            }
+            self.first_line = Some(place);
         }
         Ok(self.first_line.clone().map(|place| without_line_end(&octets[place])))
     }

@@ -81,11 +81,28 @@ fn responses_may_have_continued_lines_and_odd_names() {
 }
 
 #[test]
-fn a_request_may_follow_empty_lines() {
+fn empty_lines_before_a_head_can_be_skipped() {
+    let octets = b"\r\n\nGET\r\n";
+    for (dialect, rest) in [(Dialect::Request, &b"GET\r\n"[..]), (Dialect::Strict, b"\nGET\r\n")] {
+        assert_eq!(HeadReader::new(LIMITS, dialect).skip_empty_lines(octets), rest, "{dialect:?}");
+    }
     let mut reader = HeadReader::new(LIMITS, Dialect::Request);
-    assert_eq!(reader.first_line(b"\r\n\nGET\r\n"), Ok(Some(&b"GET"[..])));
-    let mut reader = HeadReader::new(LIMITS, Dialect::Response);
+    assert_eq!(reader.skip_empty_lines(b"\r\n\r"), b"\r");
+    assert_eq!(reader.skip_empty_lines(octets), b"GET\r\n");
+    assert_eq!(reader.first_line(octets), Ok(Some(&b"GET"[..])));
+    let mut reader = HeadReader::new(LIMITS, Dialect::Strict);
     assert_eq!(reader.first_line(b"\r\nHTTP\r\n"), Ok(Some(&b""[..])));
+}
+
+#[test]
+fn empty_lines_count_toward_the_limit() {
+    for end in ["\n", "\r\n"] {
+        let octets = end.repeat(LIMITS.head / end.len()) + "G";
+        let mut reader = HeadReader::new(LIMITS, Dialect::Request);
+        assert_eq!(reader.skip_empty_lines(octets.as_bytes()), b"G");
+        assert_eq!(reader.first_line(&octets.as_bytes()[..LIMITS.head]), Ok(None));
+        assert_eq!(reader.first_line(octets.as_bytes()), Err(HeadError::TooLong));
+    }
 }
 
 #[test]

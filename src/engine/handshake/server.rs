@@ -128,11 +128,11 @@ impl ServerHandshake {
     /// The reason to refuse the request, as soon as it is known.
     pub fn receive(&mut self, octets: &[u8]) -> Result<Option<Request>, RequestError> {
         if self.target.is_none() {
-            match self.reader.first_line(octets)? {
-                Some(line) => self.target = Some(target_of(line, self.is_strict)?.to_vec()),
-                None if is_hopeless(octets) => return Err(RequestError::RequestLine),
-                None => return Ok(None),
+            if is_hopeless(self.reader.skip_empty_lines(octets)) {
+                return Err(RequestError::RequestLine);
             }
+            let Some(line) = self.reader.first_line(octets)? else { return Ok(None) };
+            self.target = Some(target_of(line, self.is_strict)?.to_vec());
         }
         let Some((fields, len)) = self.reader.fields(octets)? else { return Ok(None) };
         if fields.announce_body() || self.is_strict && octets.len() > len {
@@ -144,10 +144,9 @@ impl ServerHandshake {
     }
 }
 
-/// Returns `true` if no request begins with these bytes, for instance those of a TLS handshake.
+/// Returns `true` if no request line begins with these bytes, for instance those of a TLS handshake.
 fn is_hopeless(octets: &[u8]) -> bool {
-    let first = octets.iter().find(|octet| !matches!(octet, b'\r' | b'\n' | b' ' | b'\t'));
-    first.is_some_and(|&octet| !is_token(octet))
+    octets.first().is_some_and(|&octet| !is_token(octet) && !matches!(octet, b'\r' | b'\n' | b' ' | b'\t'))
 }
 
 /// Returns the target of a request line.

@@ -27,7 +27,9 @@ fn head(line: &str, changes: &[(&str, Option<&str>)]) -> String {
 
 fn receive_as(is_strict: bool, octets: &[u8]) -> Result<Option<Request>, RequestError> {
     let whole = ServerHandshake::new(LIMITS, is_strict).receive(octets);
-    if !is_strict && octets.len() < 2000 {
+    let is_followed = matches!(&whole, Ok(Some(request)) if request.len < octets.len());
+    // What follows a request is an error if it is strict, and arrives with the request's end.
+    if octets.len() < 2000 && !is_followed && whole != Err(RequestError::Leftovers) {
         let mut handshake = ServerHandshake::new(LIMITS, is_strict);
         let piecewise =
             (1..=octets.len()).map(|end| handshake.receive(&octets[..end])).find(|result| *result != Ok(None));
@@ -97,12 +99,27 @@ fn request_lines() {
 
 #[test]
 fn what_cannot_become_a_request_is_refused_at_once() {
-    for octets in [&b"\x16"[..], b"\x16\x03\x01\x02\x00", b"\r\n\xff", b"{"] {
-        assert_eq!(receive_as(false, octets), Err(RequestError::RequestLine), "{octets:?}");
+    for octets in
+        [&b"\x16"[..], b"\x16\x03\x01\x02\x00", b"\r\n\xff", b"{", b"{ / HTTP/1.1\r\n", b"\x16\n", &[22; 21_000]]
+    {
+        for is_strict in [false, true] {
+            assert_eq!(
+                receive_as(is_strict, octets),
+                Err(RequestError::RequestLine),
+                "{octets:?}, strict: {is_strict}"
+            );
+        }
     }
     for octets in [&b""[..], b"\r", b"\r\r\r", b"GARBAGE", b" "] {
         assert_eq!(receive_as(false, octets), Ok(None), "{octets:?}");
     }
+}
+
+#[test]
+fn an_error_stays() {
+    let mut handshake = ServerHandshake::new(LIMITS, false);
+    assert_eq!(handshake.receive(b"POST / HTTP/1.1\r\n"), Err(RequestError::Method));
+    assert_eq!(handshake.receive(b"POST / HTTP/1.1\r\n\xff"), Err(RequestError::Method));
 }
 
 #[test]
