@@ -615,11 +615,11 @@ package "AnyEvent::WebSocket::Native::Engine" {
         let Some(object) = call.arg(0) else { return };
         client::read(call.perl, object, call.octets(1)).into_iter().for_each(|result| after.returning(result));
     };
-    /// `read_refusal($octets, $head_limit, $line_limit)`: returns undef while the head of the response is not complete,
-    /// `[$length, $status, $reason, [$name => $value, ...]]`, or `[undef, $error]`.
+    /// `read_refusal($handshake, $octets)`, with everything that has arrived so far: returns undef while the head of the
+    /// final response is not complete, `[$length, $status, $reason, [$name => $value, ...]]`, or `[undef, $error]`.
     read_refusal = |call, after| {
-        let Ok(limits) = call.limits(1, after) else { return };
-        client::refusal(call.perl, call.octets(0), limits).into_iter().for_each(|result| after.returning(result));
+        let Some(object) = call.arg(0) else { return };
+        client::refusal(call.perl, object, call.octets(1)).into_iter().for_each(|result| after.returning(result));
     };
 }
 package "AnyEvent::WebSocket::Native" {

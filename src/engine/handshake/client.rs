@@ -3,7 +3,7 @@
 use super::accept_key::AcceptKey;
 use super::extensions::has_only_offered;
 use super::http::{Dialect, Fields, HeadError, HeadReader, Limits};
-use super::response::StatusLine;
+use super::response::{Refusal, StatusLine};
 use thiserror::Error;
 
 /// Maximum number of interim responses before the final one.
@@ -112,6 +112,24 @@ impl ClientHandshake {
                 }
                 _ => return Err(ResponseError::StatusLine(line.to_vec())),
             }
+        }
+    }
+
+    /// Reads the head of a final response that may be anything, for a program that wants to know why it is no acceptance.
+    /// `octets` is everything that has arrived so far; `None` asks for more.
+    ///
+    /// # Errors
+    /// It is no head of an HTTP response, or it is too large.
+    pub fn receive_refusal(&mut self, octets: &[u8]) -> Result<Option<Refusal>, HeadError> {
+        loop {
+            let octets = &octets[self.interim.1..];
+            let Some(line) = self.reader.first_line(octets)? else { return Ok(None) };
+            let StatusLine { code: status, reason, .. } = StatusLine::parse(line).ok_or(HeadError::InvalidField)?;
+            let Some((fields, len)) = self.reader.fields(octets)? else { return Ok(None) };
+            if status == 101 || !(100..200).contains(&status) {
+                return Ok(Some(Refusal { status, reason: reason.to_vec(), fields, len: self.interim.1 + len }));
+            }
+            self.skip(len)?;
         }
     }
 

@@ -178,3 +178,33 @@ fn malformed_heads() {
     assert!(answer(&expected(), &head("A: b\r\n c\r\n").replace("\r\n", "\n")).is_ok());
     assert!(answer(&strict(), &head("").replace("\r\n", "\n")).is_err());
 }
+
+fn receive_refusal(octets: &str) -> Result<Option<Refusal>, HeadError> {
+    let octets = octets.as_bytes();
+    let whole = ClientHandshake::new(LIMITS, expected()).receive_refusal(octets);
+    let mut handshake = ClientHandshake::new(LIMITS, expected());
+    let mut piecewise = (1..=octets.len()).map(|end| handshake.receive_refusal(&octets[..end]));
+    assert_eq!(piecewise.find(|result| *result != Ok(None)).unwrap_or(Ok(None)), whole, "byte by byte");
+    whole
+}
+
+#[test]
+fn the_head_of_a_refusal() {
+    let head = "HTTP/1.1 404 Not Found\r\nRetry-After: 3\r\n\r\n";
+    let found = receive_refusal(&(head.to_owned() + "body")).expect("a head").expect("all of it");
+    assert_eq!((found.status, &found.reason[..], found.len), (404, &b"Not Found"[..], head.len()));
+    assert_eq!(found.fields.last("retry-after"), Some(&b"3"[..]));
+    assert_eq!(receive_refusal(&head[..head.len() - 1]), Ok(None));
+    for (octets, error) in [("SSH-2.0\r\n", HeadError::InvalidField), (&"x".repeat(20481), HeadError::TooLong)] {
+        assert_eq!(receive_refusal(octets), Err(error));
+    }
+}
+
+#[test]
+fn a_refusal_may_follow_interim_responses() {
+    let head = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.0 404 Not Found\r\n\r\n";
+    let found = receive_refusal(head).expect("a head").expect("all of it");
+    assert_eq!((found.status, found.len), (404, head.len()));
+    assert_eq!(receive_refusal("HTTP/1.1 101 x\r\n\r\n").expect("a head").map(|found| found.status), Some(101));
+    assert_eq!(receive_refusal(&"HTTP/1.1 100 x\r\n\r\n".repeat(9)), Err(HeadError::TooLong));
+}

@@ -19,5 +19,5 @@ pub use extensions::{Extension, Malformed, Parameter, has_only_offered, parse_ex
 pub use http::{Fields, HeadError, Limits};
 pub use permessage_deflate::{DeflateTerms, EndTerms, NotAgreed};
 pub use request::Opening;
-pub use response::{Acceptance, Refusal, read_refusal};
+pub use response::{Acceptance, Refusal};
 pub use server::{Request, RequestError, ServerHandshake};

@@ -1,7 +1,7 @@
-//! Responses: writes a server's 101 (RFC 6455, 4.2.2), and reads the response of a server that refuses.
+//! Responses: writes a server's 101 (RFC 6455, 4.2.2), and takes status lines apart.
 
 use super::accept_key::AcceptKey;
-use super::http::{Dialect, Fields, HeadError, HeadReader, Limits};
+use super::http::Fields;
 use super::request::put_line;
 use bytes::BufMut;
 
@@ -69,28 +69,13 @@ pub struct Refusal {
     pub reason: Vec<u8>,
     /// The header fields.
     pub fields: Fields,
-    /// The number of bytes of the head; the body follows.
+    /// The number of bytes of the head, and of interim responses before it; the body follows.
     pub len: usize,
-}
-
-/// Reads the head of a response that may be anything but a 101. `octets` is everything that has arrived so far; `None`
-/// asks for more.
-///
-/// # Errors
-/// It is no head of an HTTP response, or it is too large.
-pub fn read_refusal(octets: &[u8], limits: Limits) -> Result<Option<Refusal>, HeadError> {
-    let mut reader = HeadReader::new(limits, Dialect::Response);
-    let Some(line) = reader.first_line(octets)? else { return Ok(None) };
-    let StatusLine { code: status, reason, .. } = StatusLine::parse(line).ok_or(HeadError::InvalidField)?;
-    let Some((fields, len)) = reader.fields(octets)? else { return Ok(None) };
-    Ok(Some(Refusal { status, reason: reason.to_vec(), fields, len }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const LIMITS: Limits = Limits { head: 1000, line: 100 };
 
     #[test]
     fn an_acceptance_has_the_order_that_programs_know() {
@@ -113,16 +98,5 @@ mod tests {
         {
             assert_eq!(parsed(line), None, "{line}");
         }
-    }
-
-    #[test]
-    fn a_refusal_is_read_when_its_head_has_arrived() {
-        let octets = b"HTTP/1.1 404 Not Found\r\nRetry-After: 3\r\n\r\nbody";
-        for len in 0..octets.len() - 4 {
-            assert_eq!(read_refusal(&octets[..len], LIMITS), Ok(None), "{len} bytes");
-        }
-        let refusal = read_refusal(octets, LIMITS).expect("a head").expect("all of it");
-        assert_eq!((refusal.status, &refusal.reason[..], refusal.len), (404, &b"Not Found"[..], octets.len() - 4));
-        assert_eq!(refusal.fields.last("retry-after"), Some(&b"3"[..]));
     }
 }

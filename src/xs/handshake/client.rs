@@ -1,7 +1,7 @@
 //! A handshake on the client's side.
 
 use super::{new_fields, new_object, new_optional, new_text, with_state};
-use crate::engine::handshake::{ClientHandshake, Expected, Limits, read_refusal};
+use crate::engine::handshake::{ClientHandshake, Expected, Limits};
 use crate::xs::perl::ffi::{Perl, SV};
 use crate::xs::perl::magic::Kind;
 use crate::xs::perl::sv;
@@ -32,8 +32,11 @@ pub fn read(perl: Perl, object: *mut SV, octets: &[u8]) -> Option<*mut SV> {
 
 /// Reads the head of a response that refuses: `[length, status, reason, [name, value, ...]]`, or `[undef, text]`; `None`
 /// asks for more.
-pub fn refusal(perl: Perl, octets: &[u8], limits: Limits) -> Option<*mut SV> {
-    Some(match read_refusal(octets, limits).transpose()? {
+pub fn refusal(perl: Perl, object: *mut SV, octets: &[u8]) -> Option<*mut SV> {
+    let read = |handshake: &mut ClientHandshake| handshake.receive_refusal(octets).transpose();
+    // SAFETY: `create` makes this type for this kind.
+    let result = unsafe { with_state(perl, object, Kind::ClientHandshake, read)?? };
+    Some(match result {
         Ok(refusal) => sv::new_array(
             perl,
             [

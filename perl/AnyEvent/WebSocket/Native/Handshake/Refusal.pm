@@ -31,15 +31,20 @@ sub header {
 sub read {
     my ($attempt, $error, $done) = @_;
     my $handle = $attempt->{handle};
+    my $state = AnyEvent::WebSocket::Native::Engine::client_handshake(
+        AnyEvent::WebSocket::Native::Handshake::Head::limits(), 0, undef,
+        '', 0, 0);
+    my ($self, $length);
     my $proceed = sub {
         my ($is_all) = @_;
         return unless $done;
         my $octets = AnyEvent::WebSocket::Native::Handshake::Head::take($attempt, $handle);
-        my ($is_complete, $refusal) = _parse($octets, $error);
-        return unless $is_complete || $is_all;
+        ($self, $length) = _read_head($state, $octets, $error) unless defined $length;
+        return unless $is_all || defined $length && length $octets >= $length;
         (my $callback, $done) = $done;
+        _take_body($self, $octets) if $self;
         $handle->destroy;
-        $callback->($refusal);
+        $callback->($self);
     };
     $handle->on_error(sub { $proceed->(1) });
     $handle->on_read(sub { $proceed->(0) });
@@ -47,23 +52,26 @@ sub read {
     return AE::timer SECONDS, 0, sub { $proceed->(1) };
 }
 
-# Returns whether the response is complete, or will never be, and the refusal if there is a head.
-sub _parse {
-    my ($octets, $error) = @_;
-    my $head =
-        AnyEvent::WebSocket::Native::Engine::read_refusal($octets, AnyEvent::WebSocket::Native::Handshake::Head::limits())
-        or return 0;
+# Returns nothing until the head has arrived; then the refusal without its body, and the length of the response, or of its head
+# if nobody waits for the body. If there will be no head, it is no refusal, and its length is 0.
+sub _read_head {
+    my ($state, $octets, $error) = @_;
+    my $head = AnyEvent::WebSocket::Native::Engine::read_refusal($state, $octets) or return;
     my ($length, $status, $reason, $headers) = @$head;
-    return 1 unless defined $length;
-    my $self = bless {
-        error => $error, status => $status, reason => $reason, headers => $headers, body => substr $octets, $length,
-        },
-        __PACKAGE__;
+    return (undef, 0) unless defined $length;
+    my $self = bless { error => $error, status => $status, reason => $reason, headers => $headers }, __PACKAGE__;
+    $self->{head_length} = $length;
     my ($expected) = ($self->header('Content-Length') // '') =~ /\A([0-9]{1,9})\z/;
-    return (1, $self) if !defined $expected || $expected > MAX_BODY;
-    my $is_complete = length $self->{body} >= $expected;
-    substr $self->{body}, $expected, length $self->{body}, '' if $is_complete;
-    return ($is_complete, $self);
+    $self->{body_length} = $expected if defined $expected && $expected <= MAX_BODY;
+    return ($self, $length + ($self->{body_length} // 0));
+}
+
+# Takes as much of the body as has arrived.
+sub _take_body {
+    my ($self, $octets) = @_;
+    my ($head, $body) = delete @$self{qw( head_length body_length )};
+    $self->{body} = defined $body ? substr $octets, $head, $body : substr $octets, $head;
+    return;
 }
 
 1;
