@@ -158,11 +158,8 @@ fn target_of(line: &[u8], is_strict: bool) -> Result<&[u8], RequestError> {
         return Err(RequestError::RequestLine);
     };
     let single_spaces = [method, target, version].join(&b' ');
-    let is_usual = target.starts_with(b"/") || target.starts_with(b"http");
-    if line.iter().any(|octet| matches!(octet, 0 | b'\r')) || is_strict && (line != single_spaces || !is_usual) {
-        return Err(RequestError::RequestLine);
-    }
-    if is_strict && !target.iter().all(|octet| octet.is_ascii_graphic() && *octet != b'#') {
+    if line.iter().any(|octet| matches!(octet, 0 | b'\r')) || is_strict && (line != single_spaces || !is_usual(target))
+    {
         return Err(RequestError::RequestLine);
     }
     match (method, version) {
@@ -170,6 +167,13 @@ fn target_of(line: &[u8], is_strict: bool) -> Result<&[u8], RequestError> {
         (b"GET", _) => Err(RequestError::HttpVersion),
         _ => Err(RequestError::Method),
     }
+}
+
+/// Returns `true` for a target that RFC 6455, 4.1 allows: a path, or an HTTP URI, without fragment.
+fn is_usual(target: &[u8]) -> bool {
+    let begins_with = |start: &[u8]| target.get(..start.len()).is_some_and(|own| own.eq_ignore_ascii_case(start));
+    [&b"/"[..], b"http://", b"https://"].into_iter().any(begins_with)
+        && target.iter().all(|octet| octet.is_ascii_graphic() && *octet != b'#')
 }
 
 #[cfg(test)]

@@ -94,7 +94,11 @@ fn request_lines() {
     }
     let request = receive(&head("GET http://h/\u{fc} HTTP/1.1", &[])).expect("any bytes");
     assert_eq!(request.target, "http://h/\u{fc}".as_bytes());
-    assert!(receive_strictly(&head("GET http://h/ HTTP/1.1", &[])).is_ok());
+    for target in ["http://h/", "HTTPS://h/", "/#f", "httpx", "http:h", "ws://h/", "/\u{fc}"] {
+        let head = head(&format!("GET {target} HTTP/1.1"), &[]);
+        assert!(receive(&head).is_ok(), "{target}");
+        assert_eq!(receive_strictly(&head).is_ok(), target.contains("://h/") && !target.starts_with("ws"), "{target}");
+    }
 }
 
 #[test]
