@@ -1,6 +1,7 @@
 //! Code shared by the fuzz targets.
 
 pub mod compressed;
+pub mod heads;
 pub mod inflater;
 pub mod input;
 pub mod reference;
