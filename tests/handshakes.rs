@@ -106,7 +106,7 @@ fn request() -> impl Strategy<Value = (Vec<Field>, Vec<u8>)> {
 }
 
 fn response() -> impl Strategy<Value = Vec<u8>> {
-    let interim = select(vec!["", "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"]);
+    let interim = (0..4_usize).prop_map(|count| "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n".repeat(count));
     (vec(folded(), 0..6), interim).prop_flat_map(|(fields, interim)| {
         let others = fields.into_iter().map(|field| field.sent).collect();
         (response_lines(others), line_end()).prop_map(move |(lines, end)| {
