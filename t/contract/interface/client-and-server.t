@@ -43,6 +43,13 @@ sub connect_to {
     return $cv->recv;
 }
 
+subtest 'no limit for the length of a response' => sub {
+    for my $limit (9**9**9, 1e30, '18446744073709551615') {
+        local $Protocol::WebSocket::Message::MAX_MESSAGE_SIZE = $limit;
+        isa_ok eval { connect_to(start_server()) }, 'AnyEvent::WebSocket::Connection', "with $limit, the client gets";
+    }
+};
+
 subtest 'client and server' => sub {
     my $server = start_server();
     my $client = connect_to($server);

@@ -9,10 +9,14 @@ use Protocol::WebSocket::Message ();
 # The limits that apply unless a program changes $Protocol::WebSocket::Message::MAX_MESSAGE_SIZE, in bytes.
 use constant { USUAL_LINE => 20480, USUAL_HEAD => 65536 };
 
+# A limit that no head reaches, for programs that set infinity.
+use constant NONE => 2**31;
+
 # Returns the maximum length of a head and of a line in it, in bytes.
 sub limits {
     my $line = $Protocol::WebSocket::Message::MAX_MESSAGE_SIZE || USUAL_LINE;
-    return ($line == USUAL_LINE ? USUAL_HEAD : int $line, int $line);
+    $line = $line < 0 ? 0 : $line < NONE ? int $line : NONE;
+    return ($line == USUAL_LINE ? USUAL_HEAD : $line, $line);
 }
 
 # Takes what a handle has read, adds it to the `octets` of an attempt, and returns these. A handle that keeps a part of what it
