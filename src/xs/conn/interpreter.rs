@@ -7,11 +7,10 @@ use crate::engine::DeflatePool;
 use crate::xs::io::handle;
 use crate::xs::io::methods::HandleMethods;
 use crate::xs::perl::after::DispatchLoop;
-use crate::xs::perl::ffi::{self, HV, Perl, SV, State, Xsub};
+use crate::xs::perl::ffi::{self, HV, Perl, SV, Xsub};
 use crate::xs::perl::keys::slots;
 use crate::xs::perl::magic::{self, Kind};
 use crate::xs::perl::sv;
-use std::ptr::null_mut;
 use std::rc::Rc;
 
 slots! {
@@ -49,16 +48,7 @@ impl Interpreter {
     /// Returns the shared state, which hangs on the XSUB `sub`; creates it if needed. `send` is the XSUB of that name.
     pub fn of(perl: Perl, sub: *mut SV, send: &'static Xsub) -> Rc<Self> {
         // SAFETY: `sub` is live, and state of this kind is the pointer of an `Rc<Interpreter>`.
-        unsafe {
-            let found = magic::on(perl, sub);
-            if found.get::<Self>(Kind::Interpreter).is_some() {
-                Rc::increment_strong_count(found.state.cast::<Self>());
-                return Rc::from_raw(found.state.cast());
-            }
-            let interpreter = Rc::new(Self::new(perl, send));
-            magic::attach(perl, sub, State::new(Kind::Interpreter, &interpreter), null_mut());
-            interpreter
-        }
+        unsafe { magic::get_or_attach(perl, sub, Kind::Interpreter, || Self::new(perl, send)) }
     }
 
     fn new(perl: Perl, send: &'static Xsub) -> Self {

@@ -2,6 +2,7 @@
 //! not have it.
 
 use super::ffi::{self, Perl, SV, State};
+use std::ptr::null_mut;
 use std::rc::Rc;
 
 /// The type of the state that hangs on a value; each is the pointer of an `Rc`.
@@ -21,6 +22,10 @@ pub enum Kind {
     ServerHandshake,
     /// State of a scalar: a client's opening handshake.
     ClientHandshake,
+    /// State of a codec's object.
+    Codec,
+    /// State of an XSUB, of which each interpreter has its own copy: what its codecs share.
+    CodecPools,
 }
 
 impl State {
@@ -83,4 +88,22 @@ pub unsafe fn watch_reads(perl: Perl, value: *mut SV, state: State) {
 pub unsafe fn on(perl: Perl, value: *mut SV) -> State {
     // SAFETY: the value is live.
     unsafe { ffi::ws_state(perl, value) }
+}
+
+/// Returns the state of this kind that hangs on a value; creates it if there is none.
+///
+/// # Safety
+/// The value is live, and state of this kind is a `T`.
+pub unsafe fn get_or_attach<T>(perl: Perl, value: *mut SV, kind: Kind, create: impl FnOnce() -> T) -> Rc<T> {
+    // SAFETY: the caller guarantees the type, and `get` has shown that the state exists.
+    unsafe {
+        let found = on(perl, value);
+        if found.get::<T>(kind).is_some() {
+            Rc::increment_strong_count(found.state.cast::<T>());
+            return Rc::from_raw(found.state.cast());
+        }
+        let state = Rc::new(create());
+        attach(perl, value, State::new(kind, &state), null_mut());
+        state
+    }
 }
