@@ -6,6 +6,7 @@
 //! * [`io`]: the AnyEvent::Handle, which stays the source of truth about the transport.
 //! * [`conn`]: one connection, from the transport to callbacks and from the program to the transport.
 //! * [`handshake`]: opening handshakes.
+//! * [`codec`]: one connection whose bytes somebody else moves.
 //! * [`xsubs`]: the subs that Perl calls.
 //!
 //! `glue/` is the C half: perl's macros, every call that may run Perl code, and every croak.
@@ -17,6 +18,8 @@
 
 #![cfg_attr(not(feature = "xs"), allow(dead_code))]
 
+#[cfg(feature = "xs")]
+mod codec;
 mod conn;
 #[cfg(feature = "xs")]
 mod handshake;

@@ -1,5 +1,6 @@
 //! The XSUBs, in one table: the name of the Perl sub, what it takes and returns, and its body.
 
+use super::codec::{self, Codec};
 use super::conn::broadcast::Broadcast;
 use super::conn::connection::{self, Connection, Failure, Lookup, Parts, Shared};
 use super::conn::dispatch::{self, Ending};
@@ -17,6 +18,9 @@ use std::ffi::{CString, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{null, null_mut};
 use std::slice;
+
+/// Maximum size, in bytes, of the memory that the variable a codec has read from keeps.
+const KEPT_READ_BUFFER: usize = 256 * 1024;
 
 /// XSLoader calls this. A perl that can have several interpreters, as one with threads has, passes the one that calls.
 #[unsafe(no_mangle)]
@@ -129,6 +133,32 @@ impl Arguments<'_> {
         }
     }
 
+    /// Returns the codec of the first argument; croaks if that has none.
+    fn codec(&self, after: &mut After) -> Option<&codec::Shared> {
+        let object = self.arg(0).and_then(sv::referent);
+        // SAFETY: perl keeps an XSUB's arguments while no Perl code runs.
+        let found = object.and_then(|object| unsafe { codec::find(self.perl, object) });
+        if found.is_none() {
+            after.croaking(self.located("this connection belongs to another thread"));
+        }
+        found
+    }
+
+    /// Returns what compression is configured with, by the seven arguments of `enable_deflate`.
+    fn deflate_config(&self, after: &mut After) -> Result<DeflateConfig, ()> {
+        let numbers = [1, 3, 5, 6].map(|index| self.small_number(index, after));
+        let [Ok(window_bits), Ok(peer_window_bits), Ok(level), Ok(mem_level)] = numbers else { return Err(()) };
+        Ok(DeflateConfig {
+            window_bits,
+            no_context_takeover: self.is_true(2),
+            peer_window_bits,
+            peer_no_context_takeover: self.is_true(4),
+            level,
+            mem_level,
+            threshold: self.number(7, after)?.and_then(|n| usize::try_from(n).ok()).unwrap_or_default(),
+        })
+    }
+
     /// Returns the connection that the handle callback belongs to.
     fn bound_connection(&self) -> Option<&Shared> {
         // SAFETY: perl keeps the sub that it calls.
@@ -223,6 +253,10 @@ fn run(call: &Arguments<'_>, after: &mut After, body: impl FnOnce(&mut After)) {
         // SAFETY: perl keeps an XSUB and its arguments while no Perl code runs.
         if let Lookup::Connection(shared) = unsafe { connection::find(call.perl, value) } {
             abandon(shared);
+        }
+        // SAFETY: as above.
+        if let Some(Ok(mut codec)) = unsafe { codec::find(call.perl, value) }.map(|shared| shared.try_borrow_mut()) {
+            codec.abandon();
         }
     }
 }
@@ -485,18 +519,7 @@ package "AnyEvent::WebSocket::Native::Engine" {
     /// $level, $mem_level, $threshold)`: returns false if a message was already sent or received.
     enable_deflate = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        let numbers = [1, 3, 5, 6].map(|index| call.small_number(index, after));
-        let [Ok(window_bits), Ok(peer_window_bits), Ok(level), Ok(mem_level)] = numbers else { return };
-        let Ok(threshold) = call.number(7, after) else { return };
-        let config = DeflateConfig {
-            window_bits,
-            no_context_takeover: call.is_true(2),
-            peer_window_bits,
-            peer_no_context_takeover: call.is_true(4),
-            level,
-            mem_level,
-            threshold: threshold.and_then(|n| usize::try_from(n).ok()).unwrap_or_default(),
-        };
+        let Ok(config) = call.deflate_config(after) else { return };
         let connection = &mut *shared.borrow_mut();
         let is_enabled = connection.engine.enable_deflate(config, &connection.interpreter.deflate);
         after.returning(call.boolean(is_enabled));
@@ -622,6 +645,83 @@ package "AnyEvent::WebSocket::Native::Engine" {
         client::refusal(call.perl, object, call.octets(1)).into_iter().for_each(|result| after.returning(result));
     };
 }
+package "AnyEvent::WebSocket::Native::Codec" {
+    /// `attach_codec($codec, $name => $value, ...)`, with settings: makes a codec of the hash.
+    attach_codec = |call, after| {
+        let Ok(settings) = Settings::of(call, 1, after) else { return };
+        let object = call.arg(0).and_then(sv::referent).filter(|&sv| sv::is_hash(sv));
+        let Some(object) = object else { return after.croaking(call.located("a codec must be a hash")) };
+        // SAFETY: perl keeps an XSUB and its arguments while no Perl code runs.
+        unsafe { Codec::attach(call.perl, object, call.sub.cast(), settings.config) };
+    };
+    /// `feed($codec, $octets)`: takes bytes from the peer, and empties the variable.
+    feed = |call, after| {
+        let Some(shared) = call.codec(after) else { return };
+        shared.borrow_mut().receive(call.octets(1));
+        if let Some(octets) = call.arg(1) {
+            // SAFETY: the value is live.
+            unsafe { ffi::ws_empty(call.perl, octets, KEPT_READ_BUFFER) };
+        }
+    };
+    /// `next_event($codec)`: returns an array whose first element is the kind; see `codec.rs`. Nothing if more bytes are
+    /// needed.
+    next_event = |call, after| {
+        let Some(shared) = call.codec(after) else { return };
+        let event = shared.borrow_mut().next_event(call.perl);
+        if let Some(event) = event {
+            after.returning(event);
+        }
+    };
+    /// `queue_frame($codec, $opcode, $octets)`: returns an error text; nothing if the frame was queued, or the connection no
+    /// longer sends.
+    queue_frame = |call, after| {
+        let Some(shared) = call.codec(after) else { return };
+        if let Err(error) = shared.borrow_mut().send(call.opcode(1), call.octets(2)) {
+            after.returning(sv::new_string(call.perl, error.to_string().as_bytes()));
+        }
+    };
+    /// `queue_close($codec, $code or undef, $octets)`: returns true if a Close frame was queued.
+    queue_close = |call, after| {
+        let Some(shared) = call.codec(after) else { return };
+        let Ok(code) = call.number(1, after) else { return };
+        let code = code.map(|code| CloseCode::new(u16::try_from(code).unwrap_or_default()));
+        match shared.borrow_mut().close(code, &String::from_utf8_lossy(call.octets(2))) {
+            Ok(is_queued) => after.returning(call.boolean(is_queued)),
+            Err(error) => after.croaking(call.located(&error.to_string())),
+        }
+    };
+    /// `output($codec, $max)`: returns the next bytes for the peer, at most so many.
+    output = |call, after| {
+        let Some(shared) = call.codec(after) else { return };
+        let max = call.integer(1).and_then(|max| usize::try_from(max).ok()).unwrap_or_default();
+        after.returning(sv::new_string(call.perl, shared.borrow().output(max)));
+    };
+    /// `written($codec, $count)`: removes bytes that were written from the output.
+    written = |call, after| {
+        let Some(shared) = call.codec(after) else { return };
+        let count = call.integer(1).and_then(|count| usize::try_from(count).ok()).unwrap_or_default();
+        if let Err(error) = shared.borrow_mut().written(count) {
+            after.croaking(call.located(&error.to_string()));
+        }
+    };
+    /// `may_send($codec)`: returns true if a message may be sent.
+    may_send = |call, after| {
+        let Some(shared) = call.codec(after) else { return };
+        after.returning(call.boolean(shared.borrow().can_send()));
+    };
+    /// `give_up($codec)`: gives up the connection; nothing more is parsed or queued.
+    give_up = |call, after| {
+        let Some(shared) = call.codec(after) else { return };
+        shared.borrow_mut().abandon();
+    };
+    /// `compress($codec, ...)`, with the arguments of `Engine::enable_deflate`: returns false if a message was already
+    /// sent or received.
+    compress = |call, after| {
+        let Some(shared) = call.codec(after) else { return };
+        let Ok(config) = call.deflate_config(after) else { return };
+        after.returning(call.boolean(shared.borrow_mut().enable_deflate(config)));
+    };
+}
 package "AnyEvent::WebSocket::Native" {
     /// `library_version()`.
     library_version = |call, after| {
@@ -731,8 +831,7 @@ extern "C" fn ws_rust_before_read(state: State) {
 #[unsafe(no_mangle)]
 extern "C" fn ws_rust_free(state: State) -> *mut SV {
     // SAFETY: C passes each state once. A panic cannot be reported here.
-    catch_unwind(AssertUnwindSafe(|| unsafe {
-        if handshake::free(&state) { null_mut() } else { connection::free(state) }
-    }))
-    .unwrap_or(null_mut())
+    let free =
+        || unsafe { if handshake::free(&state) || codec::free(&state) { null_mut() } else { connection::free(state) } };
+    catch_unwind(AssertUnwindSafe(free)).unwrap_or(null_mut())
 }
