@@ -10,9 +10,9 @@ use Scalar::Util ();
 
 # Carp skips these packages when it looks for the caller, and they skip this one.
 our @CARP_NOT = map { "AnyEvent::WebSocket::$_" } (
-    qw( Client Connection Message Deflate Deflate::Client Native Server ),
+    qw( Blocking Client Connection Message Deflate Deflate::Client Native Server ),
     map { "Native::$_" } qw(
-        Attach Backpressure Broadcast ClientOptions Closing Compression Events Formats Handshake::Compression
+        Attach Backpressure BlockingOpening Broadcast ClientOptions Closing Compression Events Formats Handshake::Compression
         Handshake::Deadline Handshake::Origins
         Inspection Json Keepalive Loader Options Payload ServerOptions Streaming
     ),
