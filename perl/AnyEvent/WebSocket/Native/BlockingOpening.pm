@@ -12,7 +12,7 @@ use AnyEvent::WebSocket::Native::Transport ();
 use AnyEvent::WebSocket::Native::Util ();
 use Carp ();
 
-our @CARP_NOT = qw( AnyEvent::WebSocket::Blocking AnyEvent::WebSocket::Native::Util );
+our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
 
 use constant TIMED_OUT => AnyEvent::WebSocket::Native::Transport::TIMED_OUT;
 

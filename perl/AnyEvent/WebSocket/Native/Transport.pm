@@ -76,13 +76,22 @@ sub start_tls {
         %$options,
     );
     my $socket = $self->{socket};
-    IO::Socket::SSL->start_SSL($socket, %given, SSL_startHandshake => 0) or return _tls_error();
+    my $error = _prepare_tls($socket, %given);
+    return $error if defined $error;
     $self->{is_tls} = 1;
     until ($socket->connect_SSL) {
         my $wants = _tls_wants() or return _tls_error();
         _select($socket, { $wants => 1 }, $deadline) or return TIMED_OUT;
     }
     return;
+}
+
+# Returns an error text if the options are wrong.
+sub _prepare_tls {
+    my ($socket, @options) = @_;
+    local ($@, $SIG{__DIE__});
+    my $is_fine = eval { IO::Socket::SSL->start_SSL($socket, @options, SSL_startHandshake => 0) };
+    return $is_fine ? undef : $@ ? 'TLS: ' . $@ =~ s/ at \S+ line [0-9]+\.?\n\z//r : _tls_error();
 }
 
 # Returns what TLS waits for, or nothing if it has failed.
