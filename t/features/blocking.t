@@ -190,7 +190,7 @@ subtest 'compression' => sub {
     my $answer = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
     my $server = WebSocketTest::ForkedServer->start(sub {
         my ($peer) = @_;
-        my $frame = $peer->next_frame;
+        my $frame = $peer->next_frame or return;
         $peer->tell("$frame->{rsv} " . length $frame->{payload});
         $peer->write(frame(opcode => 1, rsv => 4, payload => "\xf2\x48\xcd\xc9\xc9\x07\x00"));
         $peer->wait_end;
@@ -204,7 +204,7 @@ subtest 'compression' => sub {
     my $plain = echo_server();
     is connect_to($plain, deflate => 1)->send('y' x 500)->receive($SECONDS)->body, 'y' x 500, 'a server that declines';
     ok !eval { connect_to($server); 1 }, 'an extension that was not offered';
-    like $@, qr/^connect: .*not offered|^connect: .*extension/, 'is refused';
+    like $@, qr/^connect: Not a valid response, in the WebSocket handshake/, 'is refused';
 };
 
 subtest 'limits' => sub {
@@ -237,7 +237,7 @@ subtest 'mistakes' => sub {
     croaks_here 'headers', sub { $class->connect($url, headers => { a => 1 }) }, qr/^connect: headers must be/;
     croaks_here 'a line end', sub { $class->connect($url, headers => [a => "b\r\nc: d"]) }, qr/^connect: a header must not/;
     croaks_here 'a subprotocol', sub { $class->connect($url, subprotocols => ['a b']) }, qr/^connect: not the name of a subprotocol/;
-    croaks_here 'deflate', sub { $class->connect($url, deflate => 'yes') }, qr/^connect: deflate must be 1/;
+    croaks_here 'deflate', sub { $class->connect($url, deflate => []) }, qr/^deflate must be a reference to a hash/;
     croaks_here 'a level', sub { $class->connect($url, deflate => { level => 10 }) }, qr/level must be/;
 
     my $server = echo_server();

@@ -4,17 +4,16 @@ package AnyEvent::WebSocket::Native::BlockingOpening;
 
 use strict;
 use warnings;
+use AnyEvent::WebSocket::Native::Address ();
+use AnyEvent::WebSocket::Native::ClientHandshake ();
 use AnyEvent::WebSocket::Native::Codec ();
 use AnyEvent::WebSocket::Native::Number ();
-use AnyEvent::WebSocket::Native::Opening ();
 use AnyEvent::WebSocket::Native::Payload ();
 use AnyEvent::WebSocket::Native::Transport ();
 use AnyEvent::WebSocket::Native::Util ();
 use Carp ();
 
 our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
-
-use constant TIMED_OUT => AnyEvent::WebSocket::Native::Transport::TIMED_OUT;
 
 my %DEFAULT = (
     timeout => 30,
@@ -43,12 +42,12 @@ my @TLS = map { "SSL_$_" } qw(
 sub connect {
     my ($url, @options) = @_;
     my ($option, $tls) = _options(@options);
-    my $place = _place($url);
+    my $address = _address($url);
     my $deadline = AnyEvent::WebSocket::Native::Transport::FOREVER;
     $deadline = AnyEvent::WebSocket::Native::Transport::now() + $option->{timeout} if $option->{timeout};
-    my $opening = _opening($place, $option);
-    my $transport = _transport($place, $option, $tls, $deadline);
-    my ($answer, $error) = _shake_hands($transport, $opening, $deadline);
+    my $handshake = _handshake($address, $option);
+    my $transport = _transport($address, $option, $tls, $deadline);
+    my ($answer, $error) = _shake_hands($transport, $handshake, $deadline);
     _fail($option, 'in the WebSocket handshake', $error) if defined $error;
     return {
         codec => _codec($option, $answer),
@@ -61,7 +60,8 @@ sub connect {
 # Croaks with what has gone wrong, and when.
 sub _fail {
     my ($option, $when, $error) = @_;
-    Carp::croak("connect: timed out after $option->{timeout} seconds, $when") if $error eq TIMED_OUT;
+    Carp::croak("connect: timed out after $option->{timeout} seconds, $when")
+        if $error eq AnyEvent::WebSocket::Native::Transport::TIMED_OUT;
     Carp::croak("connect: $error, $when");
 }
 
@@ -127,101 +127,89 @@ sub _subprotocols {
 
 # Returns the options of AnyEvent::WebSocket::Deflate, which loads AnyEvent; undef without compression.
 sub _deflate {
-    my ($options) = @_;
-    return undef if !$options;
-    Carp::croak('connect: deflate must be 1, or a reference to a hash of options')
-        if ref $options ? ref $options ne 'HASH' : $options ne '1';
+    my ($deflate) = @_;
+    return undef if !$deflate;
     require AnyEvent::WebSocket::Deflate;
-    return undef if !AnyEvent::WebSocket::Deflate::available();
-    $options = {} if !ref $options;
-    AnyEvent::WebSocket::Deflate::check(%$options);
-    return $options;
+    return AnyEvent::WebSocket::Deflate::available() ? AnyEvent::WebSocket::Deflate::options_of($deflate) : undef;
 }
 
-# --- the URL
-
-# Returns the place that a URL names: is_secure, host, port, and for the request target and authority.
-sub _place {
+# Returns what a URL says. A name and password are not sent by themselves, so they must not seem to be.
+sub _address {
     my ($url) = @_;
     Carp::croak('connect takes a URL') if !defined $url || $url eq '';
-    my ($scheme, $user, $host, $port, $target) =
-        "$url" =~
-        m{\A(wss?)://(?:([^/?#\@]*)\@)?(\[[0-9A-Fa-f:.]+\]|[^/?#\@:\[\]\s]+)(?::([0-9]{0,5}))?([/?][^#]*)?(?:\#.*)?\z}si
+    my $octets = AnyEvent::WebSocket::Native::Payload::octets($url);
+    my ($user) = $octets =~ m{\Awss?://(?:([^/?\#]*)\@)?(?:\[[0-9a-f:.]+\]|[0-9a-z._-]+)(?::[0-9]{0,5})?(?:[/?\#]|\z)}i
         or Carp::croak("connect: not a WebSocket URL: $url");
     Carp::croak('connect: a name and password in the URL are not sent; give a header called Authorization') if defined $user;
-    $target = AnyEvent::WebSocket::Native::Payload::octets(defined $target ? $target : '/');
     # What a URL must not contain would end the request line, or part of it.
-    $target =~ s/([^!-~])/sprintf '%%%02X', ord $1/ge;
-    my $is_secure = lc $scheme eq 'wss';
-    my $default = $is_secure ? 443 : 80;
-    $port = $default if !defined $port || $port eq '';
-    return {
-        is_secure => $is_secure,
-        host => $host =~ s/\A\[(.*)\]\z/$1/r,
-        port => $port,
-        authority => $port == $default ? $host : "$host:$port",
-        target => $target =~ m{\A/} ? $target : "/$target",
-    };
+    $octets =~ s/([^!-~])/sprintf '%%%02X', ord $1/ge;
+    return AnyEvent::WebSocket::Native::Address::parse($octets);
 }
 
 # --- the phases
 
 sub _transport {
-    my ($place, $option, $tls, $deadline) = @_;
-    my ($host, $port) = @$place{qw( host port )};
+    my ($address, $option, $tls, $deadline) = @_;
+    my ($host, $port) = @$address{qw( host port )};
     my ($transport, $error) =
         $option->{fh}
         ? AnyEvent::WebSocket::Native::Transport->on_handle($option->{fh})
         : AnyEvent::WebSocket::Native::Transport->connect($host, $port, $deadline);
     _fail($option, "while connecting to $host port $port", $error) if defined $error;
-    if ($place->{is_secure}) {
+    if ($address->{secure}) {
         my $error = $transport->start_tls($host, $tls, $deadline);
         _fail($option, "in the TLS handshake with $host port $port", $error) if defined $error;
     }
     return $transport;
 }
 
-sub _opening {
-    my ($place, $option) = @_;
-    return AnyEvent::WebSocket::Native::Opening->new(
-        target => $place->{target},
-        host => $place->{authority},
+sub _handshake {
+    my ($address, $option) = @_;
+    return AnyEvent::WebSocket::Native::ClientHandshake->new(
+        address => $address,
+        subprotocols => @{ $option->{subprotocols} } ? $option->{subprotocols} : undef,
         headers => $option->{headers},
-        subprotocols => $option->{subprotocols},
         extensions => $option->{deflate} ? AnyEvent::WebSocket::Deflate::offer(%{ $option->{deflate} }) : undef,
+        replaces => 1,
+        strict => $option->{strict},
     );
 }
 
-# Returns the server's answer, or undef and an error text.
+# Returns the server's answer with the bytes that follow it as `rest`; or undef and an error text.
 sub _shake_hands {
-    my ($transport, $opening, $deadline) = @_;
-    my $request = $opening->request;
+    my ($transport, $handshake, $deadline) = @_;
+    my ($request, $response) = ($handshake->request, '');
     while (AnyEvent::WebSocket::Native::Transport::now() < $deadline) {
         my $written = length $request ? $transport->send($request) : 0;
         substr $request, 0, $written, '' if $written;
-        my $read = $transport->receive(my $octets = '');
+        my $read = $transport->receive($response);
         if ($read) {
-            my $answer = $opening->receive($octets) or next;
-            return defined $answer->{error} ? (undef, $answer->{error}) : $answer;
+            my $answer = $handshake->receive($response) or next;
+            return (undef, _refusal($response, $answer->{error})) if defined $answer->{error};
+            return { %$answer, rest => substr $response, $answer->{length} };
         }
         return (undef, $transport->error || 'the server ended the connection') if defined $read;
         $transport->wait($deadline, 'read', length $request ? 'write' : ());
     }
-    return (undef, TIMED_OUT);
+    return (undef, AnyEvent::WebSocket::Native::Transport::TIMED_OUT);
+}
+
+# Returns the error text; with the status, if that is what is wrong.
+sub _refusal {
+    my ($response, $error) = @_;
+    my ($status) = $response =~ m{\AHTTP/1\.[0-9] ([2-9][0-9][0-9]\b[^\r\n]{0,200})};
+    return defined $status ? "the server refused: $status" : $error =~ s/\Ahandshake error: //r;
 }
 
 sub _codec {
     my ($option, $answer) = @_;
     my $codec =
         AnyEvent::WebSocket::Native::Codec->new(masked => 1, strict => $option->{strict}, map { $_ => $option->{$_} } @LIMITS);
-    if ($option->{deflate}) {
-        my $agreed = AnyEvent::WebSocket::Deflate::confirm($answer->{extensions}, %{ $option->{deflate} });
-        $codec->compress(
-            @$agreed{ qw(
-                window_bits no_context_takeover peer_window_bits peer_no_context_takeover level mem_level threshold
-            ) }
-        ) if $agreed;
-    }
+    my $deflate = $option->{deflate};
+    my $agreed = $deflate && AnyEvent::WebSocket::Deflate::confirm($answer->{extensions}, %$deflate);
+    $codec->compress(
+        @$agreed{qw( window_bits no_context_takeover peer_window_bits peer_no_context_takeover level mem_level threshold )})
+        if $agreed;
     $codec->feed(my $rest = $answer->{rest});
     return $codec;
 }
