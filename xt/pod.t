@@ -12,6 +12,7 @@ use Pod::Simple::SimpleTree;
 use PodCode;
 use WebSocketTest;
 
+use AnyEvent::WebSocket::Blocking;
 use AnyEvent::WebSocket::Client;
 use AnyEvent::WebSocket::Deflate;
 use AnyEvent::WebSocket::Server;
@@ -175,6 +176,14 @@ subtest 'Deflate' => sub {
     my $deflate = 'AnyEvent::WebSocket::Deflate';
     entries_ok($deflate, 'FUNCTIONS', [public_subs($deflate)], 1);
     entries_ok($deflate, 'OPTIONS', \@options, 1);
+};
+
+subtest 'Blocking' => sub {
+    my $blocking = 'AnyEvent::WebSocket::Blocking';
+    my @names = listed(eval { $blocking->connect('ws://localhost/', nothing => 1); '' } // $@, qr/the options are (.*?) at /);
+    entries_ok($blocking, 'CLASS METHODS', ['connect'], 2);
+    entries_ok($blocking, 'OPTIONS', [grep { !/ / } @names], 1);
+    entries_ok($blocking, 'METHODS', [grep { $_ ne 'connect' } public_subs($blocking)], 2);
 };
 
 # --- additions to the original

@@ -299,3 +299,312 @@ sub _drop {
 }
 
 1;
+
+__END__
+
+=encoding utf-8
+
+=head1 NAME
+
+AnyEvent::WebSocket::Blocking - a WebSocket client that waits, without an event loop
+
+=head1 SYNOPSIS
+
+  use AnyEvent::WebSocket::Blocking;
+
+  my $ws = AnyEvent::WebSocket::Blocking->connect('wss://example.com/rpc', timeout => 10);
+  $ws->send_json({ id => 1, method => 'status' });
+  my $reply = $ws->receive(5) or die "the server has closed\n";
+  print $reply->decoded_json->{result}, "\n";
+  $ws->close;
+
+=head1 DESCRIPTION
+
+For programs that ask and wait for the answer: scripts, cron jobs, tests, and callbacks of an event loop that need an answer
+before they return. In a callback of AnyEvent, C<< AnyEvent::WebSocket::Client->connect(...)->recv >> dies with "recursive
+blocking wait"; this class works there, and in callbacks of L<IO::Async>, L<POE> or any other loop, because it uses none.
+While it waits, the loop stands still: no other callback runs. A program that must do several things at once takes
+L<AnyEvent::WebSocket::Client>.
+
+It has the same engine as L<AnyEvent::WebSocket::Connection>, and messages are objects of L<AnyEvent::WebSocket::Message>. It
+does not load AnyEvent, except for L</deflate>. Sockets are L<IO::Socket::IP>, and with C<wss> L<IO::Socket::SSL>, which is
+loaded only then.
+
+Pings and the peer's Close are answered while a method waits, and only then. A server that drops clients which do not answer
+its pings may do so if the program does something else for long.
+
+=head2 Errors
+
+What goes wrong is an exception: a string at the caller's line that begins with the name of the method. If time has run out,
+the name is followed by C<timed out>:
+
+  my $message = eval { $ws->receive(5) };
+  print "nothing yet\n" if !$message && $@ =~ /^receive: timed out/;
+
+After a timeout of C<receive>, C<can_receive> or C<ping>, the connection goes on and nothing is lost. After one of C<send>, it is
+given up, because a part of the message may have been sent.
+
+Once a connection has ended, each call of L</receive>, L</send> and L</ping> says why.
+
+=head2 Signals, processes and threads
+
+Signal handlers run while a method waits. They may die, which ends the method; and they may use the connection. A handler that
+dies in the moment in which bytes are moved makes the connection unusable, and later calls say so. SIGPIPE does not end the
+program.
+
+After a fork, either the parent or the child may use the connection. In another thread than the one that made it, its methods
+raise an exception.
+
+A connection that goes out of scope closes its socket without a Close frame. Call L</close> to take leave in order.
+
+=head1 CLASS METHODS
+
+=head2 connect
+
+  my $ws = AnyEvent::WebSocket::Blocking->connect($url, %options);
+
+Connects and returns the connection. C<$url> begins with C<ws://> or C<wss://>. If the host has several addresses, they are
+tried in turn. An unknown option is an exception.
+
+  my $ws = AnyEvent::WebSocket::Blocking->connect(
+    'wss://example.com/feed', headers => [Authorization => 'Bearer 42'], subprotocols => ['v2'],
+  );
+
+Exceptions begin with C<connect:>, and end with what was being done:
+
+=for code output
+
+  connect: timed out after 10 seconds, in the TLS handshake with example.com port 443
+  connect: the server refused: 401 Unauthorized, in the WebSocket handshake
+
+=head1 OPTIONS
+
+These are given to L</connect>. For each, undef means the default. Options whose names begin with C<SSL_> are passed on to
+L<IO::Socket::SSL>. By default the server's certificate is verified with the system's authorities, and must be for the host in
+the URL.
+
+  my $ws = AnyEvent::WebSocket::Blocking->connect('wss://localhost/', SSL_ca_file => 'ca.pem');
+
+=head2 close_timeout
+
+  my $ws = AnyEvent::WebSocket::Blocking->connect($url, close_timeout => 2);
+
+How many seconds L</close> waits for the peer. 0 waits for ever. Default 10.
+
+=head2 deflate
+
+  my $ws = AnyEvent::WebSocket::Blocking->connect($url, deflate => 1);
+
+If true, compression is offered to the server. It may be a reference to a hash of L<AnyEvent::WebSocket::Deflate/OPTIONS>, of
+which C<idle_timeout> has no effect here. This loads AnyEvent, but uses no loop. Default off.
+
+=head2 fh
+
+  my $ws = AnyEvent::WebSocket::Blocking->connect($url, fh => $tunnel);
+
+A socket that is connected already, such as one to a Unix socket or through a proxy. The URL then only says what is asked for,
+and whether to use TLS on top. The socket becomes non-blocking, and is closed with the connection.
+
+=head2 headers
+
+  my $ws = AnyEvent::WebSocket::Blocking->connect($url, headers => [Cookie => 'session=42']);
+
+A reference to an array of names and values for the request. A header replaces the one of ours with the same name.
+
+=head2 max_control_rate
+
+  my $ws = AnyEvent::WebSocket::Blocking->connect($url, max_control_rate => 100);
+
+How many pings and pongs the peer may send within a second. A peer that exceeds this or one of the following limits gets a Close
+frame, and L</receive> raises an exception. 0 means no limit, as it does for sizes. Default 0.
+
+=head2 max_fragments
+
+  my $ws = AnyEvent::WebSocket::Blocking->connect($url, max_fragments => 1000);
+
+How many frames a message may have. Default 128.
+
+=head2 max_message_size
+
+  my $ws = AnyEvent::WebSocket::Blocking->connect($url, max_message_size => 1024 * 1024);
+
+How many bytes a message may have. Default 16777216, which is 16 MiB.
+
+=head2 max_payload_size
+
+  my $ws = AnyEvent::WebSocket::Blocking->connect($url, max_payload_size => 65536);
+
+How many bytes a frame may have. Default 0.
+
+=head2 strict
+
+  my $ws = AnyEvent::WebSocket::Blocking->connect($url, strict => 1);
+
+If true, enforces the rules that some peers are known to break: see L<AnyEvent::WebSocket::Connection/strict>. Default 0,
+or 1 if C<ANYEVENT_WEBSOCKET_STRICT> is set in the environment.
+
+=head2 subprotocols
+
+  my $ws = AnyEvent::WebSocket::Blocking->connect($url, subprotocols => ['v2', 'v1']);
+
+The names of subprotocols, the preferred one first: a reference to an array, or one name. If any are given, the server must
+choose one of them.
+
+=head2 timeout
+
+  my $ws = AnyEvent::WebSocket::Blocking->connect($url, timeout => 10);
+
+How many seconds TCP, TLS and the handshake may take together. Looking up the host's name takes as long as the system's
+resolver allows; that time counts too, but is not cut short. 0 means no limit. Default 30.
+
+It is also how long L</send> waits for a peer that takes nothing, and the default of L</ping>.
+
+=head1 METHODS
+
+=head2 can_receive
+
+  my $bool = $ws->can_receive;
+  $bool = $ws->can_receive($seconds);
+
+Returns 1 if L</receive> would not wait: there is a message, or the connection has ended. Otherwise waits that many seconds
+for it, by default 0, and returns 0 if they pass.
+
+  print "nothing yet\n" until $ws->can_receive(1);
+
+=head2 close
+
+  my $is_answered = $ws->close;
+  $is_answered = $ws->close($code, $reason);
+
+Sends a Close frame, waits for the peer's for up to L</close_timeout>, and closes the socket. Returns 1 if the peer has closed
+in order, and 0 otherwise; there is no exception if it has not. Messages that were not received are dropped. The code is from
+1000 to 4999, by default 1000; with 1005, the frame is empty.
+
+  $ws->close(1001, 'done for today');
+
+=head2 close_code
+
+  my $code = $ws->close_code;
+
+Returns the code in the peer's Close frame, 1005 if that is empty, and undef if there was none.
+
+  print "try again later\n" if ($ws->close_code || 0) == 1013;
+
+=head2 close_reason
+
+  my $characters = $ws->close_reason;
+
+Returns the reason in the peer's Close frame, and undef if there was none.
+
+  print $ws->close_reason, "\n" if defined $ws->close_reason;
+
+=head2 fileno
+
+  my $number = $ws->fileno;
+
+Returns the file descriptor of the socket, or undef once that is closed. A program with a loop may wait until it is readable,
+and then call L</can_receive>. More than one message may have come: call it until it returns 0.
+
+  my $watcher = AE::io $ws->fileno, 0, sub {
+    while($ws->can_receive) {
+      my $message = $ws->receive or last;
+      print $message->body, "\n";
+    }
+  };
+
+=head2 handle
+
+  my $fh = $ws->handle;
+
+Returns the socket, an L<IO::Socket::IP> or L<IO::Socket::SSL>, or undef once that is closed. Do not read from it or write to
+it.
+
+  print $ws->handle->peerhost, "\n";
+
+=head2 is_open
+
+  my $bool = $ws->is_open;
+
+Returns 1 if messages can be sent, as far as is known: the peer's Close, or its end, is noticed by methods that wait.
+
+  $ws->send('more') if $ws->is_open;
+
+=head2 ping
+
+  my $seconds = $ws->ping;
+  $seconds = $ws->ping($limit);
+
+Sends a ping and waits for its pong, at most that many seconds, by default L</timeout>. Returns the seconds that it took.
+Messages that arrive meanwhile are kept for L</receive>.
+
+  printf "%.3f s\n", $ws->ping(5);
+
+=head2 receive
+
+  my $message = $ws->receive;
+  $message = $ws->receive($seconds);
+
+Returns the next message, an L<AnyEvent::WebSocket::Message>. Waits that many seconds for it; without an argument, for ever. 0
+does not wait.
+
+Returns nothing if the peer has closed with code 1000, 1001 or none, or L</close> was called. Another code, a connection that
+ends without a Close frame, a peer that breaks rules or limits, and a time that has run out, are exceptions.
+
+  while(my $message = $ws->receive) {
+    print $message->decoded_body, "\n";
+  }
+
+=head2 send
+
+  $ws->send($string);
+  $ws->send($message);
+
+Sends a string as text, or an L<AnyEvent::WebSocket::Message>, as L<AnyEvent::WebSocket::Connection/send> does. Returns the
+connection when the operating system has taken all of it. Meanwhile it also reads, so that two peers that both send do not wait
+for each other; up to 16 MiB of messages are kept for L</receive>. A peer that takes nothing for L</timeout> is given up.
+
+  my $reply = $ws->send("Gr\x{fc}\x{df}e")->receive(5);
+
+=head2 send_binary
+
+  $ws->send_binary($octets);
+
+Sends octets as a binary message. Returns the connection.
+
+  $ws->send_binary(pack 'N', 42);
+
+=head2 send_json
+
+  $ws->send_json($data);
+
+Sends data as JSON in a text message. Returns the connection.
+
+  $ws->send_json({ op => 'subscribe', channels => ['news'] });
+
+=head2 send_text
+
+  $ws->send_text($characters);
+
+Sends characters as a text message, encoded to UTF-8 whether they have Perl's UTF8 flag or not. Returns the connection.
+
+  $ws->send_text("\x{e9}t\x{e9}");
+
+=head2 subprotocol
+
+  my $name = $ws->subprotocol;
+
+Returns the subprotocol that the server has chosen, or undef.
+
+  die "an old server\n" if ($ws->subprotocol || 'v1') ne 'v1';
+
+=head1 LIMITATIONS
+
+There is no support for proxies, except with L</fh>, and redirects are not followed. A user name in the URL is an exception:
+give a header called Authorization.
+
+=head1 SEE ALSO
+
+L<AnyEvent::WebSocket::Client>, L<AnyEvent::WebSocket::Connection>, L<AnyEvent::WebSocket::Message>,
+L<AnyEvent::WebSocket::Native::Manual>
+
+=cut

@@ -17,6 +17,7 @@ package WebSocketTest::ForkedServer;
 #   $peer->wait_end                     # reads until the end
 #   $peer->tell($text)                  # tells the test, which gets it from $server->told
 #   $peer->fh
+#   $peer->start_tls; $peer->head; $peer->accept($headers)       # what raw leaves to the sub
 
 use strict;
 use warnings;
@@ -83,6 +84,8 @@ sub DESTROY {
 
 sub _serve {
     my ($listener, $writer, $code, $tls, %option) = @_;
+    # Otherwise the test's own signal handlers would run here.
+    $SIG{$_} = 'DEFAULT' for qw( ALRM INT TERM );
     $SIG{PIPE} = 'IGNORE';
     alarm 0;
     sleep 3600 while exists $option{accept} && !$option{accept};
@@ -129,7 +132,7 @@ sub head {
 
 sub accept {
     my ($self, $headers) = @_;
-    my ($key) = $self->head =~ /^Sec-WebSocket-Key: (\S+)\r$/m or die "no key\n";
+    my ($key) = ($self->request || $self->head) =~ /^Sec-WebSocket-Key: (\S+)\r$/m or die "no key\n";
     my $proof = MIME::Base64::encode_base64(Digest::SHA::sha1($key . '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'), '');
     $self->write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             . "Sec-WebSocket-Accept: $proof\r\n"

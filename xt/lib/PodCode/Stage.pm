@@ -15,6 +15,7 @@ use warnings;
 use AnyEvent;
 use AnyEvent::Handle;
 use AnyEvent::Socket ();
+use AnyEvent::WebSocket::Blocking;
 use AnyEvent::WebSocket::Client;
 use AnyEvent::WebSocket::Connection;
 use AnyEvent::WebSocket::Deflate::Client;
@@ -22,6 +23,7 @@ use AnyEvent::WebSocket::Server;
 use File::Temp;
 use POSIX ();
 use WebSocketTest;
+use WebSocketTest::ForkedServer;
 use WebSocketTest::Frame;
 use WebSocketTest::Peer;
 
@@ -60,6 +62,9 @@ our %GIVEN = (
     '%options'     => sub { () },
     '$server'      => sub { AnyEvent::WebSocket::Server->new },
     '$env'         => sub { { 'psgix.io' => end_of_pair(), SCRIPT_NAME => '', PATH_INFO => '/', QUERY_STRING => '' } },
+    '$ws'          => sub { AnyEvent::WebSocket::Blocking->connect('ws://localhost/') },
+    '$tunnel'      => sub { IO::Socket::IP->new(PeerHost => '127.0.0.1', PeerPort => other_process()->port) },
+    '$limit'       => sub { 60 },
 );
 
 sub PodCode::Stage::Database::insert { my (undef, $octets, $done) = @_; $done->() }
@@ -88,6 +93,10 @@ sub perform {
     no warnings 'redefine';
     my $connect = \&AnyEvent::Socket::tcp_connect;
     local *AnyEvent::Socket::tcp_connect = sub { splice @_, 0, 2, '127.0.0.1', server_port(); &$connect };
+    my $blocking = AnyEvent::WebSocket::Native::Transport->can('connect');
+    local *AnyEvent::WebSocket::Native::Transport::connect =
+        sub { splice @_, 1, 2, '127.0.0.1', other_process()->port; &$blocking };
+    local *AnyEvent::WebSocket::Native::Transport::start_tls = sub { return };
     my $result = evaluate($block);
     die $@ if $@;
     happen();
@@ -160,6 +169,25 @@ sub serve {
         push @kept, my $connection = eval { $_[0]->recv } or return;
         $connection->on(each_message => sub { $_[0]->send($_[1]) });
     });
+}
+
+# Returns the server for clients that block this process. It says hello, answers messages, and closes after a while of silence.
+my $other_process;
+
+sub other_process {
+    return $other_process ||= WebSocketTest::ForkedServer->start(
+        sub {
+            my ($peer) = @_;
+            my ($protocol) = $peer->head =~ /^Sec-WebSocket-Protocol: ([^,\r]+)/m;
+            $peer->accept(defined $protocol ? "Sec-WebSocket-Protocol: $protocol\r\n" : '');
+            $peer->write(text('{"result":"hello"}'));
+            $SIG{ALRM} = sub { $peer->write(close_frame(1000)) };
+            alarm 1;
+            $peer->echo;
+            alarm 0;
+        },
+        raw => 1
+    );
 }
 
 # --- events that fragments see
