@@ -12,7 +12,7 @@ package WebSocketTest::ForkedServer;
 #   $peer->request                      # the head of the request, after the handshake
 #   $peer->next_frame                   # the next frame, as decode_frame returns it; undef at the end
 #   $peer->write(@octets)
-#   $peer->message                      # the payload of the next frame that is text or binary; undef at the end
+#   $peer->message                      # the payload of the next frame that is text or binary; undef at the end; answers a Close
 #   $peer->echo                         # sends each message back until there is none
 #   $peer->wait_end                     # reads until the end
 #   $peer->tell($text)                  # tells the test, which gets it from $server->told
@@ -156,7 +156,10 @@ sub next_frame {
 
 sub message {
     my ($self) = @_;
-    while (my $frame = $self->next_frame) { return $frame->{payload} if $frame->{opcode} == 1 || $frame->{opcode} == 2 }
+    while (my $frame = $self->next_frame) {
+        return $frame->{payload} if $frame->{opcode} == 1 || $frame->{opcode} == 2;
+        if ($frame->{opcode} == 8) { $self->write(close_frame(1000)); last }
+    }
     return undef;
 }
 
