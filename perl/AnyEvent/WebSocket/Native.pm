@@ -120,6 +120,10 @@ The reference of messages.
 
 The guide, with a complete program for each task.
 
+=item L<AnyEvent::WebSocket::Blocking>
+
+A client that waits for answers, without an event loop.
+
 =item L<AnyEvent::WebSocket::Deflate>, L<AnyEvent::WebSocket::Deflate::Client>
 
 Compression.
