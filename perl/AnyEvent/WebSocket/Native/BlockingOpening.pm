@@ -4,9 +4,9 @@ package AnyEvent::WebSocket::Native::BlockingOpening;
 
 use strict;
 use warnings;
-use AnyEvent::WebSocket::Native::Address ();
-use AnyEvent::WebSocket::Native::ClientHandshake ();
 use AnyEvent::WebSocket::Native::Codec ();
+use AnyEvent::WebSocket::Native::Handshake::Address ();
+use AnyEvent::WebSocket::Native::Handshake::Client ();
 use AnyEvent::WebSocket::Native::Number ();
 use AnyEvent::WebSocket::Native::Payload ();
 use AnyEvent::WebSocket::Native::Transport ();
@@ -129,8 +129,9 @@ sub _subprotocols {
 sub _deflate {
     my ($deflate) = @_;
     return undef if !$deflate;
-    require AnyEvent::WebSocket::Deflate;
-    return AnyEvent::WebSocket::Deflate::available() ? AnyEvent::WebSocket::Deflate::options_of($deflate) : undef;
+    require AnyEvent::WebSocket::Native::Handshake::Compression;
+    return undef if !AnyEvent::WebSocket::Deflate::available();
+    return AnyEvent::WebSocket::Native::Handshake::Compression::options_of($deflate);
 }
 
 # Returns what a URL says. A name and password are not sent by themselves, so they must not seem to be.
@@ -143,7 +144,7 @@ sub _address {
     Carp::croak('connect: a name and password in the URL are not sent; give a header called Authorization') if defined $user;
     # What a URL must not contain would end the request line, or part of it.
     $octets =~ s/([^!-~])/sprintf '%%%02X', ord $1/ge;
-    return AnyEvent::WebSocket::Native::Address::parse($octets);
+    return AnyEvent::WebSocket::Native::Handshake::Address::parse($octets);
 }
 
 # --- the phases
@@ -165,7 +166,7 @@ sub _transport {
 
 sub _handshake {
     my ($address, $option) = @_;
-    return AnyEvent::WebSocket::Native::ClientHandshake->new(
+    return AnyEvent::WebSocket::Native::Handshake::Client->new(
         address => $address,
         subprotocols => @{ $option->{subprotocols} } ? $option->{subprotocols} : undef,
         headers => $option->{headers},
