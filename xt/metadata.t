@@ -54,6 +54,7 @@ my %part_of = (
     'AnyEvent::Handle'                         => 'AnyEvent',
     'AnyEvent::Log'                            => 'AnyEvent',
     'AnyEvent::Socket'                         => 'AnyEvent',
+    'AnyEvent::TLS'                            => 'AnyEvent',
     'AnyEvent::Util'                           => 'AnyEvent',
     'Moo::Role'                                => 'Moo',
     'Protocol::WebSocket::Frame'               => 'Protocol::WebSocket',
