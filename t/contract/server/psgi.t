@@ -190,7 +190,7 @@ subtest 'the peer has gone' => sub {
 differs 'lists' => 'takes one value alone' => sub {
     for my $upgrade ('h2c, websocket', 'websocket ', 'websocket, h2c') {
         my ($request) = request_of(psgi_env(HTTP_UPGRADE => $upgrade));
-        is $request->upgrade, $upgrade, "Upgrade: $upgrade";
+        is $request->upgrade, $upgrade =~ s/ \z//r, "Upgrade: $upgrade";
     }
 };
 

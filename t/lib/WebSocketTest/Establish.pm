@@ -30,14 +30,15 @@ what was returned, and what was given. C<release(qw(cv fh server))> drops the at
 
 C<wait> awaits that the condition variable is ready; C<wait_read> also returns once all that the peer wrote has been read.
 
+=item record, seen
+
+C<record> has the callback of the condition variable make a L<WebSocketTest::Recorder>, which C<seen> returns. Frames that came
+with the request are lost on a program that registers its callbacks later.
+
 =item results, connection, error
 
 C<results> and C<connection> return what the condition variable has. C<error> is '' if it has that, and otherwise the exception,
 without the " at FILE line N." of C<recv>, if that is right.
-
-=item wait_open
-
-Tests nothing, but waits until the TLS handshake is over.
 
 =back
 
@@ -53,6 +54,7 @@ use AnyEvent;
 use Digest::SHA ();
 use Exporter 'import';
 use MIME::Base64 ();
+use Scalar::Util qw(weaken);
 use Test::More ();
 use WebSocketTest;
 use WebSocketTest::SecureClient;
@@ -123,10 +125,25 @@ sub release {
     return $self;
 }
 
+# Records the callbacks of the connection from the beginning; `seen` returns the recorder.
+sub record {
+    my ($self) = @_;
+    weaken(my $weak = $self);
+    $self->{cv}->cb(sub {
+        my $connection = eval { $_[0]->recv };
+        $weak->{seen} = recorder($connection) if $connection;
+        poke();
+    });
+    $self->{records} = 1;
+    return $self;
+}
+
+sub seen { $_[0]{seen} }
+
 sub wait {
     my ($self, $seconds) = @_;
     my $cv = $self->{cv};
-    $cv->cb(sub { poke() }) if !$cv->ready;
+    $cv->cb(sub { poke() }) if !$cv->ready && !$self->{records};
     wait_until('the end of the handshake', sub { $cv->ready }, $seconds);
     return $self;
 }

@@ -97,6 +97,7 @@ sub play {
     local $SIG{__WARN__} = sub { push @problems, "warning: $_[0]" };
     my ($attempt, $peer) = establishing(TRANSPORT => $transport, handshake => sub { $request = $_[0]; $_[1] }, %new);
     $peer->wait_secure if $transport eq 'wss';
+    $attempt->record;
     $way{$way}->($peer, $attempt, $case->{bytes});
     my $problem = sub { my ($what, $is, $wanted) = @_; push @problems, "$what: '$is', not '$wanted'" if $is ne $wanted };
     my $error = _error($verdict);
@@ -126,7 +127,7 @@ sub _works {
     $problem->('response', response_of($peer), $RESPONSE =~ s/(?<=Accept: )\S+/$accept/r);
     $problem->('target', $request->resource_name, $case->{target}) if defined $case->{target};
     return if $case->{behind} ne '' && !defined $case->{frames};
-    my $seen = recorder($attempt->connection);
+    my $seen = $attempt->seen;
     my @bodies = grep { !/\A\d{4}\z/ } split / /, defined $case->{frames} ? $case->{frames} : '';
     my ($close_code) = ($case->{frames} || '') =~ /\b(\d{4})\b/;
     push @bodies, 'trailing' if $way eq 'trailing' && !defined $close_code;
