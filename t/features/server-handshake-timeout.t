@@ -110,7 +110,8 @@ for my $none (0, undef) {
 subtest 'mistakes' => sub {
     my $class = 'AnyEvent::WebSocket::Server';
     for my $wrong (-1, 'soon', 'nan') {
-        croaks_here("handshake_timeout => $wrong", sub { $class->new(handshake_timeout => $wrong) }, qr/\Ahandshake_timeout must/);
+        my $text = qr/\Ahandshake_timeout must/;
+        croaks_here("handshake_timeout => $wrong", sub { $class->new(handshake_timeout => $wrong) }, $text);
     }
 };
 

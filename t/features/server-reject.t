@@ -31,7 +31,8 @@ for my $case (grep { defined $_->{status} } hostile_requests()) {
     my $check = rejection($case->{status}, @{ $case->{fields} || [] });
     my @problems;
     for my $transport (@transports) {
-        push @problems, map { play($case, $case->{wanted}, $_, $transport, reject => 1, CHECK => $check) } qw(whole pieces trailing);
+        my %new = (reject => 1, CHECK => $check);
+        push @problems, map { play($case, $case->{wanted}, $_, $transport, %new) } qw(whole pieces trailing);
     }
     is join("\n", @problems), '', "$case->{name}: $case->{status}";
 }

@@ -35,13 +35,15 @@ subtest 'unknown arguments' => sub {
 subtest 'what is not a code reference' => sub {
     for my $name (qw(validator handshake)) {
         for my $wrong ('', 0, 'main::code', 1, [], {}, \'x', bless(sub { }, 'Some::Class'), bless {}, 'Any') {
-            croaks_here("$name => '$wrong'", sub { $class->new($name => $wrong) }, qr/\A$name parameter must be a code-ref at /);
+            my $text = qr/\A$name parameter must be a code-ref at /;
+            croaks_here("$name => '$wrong'", sub { $class->new($name => $wrong) }, $text);
         }
     }
 };
 
 subtest 'validator is checked although handshake wins' => sub {
-    croaks_here('validator => 1', sub { $class->new(handshake => sub { $_[1] }, validator => 1) }, qr/\Avalidator parameter must/);
+    my %both = (handshake => sub { $_[1] }, validator => 1);
+    croaks_here('validator => 1', sub { $class->new(%both) }, qr/\Avalidator parameter must/);
     my $called = 0;
     my ($attempt, $peer) = establishing(handshake => sub { ($_[1], 'handshake') }, validator => sub { $called++; 'validator' });
     $peer->write(request());

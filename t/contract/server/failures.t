@@ -24,9 +24,10 @@ subtest 'where recv reports an error' => sub {
     my ($attempt, $peer) = establishing();
     $peer->write("nonsense\n");
     my $cv = $attempt->wait->cv;
-    ok !eval { $cv->recv; 1 }, 'recv dies'; my $line = __LINE__;
-    my $file = __FILE__;
-    like $@, qr/\Ahandshake error: Wrong request line\n at \Q$file\E line $line(?:, <.*)?\.\n\z/, 'behind a newline, at its caller';
+    my ($file, $line) = (__FILE__, __LINE__ + 1);
+    ok !eval { $cv->recv; 1 }, 'recv dies';
+    my $here = qr/\n at \Q$file\E line $line(?:, <.*)?\.\n\z/;
+    like $@, qr/\Ahandshake error: Wrong request line$here/, 'behind a newline, at its caller';
     croaks_here('another recv', sub { $cv->recv }, qr/\Ahandshake error: Wrong request line\n at /);
 };
 
@@ -41,6 +42,7 @@ for my $name (sort keys %exception) {
             my ($attempt, $peer) = establishing(TRANSPORT => $transport, handshake => sub { die $exception{$name} });
             $peer->write(request());
             failed_ok($attempt, $peer, $exception{$name}, 'the same exception');
+            is ref $attempt->error, ref $exception{$name}, 'not its text';
         };
     }
 }

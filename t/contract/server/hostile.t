@@ -68,7 +68,9 @@ sub seen_at {
 }
 
 for my $case (grep { defined $_->{seen} } @cases) {
-    differs "$case->{name}: it is seen early" => 'waits for a line' => sub { is seen_at($case), $case->{seen}, 'with that byte' };
+    differs "$case->{name}: it is seen early" => 'waits for a line' => sub {
+        is seen_at($case), $case->{seen}, 'with that byte';
+    };
 }
 
 subtest 'when an error is seen' => sub {

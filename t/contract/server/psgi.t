@@ -20,7 +20,7 @@ subtest 'all is done when it returns' => sub {
     ok $attempt->cv->ready, 'the condition variable is ready';
     is sysread($peer->fh, my $bytes, 65536), length $RESPONSE, 'the response is out';
     is $bytes, $RESPONSE, 'the same as from establish';
-    my ($connection, @other) = $attempt->cv->recv;
+    my ($connection, @other) = $attempt->results;
     is ref $connection, 'AnyEvent::WebSocket::Connection', 'the connection';
     is_deeply \@other, ['other', 2], 'the other results';
     is scalar $attempt->cv->recv, $connection, 'in scalar context, the connection';
@@ -79,7 +79,8 @@ my %env = (
     everything => psgi_env(
         SCRIPT_NAME => '/app', PATH_INFO => '/a b/c', QUERY_STRING => 'd=e&f=%41', HTTP_ORIGIN => 'http://o.example',
         HTTP_SEC_WEBSOCKET_PROTOCOL => 'one, two', HTTP_COOKIE => 'a=b; c="d e"', HTTP_X_A => 'b',
-        HTTP_SEC_WEBSOCKET_EXTENSIONS => 'permessage-deflate', HTTP_USER_AGENT => 'test', HTTP_CONNECTION => 'keep-alive, upgrade',
+        HTTP_SEC_WEBSOCKET_EXTENSIONS => 'permessage-deflate', HTTP_USER_AGENT => 'test',
+        HTTP_CONNECTION => 'keep-alive, upgrade',
     ),
     'an https Origin' => psgi_env(HTTP_ORIGIN => 'https://o.example'),
     'an old name of the protocol' => psgi_env(HTTP_WEBSOCKET_PROTOCOL => 'one'),
@@ -127,10 +128,10 @@ subtest 'arguments that are missing' => sub {
     my $server = AnyEvent::WebSocket::Server->new;
     my ($ours) = socket_pair();
     my $cv = $server->establish_psgi(undef, $ours);
-    ok $cv->ready, 'the condition variable is ready';
+    ok $cv->ready, 'the condition variable is ready' or return;
     croaks_here('no environment', sub { $cv->recv }, qr/\Apsgi_env parameter is mandatory at /);
     $cv = $server->establish_psgi(psgi_env());
-    ok $cv->ready, 'the condition variable is ready';
+    ok $cv->ready, 'the condition variable is ready' or return;
     my $text = 'No connection file handle provided. Maybe the PSGI server does not support psgix.io extension.';
     croaks_here('no socket', sub { $cv->recv }, qr/\A\Q$text\E at /);
 };

@@ -33,8 +33,9 @@ my %request = (
         [add => 'Sec-WebSocket-Protocol: one, two'], [add => 'Cookie: a=b; c="d e"; $Path=/'], [add => 'X-A: b:c: d'],
         [add => 'Sec-WebSocket-Extensions: permessage-deflate'], [add => 'User-Agent: test'],
     ),
-    'odd case' => request([line => 'GET /X HTTP/1.1'], [replace => 'Host', 'hOST:h'], [replace => 'Upgrade', 'UPGRADE: WebSocket'],
-        [replace => 'Connection', 'connection: keep-alive ,  UpGrade'], [add => 'x-FOO:bar']),
+    'odd case' => request([line => 'GET /X HTTP/1.1'], [replace => 'Host', 'hOST:h'],
+        [replace => 'Upgrade', 'UPGRADE: WebSocket'], [replace => 'Connection', 'connection: keep-alive ,  UpGrade'],
+        [add => 'x-FOO:bar']),
     'an https Origin' => request([add => 'Origin: https://o.example']),
     'no path' => request([line => 'GET ?q HTTP/1.1']),
     'two of a field' => request([add => 'X-A: 1'], [add => 'x-a: 2']),
@@ -98,7 +99,8 @@ subtest 'secure' => sub {
 };
 
 subtest 'to_string' => sub {
-    my ($request) = request_of(request([add => 'Origin: http://o'], [add => 'Sec-WebSocket-Protocol: a, b'], [add => 'X-A: b']));
+    my @more = ('Origin: http://o', 'Sec-WebSocket-Protocol: a, b', 'X-A: b');
+    my ($request) = request_of(request(map { [add => $_] } @more));
     is $request->to_string, join('', map { "$_\r\n" } 'GET /chat HTTP/1.1', 'Upgrade: WebSocket', 'Connection: Upgrade',
         'Host: example.com', 'Origin: http://o', 'Sec-WebSocket-Protocol: a, b', "Sec-WebSocket-Key: $KEY",
         'Sec-WebSocket-Version: 13', ''), 'is what Protocol::WebSocket would have sent';

@@ -122,7 +122,8 @@ subtest 'any reference' => sub {
 
 subtest 'another response than the one it was given' => sub {
     my (undef, undef, $bytes) = answered(sub {
-        return Protocol::WebSocket::Response->new(version => 'draft-ietf-hybi-17', key => $KEY, subprotocol => 'x', host => 'h');
+        my %fields = (version => 'draft-ietf-hybi-17', key => $KEY, subprotocol => 'x', host => 'h');
+        return Protocol::WebSocket::Response->new(%fields);
     });
     is $bytes, response_with('Sec-WebSocket-Protocol: x'), 'is used';
 };

@@ -57,7 +57,7 @@ subtest '_do_handshake' => sub {
     is response_of($peer), $RESPONSE, 'the response';
     my ($psgi_attempt, $psgi_peer) = establishing(SERVER => $server, ENV => psgi_env(PATH_INFO => '/psgi'));
     is $calls[1][3]->req->resource_name, '/psgi', 'establish_psgi calls it too, with the request';
-    isa_ok $psgi_attempt->cv->recv, 'AnyEvent::WebSocket::Connection';
+    isa_ok $psgi_attempt->connection, 'AnyEvent::WebSocket::Connection';
     is scalar @calls, 2, 'once each';
 };
 

@@ -37,7 +37,8 @@ sub file {
 sub new_certificate {
     my ($name) = @_;
     my @files = ("$directory/$name.crt", "$directory/$name.key");
-    system "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=$name -keyout '$files[1]' -out '$files[0]' >/dev/null 2>&1";
+    my $what = "-x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=$name";
+    system "openssl req $what -keyout '$files[1]' -out '$files[0]' >/dev/null 2>&1";
     return -s $files[0] ? @files : die "no certificate\n";
 }
 
