@@ -11,7 +11,7 @@ use WebSocketTest::Establish;
 needs_our_server();
 my @transports = transports();
 
-my $SHORT = 0.2;
+my $SHORT = 0.2 * patience();
 my $ERROR = qr/\Ahandshake error: [^\n]+\n\z/;
 
 my %silent = (
