@@ -127,10 +127,10 @@ sub _reject {
 sub _answer {
     my ($attempt) = @_;
     local $@;
-    my $origin = $attempt->{protocol}->list('Origin');
-    my $is_allowed = _option($attempt, 'origins');
-    if ($is_allowed && !$is_allowed->($origin)) {
-        return _fail($attempt, 'handshake error: the origin is not allowed: ' . ($origin // 'none') . "\n", FORBIDDEN);
+    if (my $is_allowed = _option($attempt, 'origins')) {
+        my $origin = $attempt->{protocol}->list('Origin');
+        return _fail($attempt, 'handshake error: the origin is not allowed: ' . ($origin // 'none') . "\n", FORBIDDEN)
+            if !$is_allowed->($origin);
     }
     my $of_connection = _option($attempt, 'connection') || {};
     my ($settings, @others);
