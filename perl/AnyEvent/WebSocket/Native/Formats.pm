@@ -31,9 +31,8 @@ sub send_text {
 
 sub send_binary {
     my ($self, $octets) = @_;
-    my $copy = AnyEvent::WebSocket::Native::Util::text_of($octets, 'send_binary: the octets');
-    utf8::downgrade($copy, 1) or Carp::croak('send_binary: there are characters that are no octets');
-    return $self->send(AnyEvent::WebSocket::Message->new(opcode => BINARY, body => $copy));
+    my $body = AnyEvent::WebSocket::Native::Payload::binary($octets, 'send_binary');
+    return $self->send(AnyEvent::WebSocket::Message->new(opcode => BINARY, body => $body));
 }
 
 sub send_json {

@@ -5,6 +5,7 @@ package AnyEvent::WebSocket::Native::Payload;
 use strict;
 use warnings;
 use AnyEvent::WebSocket::Native::Number ();
+use AnyEvent::WebSocket::Native::Util ();
 use Carp ();
 use Encode ();
 use Scalar::Util ();
@@ -33,6 +34,14 @@ sub octets {
     my ($body) = @_;
     my $copy = defined $body ? "$body" : '';
     return utf8::is_utf8($copy) ? encoded($copy) : $copy;
+}
+
+# Returns the octets in an argument of the method `name`, which must not have other characters.
+sub binary {
+    my ($octets, $name) = @_;
+    my $copy = AnyEvent::WebSocket::Native::Util::text_of($octets, "$name: the octets");
+    utf8::downgrade($copy, 1) or Carp::croak("$name: there are characters that are no octets");
+    return $copy;
 }
 
 sub encoded {
