@@ -123,7 +123,7 @@ subtest 'install, uninstall' => sub {
     my $installed = digests($base);
     is_deeply({ map { $_ => $installed->{$_} } keys %$before }, $before, 'every file of the original is as it was');
     my @pages = map { m{^man/man3/AnyEvent::WebSocket::([\w:]+)\.} ? $1 : () } grep { !$before->{$_} } sort keys %$installed;
-    is("@pages", 'Blocking Deflate Deflate::Client Native Native::Client Native::Connection Native::Manual Native::Message Native::Server', 'our man pages are there');
+    is("@pages", 'Blocking Deflate Deflate::Client Native Native::Client Native::Connection Native::Manual Native::Message Native::Server Reconnecting', 'our man pages are there');
     like(perldoc('AnyEvent::WebSocket::Connection'), qr/Not in the original/, 'perldoc shows our page');
     like(perldoc('AnyEvent::WebSocket::Native::Manual'), qr/^=head1 Back-pressure$/m, 'and the manual');
 

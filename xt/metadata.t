@@ -29,7 +29,7 @@ my @modules = grep { /\.pm$/ } files_below("$unpacked/perl");
 my %packages = %{ Module::Metadata->package_versions_from_directory("$unpacked/perl", [map { "$unpacked/perl/$_" } @modules]) };
 
 subtest 'what is indexed' => sub {
-    my @not_ours = grep { !/^AnyEvent::WebSocket::(?:Blocking|Deflate|Native)(?:::|$)/ } keys %packages;
+    my @not_ours = grep { !/^AnyEvent::WebSocket::(?:Blocking|Deflate|Native|Reconnecting)(?:::|$)/ } keys %packages;
     is("@not_ours", '', 'what PAUSE finds in the modules is ours');
     is_deeply([sort keys %{ $meta->{provides} }], [sort keys %packages], 'META provides that, and nothing else');
     my @versions = grep { $_ ne $meta->{version} } grep { defined } map { $_->{version} } values %packages, values %{ $meta->{provides} };

@@ -15,6 +15,7 @@ use WebSocketTest;
 use AnyEvent::WebSocket::Blocking;
 use AnyEvent::WebSocket::Client;
 use AnyEvent::WebSocket::Deflate;
+use AnyEvent::WebSocket::Reconnecting;
 use AnyEvent::WebSocket::Server;
 
 plan skip_all => 'by design: the original has documentation of its own' if is_original();
@@ -98,11 +99,11 @@ sub entry_text {
 sub entries_ok {
     my ($module, $section, $names, $examples) = @_;
     my @entries = entries($module, $section);
-    my @found = map { $_->[0] =~ s/ \(event\)$//r } @entries;
+    my @found = map { $_->[0] =~ s/ \(\w+\)$//r } @entries;
     is_deeply [sort @found], [sort @$names], "$module, $section: all there are, and no others";
     is_deeply \@found, [sort { lc $a cmp lc $b } @found], 'in alphabetical order';
     for my $entry (@entries) {
-        my ($name, @paragraphs) = ($entry->[0] =~ s/ \(event\)$//r, @{ $entry->[1] });
+        my ($name, @paragraphs) = ($entry->[0] =~ s/ \(\w+\)$//r, @{ $entry->[1] });
         like $paragraphs[0], qr/^ +\S.*\b\Q$name\E\b/, "$name: first its signature";
         like $paragraphs[1], qr/^(?!=)\S/, "$name: then a sentence";
         my $blocks = grep { /^ / } @paragraphs;
@@ -184,6 +185,21 @@ subtest 'Blocking' => sub {
     entries_ok($blocking, 'CLASS METHODS', ['connect'], 2);
     entries_ok($blocking, 'OPTIONS', [grep { !/ / } @names], 1);
     entries_ok($blocking, 'METHODS', [grep { $_ ne 'connect' } public_subs($blocking)], 2);
+};
+
+subtest 'Reconnecting' => sub {
+    my $reconnecting = 'AnyEvent::WebSocket::Reconnecting';
+    my @all = listed(eval { $reconnecting->new(nothing => 1); '' } // $@, qr/the options are (.*?) at /);
+    my @passed_on = grep { $is_attribute{$_} } @all;
+    my $description = entry_text($reconnecting, 'OPTIONS');
+    like $description, qr/C<$_>/, "$_: is mentioned" for @passed_on;
+    entries_ok($reconnecting, 'OPTIONS', [grep { !$is_attribute{$_} } @all], 1);
+    my @own = grep { B::svref_2object($reconnecting->can($_))->GV->STASH->NAME eq $reconnecting } public_subs($reconnecting);
+    entries_ok($reconnecting, 'METHODS', \@own, 2);
+    my $object = $reconnecting->new(uri => 'ws://localhost/', autostart => 0);
+    my @events = listed(eval { $object->on(nothing => sub { }); '' } // $@, qr/the events are (.*?) at /);
+    entries_ok($reconnecting, 'EVENTS', \@events, 2);
+    entries_ok($reconnecting, 'FAILURES', [grep { !/^(?:new|of_connection)$/ } public_subs("${reconnecting}::Failure")], 1);
 };
 
 # --- additions to the original

@@ -128,6 +128,10 @@ A client that waits for answers, without an event loop.
 
 Compression.
 
+=item L<AnyEvent::WebSocket::Reconnecting>
+
+A connection that comes back.
+
 =item F<examples>
 
 Larger programs, in the distribution.

@@ -19,6 +19,7 @@ use AnyEvent::WebSocket::Blocking;
 use AnyEvent::WebSocket::Client;
 use AnyEvent::WebSocket::Connection;
 use AnyEvent::WebSocket::Deflate::Client;
+use AnyEvent::WebSocket::Reconnecting;
 use AnyEvent::WebSocket::Server;
 use File::Temp;
 use POSIX ();
@@ -55,6 +56,9 @@ our %GIVEN = (
     '$bytes'       => sub { 1_000_000 },
     '$count'       => sub { 100 },
     '$client'      => sub { AnyEvent::WebSocket::Deflate::Client->new },
+    '$feed'        => sub { AnyEvent::WebSocket::Reconnecting->new(uri => server_url()) },
+    '$failure'     => sub { AnyEvent::WebSocket::Reconnecting::Failure->new(error => 'unable to connect', attempts => 1) },
+    '$token'       => sub { 'token' },
     '$callback'    => sub { sub { } },
     '$offers'      => sub { 'permessage-deflate; client_max_window_bits' },
     '$answer'      => sub { 'permessage-deflate' },

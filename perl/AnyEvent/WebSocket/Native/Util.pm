@@ -11,6 +11,7 @@ use Scalar::Util ();
 # Carp skips these packages when it looks for the caller, and they skip this one.
 our @CARP_NOT = map { "AnyEvent::WebSocket::$_" } (
     qw( Blocking Client Connection Message Deflate Deflate::Client Native Server ),
+    qw( Reconnecting Reconnecting::Lifecycle Reconnecting::Options ),
     map { "Native::$_" } qw(
         Attach Backpressure BlockingOpening Broadcast ClientOptions Closing Compression Events Formats Handshake::Compression
         Handshake::Deadline Handshake::Origins
