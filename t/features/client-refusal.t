@@ -3,6 +3,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
+use Scalar::Util qw(weaken);
 use Test::More;
 use WebSocketTest;
 use WebSocketTest::RawServer;
@@ -115,6 +116,21 @@ subtest 'a client that goes' => sub {
     $peer->write($NOT_FOUND);
     wait_outcome($cv);
     is scalar @refusals, 1, 'the callback is called all the same';
+};
+
+subtest 'afterwards' => sub {
+    my @handles;
+    my $new = \&AnyEvent::Handle::new;
+    no warnings 'redefine';
+    local *AnyEvent::Handle::new = sub { my $handle = &$new; push @handles, $handle; weaken $handles[-1]; $handle };
+    for my $answer ($NOT_FOUND, substr $NOT_FOUND, 0, -1) {
+        my ($cv, $peer) = refusing($answer);
+        $peer->write('o') if $answer ne $NOT_FOUND;
+        wait_outcome($cv);
+    }
+    settle();
+    is scalar @handles, 2, 'there were handles';
+    is scalar(grep { defined } @handles), 0, 'and nothing keeps them';
 };
 
 my $class = 'AnyEvent::WebSocket::Client';
