@@ -25,6 +25,7 @@ use Digest::SHA ();
 use IO::Socket::IP ();
 use MIME::Base64 ();
 use POSIX ();
+use Test::More ();
 use Time::HiRes ();
 use WebSocketTest::Frame;
 
@@ -87,8 +88,10 @@ sub _serve {
     # Otherwise the test's own signal handlers would run here.
     $SIG{$_} = 'DEFAULT' for qw( ALRM INT TERM );
     $SIG{PIPE} = 'IGNORE';
-    # If a signal ends the test, nobody kills this process, and prove would wait for it.
+    # If a signal ends the test, nobody kills this process, and prove would wait until it has closed what it inherited, also the
+    # copies that Test::Builder has made.
     open STDOUT, '>', '/dev/null';
+    close Test::More->builder->$_ for qw( output failure_output todo_output );
     alarm 600 * ($ENV{WEBSOCKET_TEST_PATIENCE} || 1);
     sleep 3600 while exists $option{accept} && !$option{accept};
     while (my $fh = $listener->accept) {

@@ -84,6 +84,7 @@ sub problems {
         my $is_done = eval { perform($block); 1 };
         print STDERR $@ if !$is_done;
         STDERR->flush;
+        end_other_process();
         POSIX::_exit($is_done ? 0 : 1);
     }
     waitpid $pid, 0;
@@ -177,6 +178,8 @@ sub serve {
 
 # Returns the server for clients that block this process. It says hello, answers messages, and closes after a while of silence.
 my $other_process;
+
+sub end_other_process { undef $other_process }
 
 sub other_process {
     return $other_process ||= WebSocketTest::ForkedServer->start(
