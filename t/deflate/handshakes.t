@@ -168,6 +168,19 @@ subtest 'the original' => sub {
     is $server->{requests}[0]{'sec-websocket-extensions'}, undef, 'which offers none';
 };
 
+subtest 'AnyEvent::WebSocket::Server with options, and a client that offers nothing' => sub {
+    plan skip_all => 'by design: Debian has no AnyEvent::WebSocket::Server' unless eval { require AnyEvent::WebSocket::Server };
+    for my $options (1, {}, { threshold => 0 }, { threshold => 0, level => 1 }) {
+        my ($near, $far) = socket_pair();
+        my $opening = AnyEvent::WebSocket::Server->new(deflate => $options)->establish($near);
+        syswrite $far, join "\x0d\x0a", 'GET / HTTP/1.1', 'Host: localhost', 'Upgrade: websocket', 'Connection: Upgrade',
+            'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==', '', '';
+        next_event('the handshake', sub { my $done = shift; $opening->cb(sub { $done->() }) });
+        my $connection = eval { $opening->recv } or diag $@;
+        ok $connection && !$connection->deflate, 'agree on no compression';
+    }
+};
+
 # Runs the original as a client in another process, while this one serves.
 sub run_perl_against {
     my ($server) = @_;

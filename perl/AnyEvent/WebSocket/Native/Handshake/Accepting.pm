@@ -155,10 +155,9 @@ sub _respond {
     my ($server, $protocol) = @$attempt{qw( server protocol )};
     my $options = $server->{_ws_options} || {};
     my $subprotocol = _choose($options->{subprotocols}, $protocol);
+    my $offers = $protocol->list('Sec-WebSocket-Extensions');
     my ($extensions, $deflate) =
-        $options->{deflate}
-        ? AnyEvent::WebSocket::Deflate::accept($protocol->list('Sec-WebSocket-Extensions'), %{ $options->{deflate} })
-        : ();
+        $options->{deflate} ? AnyEvent::WebSocket::Deflate::accept($offers, %{ $options->{deflate} }) : ();
     my $text;
     my @others;
     if ($server->{handshake} == \&accept_as_it_is && $protocol->can('acceptance')) {
