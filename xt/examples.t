@@ -11,6 +11,7 @@ use Browser;
 use ExampleProgram;
 use ExampleTest;
 use File::Temp;
+use Nginx;
 
 plan skip_all => 'by design: the original lacks what the examples show' if is_original();
 alarm 1200 * patience();    # browsers take their time
@@ -126,13 +127,12 @@ subtest 'chat over Redis' => sub {
 };
 
 subtest 'behind nginx' => sub {
-    my $why_not = missing(modules => [qw(Net::SSLeay HTTP::Parser::XS)], programs => [qw(nginx openssl)]);
+    my $why_not = missing(modules => ['HTTP::Parser::XS']) || Nginx::missing();
     plan skip_all => $why_not if $why_not;
-    make_certificate();
     my $server = ExampleProgram->start('echo-server.pl', '--ping-interval', 0.2);
     my $silent = ExampleProgram->start('echo-server.pl');
-    my %client = (ssl_ca_file => "$directory/cert.pem");
-    my ($nginx, $url, $to) = start_nginx($server);
+    my %client = (ssl_ca_file => Nginx::certificate());
+    my ($nginx, $url, $to) = nginx_for($server);
 
     my $client = client_at($url, %client, to => $to);
     my $seen = recorder($client);
@@ -140,7 +140,7 @@ subtest 'behind nginx' => sub {
     is_deeply $seen->wait_messages(2)->bodies, ["\xe2\x82\xac", "\0" x 60_000], 'messages go both ways through TLS';
     ok !eval { client_at($url, to => $to); 1 }, 'a client that does not know the certificate does not connect';
 
-    my ($nginx_too, @silent) = start_nginx($silent);
+    my ($nginx_too, @silent) = nginx_for($silent);
     my $cut_off = client_at($silent[0], %client, to => $silent[1]);
     recorder($cut_off)->wait_finish(60);
     pass 'proxy_read_timeout cuts off who hears nothing';
@@ -153,39 +153,18 @@ subtest 'behind nginx' => sub {
     is $client->close_error, undef, 'to close is no error';
 
     my ($chat) = chat_server();
-    my ($nginx_for_chat, $chat_url, $chat_to) = start_nginx($chat);
+    my ($nginx_for_chat, $chat_url, $chat_to) = nginx_for($chat);
     ok client_at("${chat_url}messages", %client, to => $chat_to), 'a server that compares Origin with Host is content';
 
     $server->stop;
     like eval { client_at($url, %client, to => $to); 1 } ? '' : $@, qr/502/, 'without a server: 502';
 };
 
-sub make_certificate {
-    my $log = "$directory/openssl.log";
-    system(qw(sh -c), 'exec "$@" 2>"$0"', $log, qw(openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost),
-        qw(-addext subjectAltName=DNS:localhost -keyout), "$directory/key.pem", '-out', "$directory/cert.pem") == 0
-        or die "openssl failed\n";
-}
-
-# Starts nginx with the example's configuration, but our ports, and a timeout that a test can wait for. Returns the process,
-# its URL, and the real address.
-sub start_nginx {
+sub nginx_for {
     my ($server) = @_;
-    my ($backend) = $server->wait_for(qr{^listening on (?:http://)?127\.0\.0\.1:(\d+)}m);
-    my $port = free_port();
-    open my $template, '<', ExampleProgram->path('behind-nginx/nginx.conf') or die $!;
-    my $config = do { local $/; <$template> };
-    my %here = ('127.0.0.1:5000' => "127.0.0.1:$backend", '127.0.0.1:8443' => "127.0.0.1:$port",
-        'proxy_read_timeout 60s' => 'proxy_read_timeout 1s', 'nginx.pid' => "nginx-$port.pid");
-    $config =~ s/^([^#\n]*)\Q$_\E/$1$here{$_}/m or die "no $_ in nginx.conf" for sort keys %here;
-    open my $file, '>', "$directory/$port.conf" or die $!;
-    print {$file} $config;
-    close $file or die $!;
-    my $nginx = ExampleProgram->run('nginx', '-p', "$directory", '-c', "$port.conf", '-e', 'stderr');
-    wait_until('nginx to listen', sub { $nginx->ended || connects($port) || (after(0.05), 0)[1] }, 60);
-    return ($nginx, "wss://localhost:$port/", ['127.0.0.1', $port]);
+    my ($port) = $server->wait_for(qr{^listening on (?:http://)?127\.0\.0\.1:(\d+)}m);
+    my $nginx = Nginx->new($port, read_timeout => '1s');    # one that a test can wait for
+    return ($nginx, $nginx->url, $nginx->address);
 }
-
-sub connects { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $_[0]) }
 
 done_testing;

@@ -46,12 +46,15 @@ sub _start_driver {
     }
 }
 
-# Starts a session. As root, and in containers, Chromium has neither its sandbox nor much of /dev/shm.
+# As root, and in containers, Chromium has neither its sandbox nor much of /dev/shm.
+sub flags {
+    return qw(--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-proxy-server --disable-sync
+        --disable-background-networking --no-first-run);
+}
+
 sub _start_session {
     my ($self) = @_;
-    my @flags = qw(--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-proxy-server --disable-sync
-        --disable-background-networking --no-first-run);
-    my $options = { args => [@flags, "--user-data-dir=$self->{profile}"] };
+    my $options = { args => [flags(), "--user-data-dir=$self->{profile}"] };
     my $session = $self->_call(POST => '/session',
         { capabilities => { alwaysMatch => { browserName => 'chrome', 'goog:chromeOptions' => $options } } });
     $self->{url} .= "/session/$session->{sessionId}";
