@@ -1,31 +1,48 @@
-"""Python websockets as a peer of xt/interop-deflate.t, with the arguments of ws.js beside it."""
+"""Python websockets as a peer of xt/interop.t, which describes the argument and the output."""
 import asyncio
+import json
+import re
 import sys
 
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
+from websockets.exceptions import ConnectionClosed
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory, ServerPerMessageDeflateFactory
 
-role, port, no_takeover, bits = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "1", int(sys.argv[4])
+plan = json.loads(sys.argv[1])
+factory = ClientPerMessageDeflateFactory if plan["role"] == "client" else ServerPerMessageDeflateFactory
 options = dict(
-    server_no_context_takeover=no_takeover, client_no_context_takeover=no_takeover,
-    server_max_window_bits=bits, client_max_window_bits=bits,
+    server_no_context_takeover=plan["no_takeover"], client_no_context_takeover=plan["no_takeover"],
+    server_max_window_bits=plan["bits"], client_max_window_bits=plan["bits"],
 )
+extensions = [factory(**options)] if plan["deflate"] else None
+common = dict(extensions=extensions, compression=None, max_size=None)
 
 
 async def echo(connection):
-    async for message in connection:
-        await connection.send(message)
+    extensions = connection.protocol.extensions
+    print("open", connection.subprotocol or "none", "compressed" if extensions else "plain", flush=True)
+    try:
+        while True:
+            message = await connection.recv()
+            close = isinstance(message, str) and re.match(r"close (\d+) (.*)", message)
+            if close:
+                await connection.close(int(close[1]), close[2])
+            else:
+                await connection.send(message)
+    except ConnectionClosed:
+        print("closed", connection.close_code, connection.close_reason, flush=True)
 
 
 async def main():
-    if role == "client":
-        extensions = [ClientPerMessageDeflateFactory(**options)]
-        async with connect(f"ws://127.0.0.1:{port}/", extensions=extensions, compression=None) as connection:
-            return await echo(connection)
-    extensions = [ServerPerMessageDeflateFactory(**options)]
-    async with serve(echo, "127.0.0.1", 0, extensions=extensions, compression=None) as server:
-        print(server.sockets[0].getsockname()[1], flush=True)
+    if plan["role"] == "client":
+        for _ in range(plan["connections"]):
+            url = f"ws://127.0.0.1:{plan['port']}/"
+            async with connect(url, subprotocols=["chat.v2", "chat.v1"], **common) as connection:
+                await echo(connection)
+        return
+    async with serve(echo, "127.0.0.1", 0, subprotocols=["chat.v1"], **common) as server:
+        print("listening", server.sockets[0].getsockname()[1], flush=True)
         await server.wait_closed()
 
 

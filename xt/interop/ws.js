@@ -1,20 +1,35 @@
-// Node ws as a peer of xt/interop-deflate.t: echoes as a server, which prints its port, or as a client of a given port.
-//   node ws.js server|client PORT NO_CONTEXT_TAKEOVER WINDOW_BITS
+// Node ws as a peer of xt/interop.t, which describes the argument and the output.
 const WebSocket = require('ws');
-const [role, port, noTakeover, bits] = process.argv.slice(2);
-const perMessageDeflate = {
+const plan = JSON.parse(process.argv[2]);
+const perMessageDeflate = plan.deflate ? {
   threshold: 0,
-  serverNoContextTakeover: noTakeover === '1', clientNoContextTakeover: noTakeover === '1',
-  serverMaxWindowBits: Number(bits), clientMaxWindowBits: Number(bits),
-};
-const echo = socket => socket.on('message', (data, isBinary) => socket.send(data, { binary: isBinary }));
+  serverNoContextTakeover: plan.no_takeover, clientNoContextTakeover: plan.no_takeover,
+  serverMaxWindowBits: plan.bits, clientMaxWindowBits: plan.bits,
+} : false;
 
-if (role === 'server') {
-  const server = new WebSocket.Server({ host: '127.0.0.1', port: 0, perMessageDeflate }, () => console.log(server.address().port));
+function echo(socket) {
+  console.log('open', socket.protocol || 'none', socket.extensions ? 'compressed' : 'plain');
+  socket.on('message', (data, isBinary) => {
+    const [, code, reason] = !isBinary && /^close (\d+) (.*)/.exec(data) || [];
+    if (code) socket.close(Number(code), reason);
+    else socket.send(data, { binary: isBinary });
+  });
+  socket.on('close', (code, reason) => console.log('closed', code, reason.toString()));
+}
+
+function connect(count) {
+  if (count === 0) return;
+  const socket = new WebSocket(`ws://127.0.0.1:${plan.port}/`, ['chat.v2', 'chat.v1'], { perMessageDeflate });
+  socket.on('open', () => echo(socket));
+  socket.on('error', error => { console.error(error); process.exit(1); });
+  socket.on('close', () => connect(count - 1));
+}
+
+if (plan.role === 'server') {
+  const handleProtocols = offered => offered.has('chat.v1') && 'chat.v1';
+  const options = { host: '127.0.0.1', port: 0, perMessageDeflate, handleProtocols };
+  const server = new WebSocket.Server(options, () => console.log('listening', server.address().port));
   server.on('connection', echo);
 } else {
-  const socket = new WebSocket(`ws://127.0.0.1:${port}/`, { perMessageDeflate });
-  socket.on('error', error => { console.error(error); process.exit(1); });
-  socket.on('close', () => process.exit(0));
-  echo(socket);
+  connect(plan.connections);
 }
