@@ -8,6 +8,7 @@ use Test::More;
 use WebSocketTest;
 
 use Browser;
+use Compress::Zlib ();
 use ExampleProgram;
 use ExampleTest;
 use File::Temp;
@@ -78,6 +79,61 @@ subtest 'chat in a browser' => sub {
         is_deeply $messages->($tabs[0], $before + 1)->[-1], ['Bob', "back after $signal"], 'both reconnect to a new server';
     }
 };
+
+subtest 'a screenshot' => sub {
+    my $why_not = missing(programs => ['chromium']);
+    plan skip_all => $why_not if $why_not;
+    my $picture = "$directory/picture.png";
+    my $shoot = sub {
+        my ($url, @options) = @_;
+        return ExampleProgram->start('devtools-screenshot.pl', '--timeout', 120 * patience(), @options, $url, $picture,
+            Browser::flags());
+    };
+    my $program = $shoot->('data:text/html,<body bgcolor="%23204060">', '--size', '300x200');
+    is $program->wait, 0, 'is taken' or diag $program->output;
+    is_deeply [picture_in($picture)], [300, 200, 0x20, 0x40, 0x60], 'has the size that was asked for, and shows the page';
+
+    # Random colours make the picture as large as its pixels.
+    my $page = 'data:text/html,' . <<~'HTML' =~ s/([^\w])/sprintf '%%%02x', ord $1/ger;
+        <body style="margin: 0"><canvas width="1500" height="1500"></canvas><script>
+        const context = document.querySelector('canvas').getContext('2d');
+        const picture = context.createImageData(1500, 1500);
+        picture.data.forEach((_, i) => { picture.data[i] = i % 4 === 3 ? 255 : 256 * Math.random(); });
+        context.putImageData(picture, 0, 0);
+        </script>
+        HTML
+    $program = $shoot->($page, '--size', '1500x1500');
+    is $program->wait, 0, 'a large one, too' or diag $program->output;
+    cmp_ok -s $picture, '>', 5_000_000, 'of many megabytes';
+
+    my $nothing = free_port();
+    my %mistake = (
+        'no server' => [qr/ERR_CONNECTION_REFUSED$/m, "http://127.0.0.1:$nothing/"],
+        'no Chromium' => [qr/^no-such-program has ended/m, 'about:blank', '--chromium', 'no-such-program'],
+        'no time' => [qr/^not done within 0\.01 s$/m, 'about:blank', '--timeout', 0.01],
+    );
+    for my $what (sort keys %mistake) {
+        my ($says, @arguments) = @{ $mistake{$what} };
+        $program = $shoot->(@arguments);
+        ok $program->wait_for($says), "$what: it says so";
+        isnt $program->wait, 0, 'and fails';
+    }
+};
+
+# Returns width and height of a PNG, and the colour of its first pixel.
+sub picture_in {
+    my ($path) = @_;
+    open my $file, '<:raw', $path or die "$path: $!";
+    my $png = do { local $/; <$file> };
+    my ($width, $height) = unpack 'x16 N N', $png;
+    my $compressed = '';
+    for (my $at = 8; $at < length $png;) {
+        my ($length, $type) = unpack "x$at N a4", $png;
+        $compressed .= substr $png, $at + 8, $length if $type eq 'IDAT';
+        $at += 12 + $length;
+    }
+    return ($width, $height, unpack 'x C3', Compress::Zlib::uncompress($compressed));
+}
 
 subtest 'chat over Redis' => sub {
     my $why_not = missing(modules => [qw(HTTP::Parser::XS AnyEvent::Redis)], programs => ['redis-server']);
