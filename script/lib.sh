@@ -12,7 +12,8 @@ runtime_packages=(libanyevent-perl libev-perl libmoo-perl libprotocol-websocket-
 # Further packages for the Perl tests, and those for the examples. Without them, the tests skip a part.
 test_packages=(openssl libnet-ssleay-perl libio-socket-ssl-perl libanyevent-websocket-client-perl libtest-memory-cycle-perl
   libtest-mockmodule-perl libsub-override-perl)
-example_packages=(libhttp-parser-xs-perl libanyevent-redis-perl redis-server nginx chromium chromium-driver)
+example_packages=(libhttp-parser-xs-perl libanyevent-redis-perl redis-server nginx twiggy
+  chromium chromium-driver)
 
 say() { printf '==> %s\n' "$*"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }

@@ -199,6 +199,9 @@ unless there is another. The handshake is done when it returns.
     };
   };
 
+F<examples/chat/chat.psgi> is a whole application. F<examples/http-and-websocket.pl> serves a page on the same port without
+PSGI: it reads the requests itself, and makes the environment with L<HTTP::Parser::XS>.
+
 =head1 ERRORS
 
 The condvar dies with a string, or with the exception of the callback. These are the strings' beginnings:
