@@ -374,6 +374,14 @@ package "AnyEvent::WebSocket::Native::Engine" {
         let Some(shared) = call.connection(after) else { return };
         dispatch::deliver_pending(shared, after);
     };
+    /// `put_back($connection, $is_streamed, $message, ...)`: has these messages delivered before those that have yet to be
+    /// parsed, as parts of themselves if messages are streamed. Something else must start the dispatch.
+    put_back = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        for message in call.args.iter().skip(2).filter_map(|&message| sv::referent(message)) {
+            shared.borrow_mut().put_back(sv::new_reference(call.perl, message), call.is_true(1));
+        }
+    };
     /// `set_paused($connection, $is_paused)`: pauses or resumes delivery.
     set_paused = |call, after| {
         let Some(shared) = call.connection(after) else { return };

@@ -44,7 +44,8 @@ pub fn deliver_pending(shared: &Shared, after: &mut After) {
 /// Asks the trampoline to dispatch the remaining messages, after the transport has closed.
 pub fn deliver_rest(shared: &Shared, after: &mut After) {
     let connection = &mut *shared.borrow_mut();
-    if connection.turn.is_idle() && !connection.inbox.unread().is_empty() {
+    let is_left = !connection.inbox.unread().is_empty() || !connection.jobs.is_empty();
+    if connection.turn.is_idle() && is_left {
         connection.turn.finish();
         connection.start_dispatch(shared, after);
     }
@@ -134,6 +135,10 @@ impl Connection {
     #[inline]
     fn next_job(&mut self) -> Option<Job> {
         if let Some(job) = self.jobs.pop_front() {
+            if matches!(job, Job::PutBack { .. }) && !self.turn.may_deliver() {
+                self.jobs.push_front(job);
+                return None;
+            }
             return Some(job);
         }
         if !self.turn.may_deliver() {
@@ -166,6 +171,12 @@ impl Connection {
     pub fn queue_event(&mut self, event: Result<Event<'_, PerlBuffer>, ProtocolError>) {
         let job = Job::of(event, &self.interpreter.messages);
         self.jobs.push_back(job);
+    }
+
+    /// Queues a message that `receive` has not taken, to be delivered before those that have yet to be parsed. Takes over
+    /// its reference count.
+    pub fn put_back(&mut self, message: *mut SV, is_streamed: bool) {
+        self.jobs.push_back(Job::PutBack { message, is_streamed });
     }
 
     /// Notes that a callback has returned, and writes the frames that have waited too long.

@@ -13,6 +13,9 @@ pub enum Job {
     ArmGuard,
     /// A message arrived.
     Message(*mut SV),
+    /// A message that was queued for `receive` is delivered after all, unless the connection is paused; as a part of
+    /// itself if messages are streamed.
+    PutBack { message: *mut SV, is_streamed: bool },
     /// Call a next_message callback.
     NextMessage { callback: *mut SV, message: *mut SV },
     /// Queue the each_message callbacks; their list is read only now.
@@ -56,9 +59,10 @@ impl Job {
         let values = match *self {
             Self::NextMessage { callback, message } => [callback, message],
             Self::EachMessage { entry, message } => [entry, message],
-            Self::Message(message) | Self::QueueEachMessage { message } | Self::Chunk { message, .. } => {
-                [message, null_mut()]
-            }
+            Self::Message(message)
+            | Self::PutBack { message, .. }
+            | Self::QueueEachMessage { message }
+            | Self::Chunk { message, .. } => [message, null_mut()],
             _ => [null_mut(); 2],
         };
         values.into_iter().filter(|value| !value.is_null())

@@ -21,16 +21,15 @@ impl Connection {
         }
         match job {
             Job::ArmGuard => Some(Call::begin_burst(self.interpreter.arm_guard)),
-            Job::Message(message) => self.message_call(message),
+            Job::Message(message) | Job::PutBack { message, is_streamed: false } => self.message_call(message),
+            Job::PutBack { message, is_streamed: true } => Some(self.chunk_call(message, true)),
             Job::NextMessage { callback, message } => Some(Call::next_message(callback, message)),
             Job::EachMessage { entry, message } => Some(match Pair::of(entry) {
                 Some(pair) => Call::each_message(self.perl(), entry, pair, message, self.turn.is_nested()),
                 None => Call::nothing(message, entry),
             }),
             Job::QueueEachMessage { message } => Some(self.queue_each(message)),
-            Job::Chunk { message, is_final } => {
-                Some(Call::perl_sub(perl_subs::CHUNK_RECEIVED, [message, sv::new_number(self.perl(), is_final.into())]))
-            }
+            Job::Chunk { message, is_final } => Some(self.chunk_call(message, is_final)),
             Job::Ping(_) | Job::Pong(_) if !self.count_control() => None,
             Job::Ping(payload) => {
                 if self.may_have_callbacks("ping") {
@@ -59,14 +58,26 @@ impl Connection {
                 return Some(Call::each_message(self.perl(), sv::retain(entry), pair, message, self.turn.is_nested()));
             }
         }
+        self.jobs.push_front(Job::QueueEachMessage { message });
         if let Some(next) = next {
             let perl = self.perl();
             // SAFETY: the list is a live array; its elements' reference counts are taken over.
-            let callbacks = (0..slots(next).len()).map(|_| unsafe { ffi::ws_shift(perl, next) });
-            self.jobs.extend(callbacks.map(|callback| Job::NextMessage { callback, message: sv::retain(message) }));
+            let shift = |_| unsafe { ffi::ws_shift(perl, next) };
+            let callbacks: Vec<_> = (0..slots(next).len()).map(shift).collect();
+            self.queue_first(
+                callbacks.into_iter().map(|callback| Job::NextMessage { callback, message: sv::retain(message) }),
+            );
         }
-        self.jobs.push_back(Job::QueueEachMessage { message });
         None
+    }
+
+    /// Queues jobs before all others, because these are about later messages.
+    fn queue_first(&mut self, jobs: impl DoubleEndedIterator<Item = Job>) {
+        jobs.rev().for_each(|job| self.jobs.push_front(job));
+    }
+
+    fn chunk_call(&self, message: *mut SV, is_final: bool) -> Call {
+        Call::perl_sub(perl_subs::CHUNK_RECEIVED, [message, sv::new_number(self.perl(), is_final.into())])
     }
 
     /// Queues the each_message callbacks; if some are not paired yet, has them paired first.
@@ -77,7 +88,7 @@ impl Connection {
             return Call::perl_sub(perl_subs::PAIR_UP, []);
         }
         let entries = each.map(callbacks::elements).unwrap_or_default();
-        self.jobs.extend(entries.into_iter().map(|entry| Job::EachMessage { entry, message: sv::retain(message) }));
+        self.queue_first(entries.into_iter().map(|entry| Job::EachMessage { entry, message: sv::retain(message) }));
         // The loop frees the message together with the values of its last call.
         Call::nothing(message, null_mut())
     }
