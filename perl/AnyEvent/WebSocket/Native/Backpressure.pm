@@ -43,7 +43,7 @@ sub _owe_drain {
     my $state = AnyEvent::WebSocket::Native::Engine::state($self);
     return if !$self->{_ws_drain_cb} || $self->{_ws_drain_wait} || !defined $state || $state eq 'closed';
     my $fh = $self->handle->fh or return;
-    _end_with_handle($self);
+    end_with_handle($self);
     Scalar::Util::weaken $self;
     $self->{_ws_drain_wait} = AE::io $fh, 1, sub {
         return if !$self;
@@ -77,7 +77,7 @@ sub _drained {
 sub expect_drain {
     my ($self) = @_;
     my $fh = $self->handle->fh or return;
-    _end_with_handle($self);
+    end_with_handle($self);
     Scalar::Util::weaken $self;
     $self->{_ws_drain_watcher} = AE::io $fh, 1, sub {
         delete $self->{_ws_drain_watcher} if $self && !AnyEvent::WebSocket::Native::Engine::answer_ping($self);
@@ -85,7 +85,7 @@ sub expect_drain {
 }
 
 # No watcher may outlive the descriptor, which is closed when the program destroys the handle. Destroying empties its hash.
-sub _end_with_handle {
+sub end_with_handle {
     my ($self) = @_;
     return if $self->{_ws_ends_with_handle}++;
     Scalar::Util::weaken(my $weak = $self);
@@ -95,24 +95,40 @@ sub _end_with_handle {
     eval { $self->handle->{ '_websocket_' . Scalar::Util::refaddr $self} = $guard };
 }
 
-# Lets a stream report its end.
+# Lets a stream report its end, and condvars become ready.
 sub _handle_destroyed {
     my ($self) = @_;
     delete $self->{_ws_drain_watcher};
+    $self->{_ws_awaiting}->handle_destroyed if $self->{_ws_awaiting};
     return unless delete $self->{_ws_drain_wait};
     Scalar::Util::weaken $self;
     $self->{_ws_drain_wait} = AnyEvent::WebSocket::Native::Loop::next_tick(sub { _drained($self) if $self });
 }
 
+# Both the program and a full queue of `receive` may pause a connection; it goes on when neither wants it paused.
+use constant PROGRAM => 'program';
+
 sub pause {
     my ($self) = @_;
+    pause_for($self, PROGRAM);
+    return $self;
+}
+
+sub resume {
+    my ($self) = @_;
+    resume_for($self, PROGRAM);
+    return $self;
+}
+
+sub pause_for {
+    my ($self, $reason) = @_;
+    $self->{_ws_paused_for}{$reason} = 1;
     AnyEvent::WebSocket::Native::Engine::set_paused($self, 1);
     AnyEvent::WebSocket::Native::Keepalive::hold($self);
     _stop_reading($self);
     # If the handle called us with bytes that it read itself, it starts reading again when this returns.
     Scalar::Util::weaken(my $weak = $self);
     $self->{_ws_pause} = AnyEvent::WebSocket::Native::Loop::next_tick(sub { _stop_reading($weak) if $weak });
-    return $self;
 }
 
 sub _stop_reading {
@@ -121,15 +137,19 @@ sub _stop_reading {
     $self->handle->stop_read;
 }
 
-sub resume {
-    my ($self) = @_;
-    delete $self->{_ws_pause};
+sub resume_for {
+    my ($self, $reason) = @_;
+    my $reasons = $self->{_ws_paused_for} || {};
+    delete $reasons->{$reason};
+    return if %$reasons;
+    delete @$self{qw( _ws_pause _ws_paused_for )};
     AnyEvent::WebSocket::Native::Engine::set_paused($self, 0);
     AnyEvent::WebSocket::Native::Keepalive::unhold($self);
     $self->handle->start_read;
     # The event loop delivers the messages that arrived before pause.
     AnyEvent::WebSocket::Native::Loop::arm_guard($self);
-    return $self;
 }
+
+sub is_paused_for { $_[0]{_ws_paused_for} && $_[0]{_ws_paused_for}{ $_[1] } }
 
 1;

@@ -7,6 +7,7 @@ use warnings;
 use AE ();
 use AnyEvent::Log ();
 use AnyEvent::WebSocket::Message ();
+use AnyEvent::WebSocket::Native::Awaiting ();
 use AnyEvent::WebSocket::Native::Engine ();
 use AnyEvent::WebSocket::Native::Events ();
 use AnyEvent::WebSocket::Native::Inspection ();
@@ -75,6 +76,7 @@ sub _send_close {
 sub _half_close {
     my ($self) = @_;
     AnyEvent::WebSocket::Native::Keepalive::stop($self);
+    AnyEvent::WebSocket::Native::Awaiting::close_sent($self);
     $self->handle->push_shutdown;
     # POE's timers would keep the descriptor of a destroyed handle open, and during global destruction EV's loop may be gone.
     return if !$self->handle->{fh} || ${^GLOBAL_PHASE} eq 'DESTRUCT';
@@ -98,6 +100,7 @@ sub close_received {
         sub { $self->close($code == NO_STATUS ? () : $code) },
         # Our own Close frame may have been sent already.
         sub { $self->handle->push_shutdown },
+        sub { AnyEvent::WebSocket::Native::Awaiting::no_more_messages($self) },
     );
 }
 
@@ -107,12 +110,18 @@ sub close_received {
 sub failed {
     my ($self) = @_;
     local $@;
-    AnyEvent::WebSocket::Native::Util::call_all(sub { _half_close($self) }, sub { _report_failure($self) });
+    AnyEvent::WebSocket::Native::Util::call_all(
+        sub { _half_close($self) },
+        sub { _report_failure($self) },
+        sub { AnyEvent::WebSocket::Native::Awaiting::no_more_messages($self) },
+    );
 }
 
 sub _report_failure {
     my ($self) = @_;
     my ($error, $is_exception) = @{ AnyEvent::WebSocket::Native::Engine::take_failure($self) || return };
+    # As text, because an exception may hold the connection.
+    $self->{_ws_failure} = _shown($error);
     AnyEvent::WebSocket::Native::Inspection::trace(
         $self,
         ($is_exception ? 'a message callback died: ' : 'failed: ') . _shown($error)
@@ -158,6 +167,7 @@ sub _finish_now {
         sub { $is_first = AnyEvent::WebSocket::Native::Engine::transport_closed($self) },
         sub { _report_failure($self) if $is_first },
         sub { _call_finish($self, $message) if $is_first },
+        sub { AnyEvent::WebSocket::Native::Awaiting::finished($self) if $is_first },
     );
 }
 

@@ -6,6 +6,7 @@ package    # the class of AnyEvent/WebSocket/Connection.pm, where its documentat
 use strict;
 use warnings;
 use AnyEvent::WebSocket::Native::Attach ();
+use AnyEvent::WebSocket::Native::Awaiting ();
 use AnyEvent::WebSocket::Native::Backpressure ();
 use AnyEvent::WebSocket::Native::Broadcast ();
 use AnyEvent::WebSocket::Native::Closing ();
@@ -44,6 +45,7 @@ AnyEvent::WebSocket::Native::Options::install(\&has, __PACKAGE__);
 
 # The methods by module. `send` is an XSUB of the library.
 my %METHODS = (
+    Awaiting => [qw( closed drained receive )],
     Backpressure => [qw( buffered_amount pause resume )],
     Broadcast => [qw( broadcast )],
     Compression => [qw( enable_deflate )],
@@ -67,7 +69,14 @@ sub BUILD {
 my %ON = (
     drain => \&AnyEvent::WebSocket::Native::Backpressure::backlogged,
     finish => \&AnyEvent::WebSocket::Native::Closing::finish_late,
-    message_chunk => sub { AnyEvent::WebSocket::Native::Engine::set_streaming($_[0], 1) },
+    (   map {
+            $_ => sub { AnyEvent::WebSocket::Native::Awaiting::put_back($_[0], 0) }
+        } qw( each_message next_message )
+    ),
+    message_chunk => sub {
+        AnyEvent::WebSocket::Native::Engine::set_streaming($_[0], 1);
+        AnyEvent::WebSocket::Native::Awaiting::put_back($_[0], 1);
+    },
 );
 
 sub on {

@@ -13,7 +13,8 @@ our @CARP_NOT = map { "AnyEvent::WebSocket::$_" } (
     qw( Blocking Client Connection Message Deflate Deflate::Client Native Server ),
     qw( Reconnecting Reconnecting::Lifecycle Reconnecting::Options ),
     map { "Native::$_" } qw(
-        Attach Backpressure BlockingOpening Broadcast ClientOptions Closing Compression Events Formats Handshake::Compression
+        Attach Awaited Awaiting Backpressure BlockingOpening Broadcast ClientOptions Closing Compression Events Formats
+        Handshake::Compression
         Handshake::Deadline Handshake::Origins
         Inspection Json Keepalive Loader Options Payload ServerOptions Streaming
     ),
