@@ -36,6 +36,7 @@ our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
 #   drainers      those that wait until all is written
 #   kept          the condvars that have a callback, by address
 #   queue         the messages that nobody has taken
+#   has_received  true once receive was called
 #   is_listening  true while _message_received is registered
 #   discards      true if we have sent Close, and nobody has called receive since
 #   end           an Ended once no more messages come
@@ -108,7 +109,12 @@ sub receive {
     delete $awaiting->{discards};
     my ($queue, $receivers) = @$awaiting{qw( queue receivers )};
     return _failed($awaiting) if !@$queue && $awaiting->{end};
-    _listen($self, $awaiting) unless @$queue;
+    if (!@$queue) {
+        my $rival = _rival($self);
+        Carp::croak("receive: a callback for $rival gets the messages") if $rival;
+        $awaiting->{has_received} = 1;
+        _listen($self, $awaiting);
+    }
     _tidy($receivers);
     my $cv = AnyEvent::WebSocket::Native::Awaited->new($awaiting, $receivers);
     _hand_out($self) if !$awaiting->{later};
@@ -125,8 +131,6 @@ sub _failed {
 
 sub _listen {
     my ($self, $awaiting) = @_;
-    my $rival = _rival($self);
-    Carp::croak("receive: a callback for $rival gets the messages") if $rival;
     AnyEvent::WebSocket::Native::Events::add($self, each_message => \&_message_received) unless $awaiting->{is_listening}++;
 }
 
@@ -157,6 +161,13 @@ sub _listen_no_more {
     my ($self, $awaiting) = @_;
     $awaiting->{is_listening} = 0;
     AnyEvent::WebSocket::Native::Events::remove($self, each_message => \&_message_received);
+}
+
+# When the other callbacks are gone, messages wait for receive again.
+sub callback_removed {
+    my ($awaiting) = @_;
+    my $self = $awaiting->{connection} or return;
+    _listen($self, $awaiting) if $awaiting->{has_received} && !$awaiting->{is_listening} && !_rival($self);
 }
 
 # Gives the messages of the queue to the condvars that wait.

@@ -33,6 +33,7 @@ sub remove {
     my $list = _list_of($self, $event);
     @$list = grep { $id != Scalar::Util::refaddr(ref eq 'ARRAY' ? $_->[0] : $_) } @$list;
     AnyEvent::WebSocket::Native::Engine::set_streaming($self, 0) if $event eq 'message_chunk' && !@$list;
+    $self->{_ws_awaiting}->callback_removed if $self->{_ws_awaiting};
     return;
 }
 
