@@ -11,7 +11,7 @@ build_packages=(perl gcc libc6-dev make libperl-dev libclang-dev)
 runtime_packages=(libanyevent-perl libev-perl libmoo-perl libprotocol-websocket-perl liburi-perl liburi-ws-perl)
 # Further packages for the Perl tests, and those for the examples. Without them, the tests skip a part.
 test_packages=(openssl libnet-ssleay-perl libio-socket-ssl-perl libanyevent-websocket-client-perl libtest-memory-cycle-perl
-  libtest-mockmodule-perl libsub-override-perl)
+  libtest-mockmodule-perl libsub-override-perl libfuture-asyncawait-perl libcoro-perl)
 example_packages=(libhttp-parser-xs-perl libanyevent-redis-perl redis-server nginx twiggy
   chromium chromium-driver)
 

@@ -411,6 +411,51 @@ is longer than 123 bytes of UTF-8.
 Messages that the peer has already sent still arrive. But a proxy such as nginx may close both directions when it sees that
 we have closed one. Then neither these messages nor the peer's Close frame arrive.
 
+=head2 closed
+
+  my $condvar = $connection->closed;
+
+Returns a condvar that becomes ready when the connection has ended and the callbacks for L</finish> have been called. It gives
+an object that tells why, and never croaks. It is ready at once if the connection has ended already. I<Not in the original.>
+
+  $connection->close(1000);
+  my $end = $connection->closed->recv;
+  print "$end\n";    # the connection has ended: the peer closed it: 1000
+
+The object has the methods
+
+=over
+
+=item code, reason
+
+As L</close_code> and L</close_reason>: undef unless the peer has sent a Close frame.
+
+=item error
+
+The text that L</parse_error> or L</finish> got, or undef if the peer has closed the socket. Of an exception in a message
+callback it is the text. C<the program destroyed its handle> and C<the program dropped it> stand for ends that no callback is
+told.
+
+=back
+
+As a string it is C<the connection has ended: >, followed by the error, or by what the peer did.
+
+Whoever waits for it need not hold the condvar if it has a callback; without one, it waits as long as the program holds it. It
+does not hold the connection.
+
+=head2 drained
+
+  my $condvar = $connection->drained;
+
+Returns a condvar that becomes ready when all that was sent has been handed to the kernel, which does not mean that the peer
+has it. It gives nothing, and is ready at once if L</buffered_amount> is 0. If the connection ends before, or has ended, it
+croaks with the object that L</closed> describes. I<Not in the original.>
+
+  for my $number (1 .. 1_000) {
+    $connection->send_text("row $number");
+    $connection->drained->recv;
+  }
+
 =head2 enable_deflate
 
   $connection->enable_deflate($parameters);
@@ -488,6 +533,60 @@ exception at the caller's line. Returns the connection. I<Not in the original.>
 
   $connection->on(pong => sub { my($connection) = @_; print $connection->latency // 'unasked', "\n" });
   $connection->ping('are you there?');
+
+=head2 receive
+
+  my $condvar = $connection->receive(%options);
+
+Returns a condvar for the next message. Its C<recv> gives an L<AnyEvent::WebSocket::Message>. I<Not in the original.>
+
+  while(my $message = eval { $connection->receive->recv })
+  {
+    print $message->decoded_body, "\n";
+  }
+  warn $@;
+
+C<recv> runs the event loop, so a callback must not call it; set the condvar's C<cb> there, or use L<Coro>. The condvar can
+also be awaited with L<Future::AsyncAwait>. See L<AnyEvent::WebSocket::Native::Manual/Receiving without callbacks>. The option
+is
+
+=over
+
+=item timeout => $seconds
+
+If no message comes within this time, the condvar croaks with C<no message within 5 s>, a string. The message that comes later
+goes to the next C<receive>. 0 takes only a message that has come already. undef, the default, waits until the connection ends.
+
+=back
+
+I<Order.> From the first call on, all messages wait in a queue until they are received, in order. Several condvars that wait
+are served in the order of the calls.
+
+I<The end.> After the last message of the queue, the condvar croaks with the object that L</closed> describes. It does so as
+soon as no more messages can come: when the peer's Close frame has arrived, when a rule was broken, when a message callback
+has died, or when the connection ends, its handle is destroyed or the program drops it. A condvar never waits in vain.
+
+  my $message = eval { $connection->receive(timeout => 5)->recv };
+  print !ref $@ ? "no answer\n" : defined $@->error ? $@->error : "closed by the peer\n" if !$message;
+
+I<Cancelling.> A condvar that has no callback waits only as long as the program holds it. One with a callback waits until its
+C<cancel> is called, after which C<recv> croaks with C<cancelled>. A future that is cancelled cancels the condvar that it
+awaits. The message then goes to the next condvar, or stays in the queue. So does the message of a condvar that is ready, but
+is dropped before C<recv> was called or a callback set.
+
+I<Back-pressure.> When 16 messages wait, the connection is paused, as by L</pause>, until most of them are received. Until
+then, pings are not answered, and the peer's Close frame is not seen. While C<receive> waits, or fewer messages wait, both work
+as always. After L</close>, the connection is not paused in this way unless C<receive> is called again: the first 16 messages
+wait, and those behind them are discarded, so that the peer's Close frame is read.
+
+I<Callbacks.> C<receive> raises an exception at the caller's line if there is a callback for L</each_message> or
+L</message_chunk>, because that gets all messages. If such a callback is registered later, the messages of the queue are
+delivered to it first, from the event loop; a condvar that waits still gets the next message. When the callback is removed,
+messages wait in the queue again. A message that a L</next_message> callback gets goes to C<receive> too, also if that is
+called in the callback.
+
+If the condvar's own callback dies, the same happens as if a message callback had died. An unknown option, and a timeout that is
+not a number, raise an exception at the caller's line.
 
 =head2 resume
 
