@@ -540,11 +540,9 @@ exception at the caller's line. Returns the connection. I<Not in the original.>
 
 Returns a condvar for the next message. Its C<recv> gives an L<AnyEvent::WebSocket::Message>. I<Not in the original.>
 
-  while(my $message = eval { $connection->receive->recv })
-  {
-    print $message->decoded_body, "\n";
-  }
-  warn $@;
+  my $connection = AnyEvent::WebSocket::Client->new->connect($url)->recv;
+  $connection->send('hello');
+  print $connection->receive->recv->decoded_body, "\n";
 
 C<recv> runs the event loop, so a callback must not call it; set the condvar's C<cb> there, or use L<Coro>. The condvar can
 also be awaited with L<Future::AsyncAwait>. See L<AnyEvent::WebSocket::Native::Manual/Receiving without callbacks>. The option
@@ -566,7 +564,7 @@ I<The end.> After the last message of the queue, the condvar croaks with the obj
 soon as no more messages can come: when the peer's Close frame has arrived, when a rule was broken, when a message callback
 has died, or when the connection ends, its handle is destroyed or the program drops it. A condvar never waits in vain.
 
-  my $message = eval { $connection->receive(timeout => 5)->recv };
+  my $message = eval { $connection->receive(timeout => 1)->recv };
   print !ref $@ ? "no answer\n" : defined $@->error ? $@->error : "closed by the peer\n" if !$message;
 
 I<Cancelling.> A condvar that has no callback waits only as long as the program holds it. One with a callback waits until its
