@@ -113,6 +113,25 @@ $course{'Back-pressure'} = sub {
     is $last, "row $rows", 'all come when it reads';
 };
 
+$course{'Receiving without callbacks'} = sub {
+    my $client = start_program('Receiving without callbacks', 0, PodCode::Stage::server_url(), 'one', 'two');
+    is $client->wait, 0, 'the client ends well';
+    is $client->output, "one\ntwo\nthe connection has ended: the peer closed it: 1000\n", 'with all answers';
+
+    my $server = start_program('Receiving without callbacks', 1);
+    my $url = $server->wait_for(qr{^listening on (ws://\S+/)}m);
+    my @clients = map { client_at($url) } 1 .. 3;
+    my @seen = map { recorder($_) } @clients;
+    for my $text ('hello', 'good bye') { $_->send($text) for @clients }
+    is_deeply $_->wait_messages(2)->bodies, ['you said: hello', 'you said: good bye'], 'the server answers each client' for @seen;
+    $clients[0]->close(4000);
+    $server->wait_for(qr/^finished: 4000$/m);
+    undef $clients[1];
+    $server->wait_for(qr/^finished: the client hung up$/m);
+    $clients[2]->send('still there?');
+    is $seen[2]->wait_messages(3)->bodies->[2], 'you said: still there?', 'and goes on with the others';
+};
+
 sub memory_of {
     my ($program) = @_;
     open my $status, '<', "/proc/$program->{pid}/status" or return 0;
