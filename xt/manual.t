@@ -119,7 +119,7 @@ $course{'Receiving without callbacks'} = sub {
     is $client->output, "one\ntwo\nthe connection has ended: the peer closed it: 1000\n", 'with all answers';
 
     my $server = start_program('Receiving without callbacks', 1);
-    my $url = $server->wait_for(qr{^listening on (ws://\S+/)}m);
+    my ($url) = $server->wait_for(qr{^listening on (ws://\S+/)}m);
     my @clients = map { client_at($url) } 1 .. 3;
     my @seen = map { recorder($_) } @clients;
     for my $text ('hello', 'good bye') { $_->send($text) for @clients }

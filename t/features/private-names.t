@@ -26,7 +26,8 @@ my %is_name = map { $_ => 1 } map { /\A[a-z]/ ? ($_, "_$_") : $_ } qw(
     _start_keepalive _stop_keepalive _take_failure _take_read_buffer _tell_failure _trace _traffic _transport_closed _turn
     _use_tls _was_alive _why_closed
     attach backlogged begin call_back chunk_received close_received configure encoded failed finish flush
-    next_tick off option ping_received pong_received trace value
+    callback_removed finished give hand_out next_tick no_more_messages off option pause_for ping_received pong_received put_back
+    resume_for rival take_back trace value why
 );
 my @names = sort keys %is_name;
 
@@ -268,6 +269,23 @@ works 'a stream that dies' => sub {
     my ($connection, $peer) = connection_and_peer(@_);
     ok !eval { $connection->send_stream(sub { die "no more\n" }); 1 }, 'is an exception';
     is_deeply [map { (close_of($_))[0] } $peer->frames_to_eof], [1011], 'and closes';
+};
+
+works 'receive, closed and drained' => sub {
+    my ($connection, $peer) = connection_and_peer(@_);
+    my ($first, $closed) = ($connection->receive, $connection->closed);
+    $peer->write(map { text($_) } 1 .. 50);
+    is_deeply [map { $_->recv->body } $first, map { $connection->receive } 2 .. 40], [1 .. 40], 'messages';
+    my @got;
+    $connection->on(each_message => sub { push @got, $_[1]->body; poke() });
+    wait_until('the rest', sub { @got == 10 });
+    $peer->stall;
+    $connection->send('x' x 1_000_000);
+    my $drained = $connection->drained;
+    $peer->resume;
+    $drained->recv;
+    $peer->close;
+    is $closed->recv->error, undef, 'the end';
 };
 
 works 'compression' => sub {

@@ -12,7 +12,7 @@ use Carp ();
 use Scalar::Util ();
 
 our @ISA = 'AnyEvent::CondVar';
-our @CARP_NOT = qw( AnyEvent::CondVar AnyEvent::CondVar::Base AnyEvent::WebSocket::Native::Awaiting );
+our @CARP_NOT = qw( AnyEvent::CondVar AnyEvent::CondVar::Base );
 
 # A Future that is cancelled calls what was chained to it. Otherwise calling a condvar means `send`.
 use overload
