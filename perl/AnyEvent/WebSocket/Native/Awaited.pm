@@ -14,16 +14,6 @@ use Scalar::Util ();
 our @ISA = 'AnyEvent::CondVar';
 our @CARP_NOT = qw( AnyEvent::CondVar AnyEvent::CondVar::Base );
 
-# A Future that is cancelled calls what was chained to it. Otherwise calling a condvar means `send`.
-use overload
-    '&{}' => sub {
-    my ($self) = @_;
-    return sub { _is_future($_[0]) ? $self->cancel : $self->send(@_) };
-    },
-    fallback => 1;
-
-sub _is_future { return Scalar::Util::blessed $_[0] && $_[0]->isa('Future') }
-
 # Creates a condvar that waits in a list of `$awaiting`, which holds it only if somebody has set its callback: a program that
 # drops it waits no more.
 sub new {
@@ -117,7 +107,7 @@ sub DESTROY {
     $awaiting->take_back($message);
 }
 
-# --- what Future::AsyncAwait calls
+# --- what Future::AsyncAwait calls. A future that is cancelled calls the condvar that it awaits like a sub, which is `send`.
 
 sub AWAIT_IS_READY { return $_[0]->ready ? 1 : 0 }
 sub AWAIT_IS_CANCELLED { return $_[0]{_ws_is_cancelled} ? 1 : 0 }
