@@ -34,21 +34,24 @@ subtest 'a callback of receive that dies' => sub {
     is result_of($closed)->error, "in a callback\n", 'closed tells it';
 };
 
-subtest 'callbacks that die at the end' => sub {
-    my ($connection, $peer) = connection_and_peer();
-    my @called;
-    my @cvs = map { my $method = $_; my $cv = $connection->$method; $cv->cb(sub { push @called, $method; die "in $method\n" }); $cv }
-        qw(receive receive closed closed);
-    $connection->on(finish => sub { push @called, 'finish'; die "in finish\n" });
-    my @warnings;
-    local $SIG{__WARN__} = sub { push @warnings, @_ };
-    no warnings 'once';
-    local $EV::DIED = sub { push @warnings, $@ };
-    $peer->close;
-    for (1 .. 10) { push @warnings, $@ unless eval { settle(); 1 } }
-    is_deeply \@called, [qw(finish receive receive closed closed)], 'all are called';
-    like "@warnings", qr/^in finish/, 'and the first exception is not lost';
-};
+SKIP: {
+    skip 'by design: ' . loop() . ' does not let exceptions through', 1 if loop() =~ /Glib|POE/;
+    subtest 'callbacks that die at the end' => sub {
+        my ($connection, $peer) = connection_and_peer();
+        my @called;
+        my @cvs = map { my $method = $_; my $cv = $connection->$method; $cv->cb(sub { push @called, $method; die "in $method\n" }); $cv }
+            qw(receive receive closed closed);
+        $connection->on(finish => sub { push @called, 'finish'; die "in finish\n" });
+        my @warnings;
+        local $SIG{__WARN__} = sub { push @warnings, @_ };
+        no warnings 'once';
+        local $EV::DIED = sub { push @warnings, $@ };
+        $peer->close;
+        for (1 .. 10) { push @warnings, $@ unless eval { settle(); 1 } }
+        is_deeply \@called, [qw(finish receive receive closed closed)], 'all are called';
+        like "@warnings", qr/^in finish/, 'and the first exception is not lost';
+    };
+}
 
 subtest 'a callback that runs the event loop' => sub {
     my ($connection, $peer) = connection_and_peer();
@@ -64,21 +67,24 @@ subtest 'a callback that runs the event loop' => sub {
     is_deeply \@got, [1 .. 40], 'gets the next messages, in order';
 };
 
-subtest 'a callback that waits for the end' => sub {
-    my ($connection, $peer) = connection_and_peer();
-    my $end;
-    $connection->receive->cb(sub {
-        my ($cv) = @_;
-        $cv->recv;
-        $connection->close(4000);
-        $end = result_of($connection->closed);
-        poke();
-    });
-    $peer->answer(sub { AnyEvent::postpone { $peer->half_close }; close_frame(4000) });
-    $peer->write(text('x'));
-    wait_until('the end', sub { $end });
-    is $end->code, 4000, 'sees it';
-};
+SKIP: {
+    skip 'by design: Glib runs no watcher inside its own callback', 1 if loop() eq 'Glib';
+    subtest 'a callback that waits for the end' => sub {
+        my ($connection, $peer) = connection_and_peer();
+        my $end;
+        $connection->receive->cb(sub {
+            my ($cv) = @_;
+            $cv->recv;
+            $connection->close(4000);
+            $end = result_of($connection->closed);
+            poke();
+        });
+        $peer->answer(sub { AnyEvent::postpone { $peer->half_close }; close_frame(4000) });
+        $peer->write(text('x'));
+        wait_until('the end', sub { $end });
+        is $end->code, 4000, 'sees it';
+    };
+}
 
 for my $what ('its handle', 'it') {
     subtest "a callback that destroys $what" => sub {
