@@ -293,6 +293,14 @@ subtest 'a callback for each_message while receive waits' => sub {
     is body_of($cv), 'both', 'receive gets what it waits for';
     wait_until('two', sub { @got == 2 });
     is_deeply \@got, ['both', 'callback'], 'and the callback gets all';
+    ($connection, $peer) = listening();
+    $cv = $connection->receive;
+    @got = ();
+    $connection->on(each_message => sub { push @got, $_[1]->body; poke() });
+    $peer->write(text('once'))->sync;
+    undef $cv;
+    settle();
+    is_deeply \@got, ['once'], 'once, even if the condvar is dropped';
 };
 
 subtest 'messages that wait when the connection ends' => sub {

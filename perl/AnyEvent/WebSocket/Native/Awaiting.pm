@@ -148,8 +148,10 @@ sub _message_received {
     my ($self, $message) = @_;
     my $awaiting = $self->{_ws_awaiting};
     my $cv = _next_of($awaiting->{receivers});
-    return $cv->give($message) if $cv;
-    return _listen_no_more($self, $awaiting) if _rival($self);
+    my $rival = _rival($self);
+    # What the other callback gets too need not come back.
+    return $rival ? $cv->send($message) : $cv->give($message) if $cv;
+    return _listen_no_more($self, $awaiting) if $rival;
     my $queue = $awaiting->{queue};
     return if $awaiting->{discards} && @$queue >= MANY;
     push @$queue, $message;
