@@ -107,6 +107,27 @@ subtest 'a callback that dies' => sub {
     like "@$warnings", qr/oops/, 'but there is a warning';
 };
 
+subtest 'a callback and a warning that die' => sub {
+    my $cv;
+    {
+        local $SIG{__WARN__} = sub { die "no warnings\n" };
+        ($cv) = eval {
+            shake_hands({ on_refused => sub { die "oops\n" } }, sub { $NOT_FOUND });
+        };
+        eval { wait_outcome($cv) };
+    }
+    is error_of($cv), $ERROR, 'change nothing';
+};
+
+subtest 'a refusal that nobody keeps' => sub {
+    my $refusal;
+    my ($cv) = shake_hands({ on_refused => sub { weaken($refusal = $_[0]) } }, sub { $NOT_FOUND });
+    is error_of($cv), $ERROR, 'the error';
+    undef $cv;
+    settle();
+    is $refusal, undef, 'is freed';
+};
+
 subtest 'a client that goes' => sub {
     my @refusals;
     my $server = raw_server();

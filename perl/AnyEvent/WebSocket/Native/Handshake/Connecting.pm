@@ -183,8 +183,8 @@ sub _not_accepted {
     my $is_wanted = grep { AnyEvent::WebSocket::Native::ClientOptions::value($client, $_) } qw( on_refused max_redirects );
     return _fail($attempt, $error) unless $is_wanted && $attempt->{octets} =~ m{\AHTTP/1\.[0-9] (?!101)};
     $attempt->{handshake} = undef;
-    $attempt->{deadline} =
-        AnyEvent::WebSocket::Native::Handshake::Refusal::read($attempt, $error, sub { _refused($attempt, $error, @_) });
+    my $timer = AnyEvent::WebSocket::Native::Handshake::Refusal::read($attempt, $error, sub { _refused($attempt, $error, @_) });
+    $attempt->{deadline} = $timer if $timer;
     return;
 }
 

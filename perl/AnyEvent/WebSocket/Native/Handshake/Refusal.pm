@@ -27,7 +27,7 @@ sub header {
 
 # Reads the rest of the response of an attempt. Calls `done` with the refusal, or without one if the response has no complete
 # head, once: when the head and the body have arrived, if the body's length is known and bearable, or when nothing more comes.
-# Returns a timer, which must be kept until then, or undef if it was already.
+# Returns a timer, which must be kept until then; nothing if that was at once.
 sub read {
     my ($attempt, $error, $done) = @_;
     my $handle = $attempt->{handle};
@@ -49,8 +49,7 @@ sub read {
     $handle->on_error(sub { $proceed->(1) });
     $handle->on_read(sub { $proceed->(0) });
     $proceed->(0);
-    # It would keep an attempt that has ended, and so itself.
-    return undef unless $done;
+    return unless $done;    # a timer that nobody takes away would keep the attempt
     return AE::timer SECONDS, 0, sub { $proceed->(1) };
 }
 
