@@ -57,4 +57,11 @@ subtest 'a method of a subclass' => sub {
         'also not for redirects';
 };
 
+subtest 'a limit that no connection takes' => sub {
+    for my $name (qw(max_payload_size max_fragments)) {
+        like error_for({ $name => 'much' }, sub { switching($_[0]) }), qr/\A$name must be a whole number, or undef\z/,
+            "$name is an error of the condvar";
+    }
+};
+
 done_testing;

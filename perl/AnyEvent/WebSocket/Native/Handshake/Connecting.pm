@@ -167,12 +167,21 @@ sub _proceed {
             or return _fail($attempt, $@ =~ s/ at \S+ line [0-9]+\.?\n\z//r);
     }
     my $done = _end($attempt) or return;
-    $done->send(AnyEvent::WebSocket::Connection->new(
-        handle => $handle, masked => 1,
-        defined $result->{subprotocol} ? (subprotocol => $result->{subprotocol}) : (),
-        AnyEvent::WebSocket::Native::ClientOptions::of_connection($client),
-        $deflate ? (deflate => $deflate) : (),
-    ));
+    my ($connection, $error);
+    {
+        local $@;
+        $connection = eval {
+            AnyEvent::WebSocket::Connection->new(
+                handle => $handle, masked => 1,
+                defined $result->{subprotocol} ? (subprotocol => $result->{subprotocol}) : (),
+                AnyEvent::WebSocket::Native::ClientOptions::of_connection($client),
+                $deflate ? (deflate => $deflate) : (),
+            );
+        } or $error = $@;
+    }
+    return $done->send($connection) if $connection;
+    $error =~ s/ at \S+ line [0-9]+\.?\n\z// unless ref $error;
+    $done->croak($error);
     return;
 }
 
