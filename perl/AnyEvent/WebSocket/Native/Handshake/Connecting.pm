@@ -53,6 +53,7 @@ sub tcp_connect {
     my ($host, $port) = @target;
     my $connector = $host eq 'unix/' ? undef : _proxy_for($scheme, $host, $port);
     return &AnyEvent::Socket::tcp_connect(@target) unless $connector;
+    return $target[2]->() if $host =~ /[\x00-\x20\x7f]/;    # it could add lines to what the proxy is asked
     $target[0] = "[$host]" if $host =~ /:/;
     return $connector->tcp_connect(@target);
 }
