@@ -100,6 +100,52 @@ subtest 'what is not followed' => sub {
     }
 };
 
+subtest 'a Location without a place' => sub {
+    my @locations = ('ws:', 'ws://', 'ws:///x', 'ws:foo', 'wss:x', '//', 'http:', 'ws://127.0.0.1:99999/');
+    for my $location (@locations) {
+        my $error;
+        my $warnings = warnings_of(sub { $error = error_after({ max_redirects => 5 }, redirect($location)) });
+        is $error, $REFUSED, "'$location'";
+        is "@$warnings", '', 'without a warning';
+    }
+};
+
+subtest 'connecting that dies' => sub {
+    my $server = raw_server();
+    my $class = 'AnyEvent::WebSocket::Client';
+    my $connect = $class->can('_make_tcp_connection');
+    my $calls = 0;
+    no warnings 'redefine';
+    local *AnyEvent::WebSocket::Client::_make_tcp_connection = sub { die "no\n" if $calls++; goto &$connect };
+    my $cv = client(max_redirects => 1)->connect($server->uri);
+    answer($server, redirect('/there'));
+    is error_of($cv), $REFUSED, 'leaves the redirect as the error';
+};
+
+subtest 'a place that the program gives' => sub {
+    my $server = raw_server();
+    my $cv = client(max_redirects => 1)->connect('ws://name.invalid/first', '127.0.0.1', $server->port);
+    answer($server, redirect('/second'));
+    is answer($server, sub { switching($_[0]) })->first, 'GET /second HTTP/1.1', 'holds for the same host';
+    isa_ok connection_of($cv), 'AnyEvent::WebSocket::Connection';
+    my $other = raw_server();
+    $cv = client(max_redirects => 1)->connect('ws://name.invalid/first', '127.0.0.1', $server->port);
+    answer($server, redirect($other->uri('/second')));
+    answer($other, sub { switching($_[0]) });
+    isa_ok connection_of($cv), 'AnyEvent::WebSocket::Connection', 'and not for another';
+};
+
+subtest 'a host with line ends' => sub {
+    plan skip_all => 'AnyEvent::Connector is missing' if !eval { require AnyEvent::Connector };
+    my ($server, $proxy) = map { raw_server() } 1 .. 2;
+    local $ENV{ws_proxy} = 'http://127.0.0.1:' . $proxy->port;
+    local $ENV{no_proxy} = '127.0.0.1';
+    my $cv = client(max_redirects => 1, env_proxy => 1)->connect($server->uri);
+    answer($server, redirect('ws://h%0d%0aX-Own:%20a%0d%0a:80/'));
+    like error_of($cv), qr/\Aunable to connect/, 'is an error';
+    is $proxy->waiting, 0, 'before the proxy is asked';
+};
+
 subtest 'the end of the way' => sub {
     is error_after({ max_redirects => 5 }, redirect('ws://SERVER/'), "HTTP/1.1 404 Not Found$CRLF$CRLF"),
         $REFUSED =~ s/302 Moved/404 Not Found/r, 'a refusal there is the error';

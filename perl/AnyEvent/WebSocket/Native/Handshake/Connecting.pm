@@ -34,8 +34,9 @@ sub start {
         $done->croak('URI is not a websocket');
         return;
     }
-    my $attempt = { client => $client, done => $done, uri => $uri, redirects => 0, headers => undef };
-    _connect($attempt, $scheme, defined $host ? $host : $uri->host, defined $port ? $port : $uri->port);
+    my @place = (defined $host ? $host : $uri->host, defined $port ? $port : $uri->port);
+    my $attempt = { client => $client, done => $done, uri => $uri, place => \@place, redirects => 0, headers => undef };
+    _connect($attempt, $scheme, @place);
     return;
 }
 
@@ -202,17 +203,32 @@ sub _not_accepted {
 sub _refused {
     my ($attempt, $error, $refusal) = @_;
     my $client = $attempt->{client} or return;
+    my $warning;
     if ($refusal) {
         my $next = AnyEvent::WebSocket::Native::Handshake::Redirect::follow($attempt, $refusal);
         if ($next) {
             _end($attempt);
-            my $uri = $next->{uri};
-            return _connect($next, $uri->scheme, $uri->host, $uri->port);
+            return _reconnect($next, $error);
         }
         my $on_refused = AnyEvent::WebSocket::Native::ClientOptions::value($client, 'on_refused');
         local $@;
-        eval { $on_refused->($refusal); 1 } or warn "The callback on_refused died: $@" if $on_refused;
+        eval { $on_refused->($refusal); 1 } or $warning = "The callback on_refused died: $@" if $on_refused;
     }
+    _fail($attempt, $error);
+    warn $warning if defined $warning;    # last, because it may die
+    return;
+}
+
+# Goes where a redirect leads. If connecting dies, which nobody would see here, the redirect counts as not followed.
+sub _reconnect {
+    my ($attempt, $error) = @_;
+    my $exception;
+    {
+        local $@;
+        return if eval { _connect($attempt, $attempt->{uri}->scheme, @{ $attempt->{place} }); 1 };
+        $exception = $@;
+    }
+    die $exception unless $attempt->{done};    # it comes from the callback of the condvar
     return _fail($attempt, $error);
 }
 

@@ -12,6 +12,8 @@ my %IS_REDIRECT = map { $_ => 1 } 301, 302, 303, 307, 308;
 # Headers that another host must not see.
 my %IS_SECRET = map { $_ => 1 } qw( authorization cookie proxy-authorization );
 
+use constant MAX_PORT => 65535;
+
 # Returns the attempt that follows a refusal with a redirect; nothing if there is none, or one too many, or it leads to something
 # else than a WebSocket, or from TLS to a connection without.
 sub follow {
@@ -26,10 +28,19 @@ sub follow {
     my $target = URI->new_abs($location, $uri->as_string) =~ s/\Ahttp/ws/ir;
     my $new = URI->new($target);
     return unless ($new->scheme // '') =~ /\Awss?\z/ && ($new->secure || !$uri->secure);
+    return unless length($new->host // '') && $new->port <= MAX_PORT;
     my $is_same_host = $new->host eq $uri->host && $new->port == $uri->port && $new->scheme eq lc $uri->scheme;
     my $headers = $attempt->{headers} || $client->http_headers;
     $headers = _without_secrets($headers) if $headers && !$is_same_host;
-    return { %$attempt{qw( client done )}, uri => $new, redirects => $attempt->{redirects} + 1, headers => $headers };
+    # A program that says where the host is, says it for the whole way.
+    my $place = $is_same_host ? $attempt->{place} : [$new->host, $new->port];
+    return {
+        %$attempt{qw( client done )},
+        uri => $new,
+        place => $place,
+        redirects => $attempt->{redirects} + 1,
+        headers => $headers,
+    };
 }
 
 sub _without_secrets {
