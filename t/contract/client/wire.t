@@ -171,6 +171,13 @@ subtest 'http_headers with undef' => sub {
     is_deeply [@{ $request->lines }[6, 7]], ['X-A: ', 'X-B: 1'], 'and are empty';
 };
 
+subtest 'http_headers with a name and no value' => sub {
+    my $request;
+    my $warnings = warnings_of(sub { (undef, undef, $request) = shake_hands({ http_headers => ['X-A', 1, 'X-B'] }) });
+    is_deeply [map { $request->values($_) } 'X-A', 'X-B'], [1, ''], 'is empty';
+    ok scalar @$warnings, 'with a warning';
+};
+
 subtest 'bytes over 127 in http_headers' => sub {
     is request_with(http_headers => ['X-A' => "gr\xfcn"])->value('X-A'), "gr\xfcn", 'are sent as they are';
 };

@@ -22,6 +22,7 @@ sub new {
     my ($class, %self) = @_;
     my $self = bless \%self, $class;
     my @headers = @{ $self->{headers} || [] };
+    push @headers, undef if @headers % 2;
     push @headers, 'Sec-WebSocket-Extensions', $self->{extensions} if defined $self->{extensions};
     Carp::carp('undefined value in http_headers') if grep { !defined } @headers;
     defined or $_ = '' for @headers;
