@@ -3,6 +3,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
+use Scalar::Util qw(weaken);
 use Test::More;
 use WebSocketTest;
 use WebSocketTest::Establish;
@@ -79,6 +80,26 @@ subtest 'establish_psgi' => sub {
     like $response, qr/^Sec-WebSocket-Version: 13\r$/m, 'and the version that is supported';
 };
 
+subtest 'an exception that is no string' => sub {
+    my $exception = bless {}, 'WebSocketTest::NoString';
+    my ($attempt, $peer) = establishing(reject => 1, handshake => sub { die $exception });
+    $peer->write(request());
+    is ref $attempt->error, 'WebSocketTest::NoString', 'is the error';
+    like response_of($peer), qr{\AHTTP/1\.1 403 }, 'and the client is told';
+};
+
+subtest 'a client that keeps sending' => sub {
+    my ($attempt, $peer) = establishing(reject => 1);
+    local $SIG{PIPE} = 'IGNORE';
+    $peer->write(request([drop => 'Upgrade']));
+    like $attempt->error, qr/\Ahandshake error: Not a valid request\n/, 'the error';
+    weaken(my $fh = $attempt->fh);
+    $attempt->release('fh');
+    my $drip = AE::timer 1, 1, sub { syswrite $peer->fh, 'x' };
+    wait_until('the end', sub { !$fh }, 15);
+    is $fh, undef, 'is cut off';
+};
+
 subtest 'a response that the peer does not read' => sub {
     my ($attempt, $peer) = establishing(reject => 1);
     $peer->write(request([drop => 'Upgrade']))->wait_written->close;
@@ -86,3 +107,6 @@ subtest 'a response that the peer does not read' => sub {
 };
 
 done_testing;
+
+package WebSocketTest::NoString;
+use overload '""' => sub { die "no string\n" }, bool => sub { 1 };

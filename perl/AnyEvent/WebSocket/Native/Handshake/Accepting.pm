@@ -112,12 +112,12 @@ sub _end {
 # bytes makes the client's system throw the response away.
 sub _reject {
     my ($handle, $status, $error) = @_;
-    my $end = sub { $handle->destroy if $handle; undef $handle };
+    my $timer;
+    my $end = sub { undef $timer; $handle->destroy if $handle; undef $handle };
     $handle->on_read(sub { $_[0]{rbuf} = '' });
     $handle->on_error($end);
     $handle->on_eof($end);
-    $handle->timeout(LINGER);
-    $handle->on_timeout($end);
+    $timer = AE::timer LINGER, 0, $end;    # not the handle's timeout, which each byte that arrives puts off
     $handle->push_write(AnyEvent::WebSocket::Native::Handshake::Rejection::response($status, $error));
     $handle->push_shutdown if $handle;
     return;

@@ -24,8 +24,12 @@ my %HEADERS = (
 sub response {
     my ($status, $error) = @_;
     my $reason = $REASON{$status};
-    my ($why) = $error =~ /\A(?:handshake error: )?([^\r\n]*)/;
-    my $body = $status == 403 ? "$reason\n" : "$reason: $why\n";
+    my $body = "$reason\n";
+    # 403 may stand for an exception of the program, which is not for the client, and perhaps no string.
+    if ($status != 403) {
+        my ($why) = $error =~ /\A(?:handshake error: )?([^\r\n]*)/;
+        $body = "$reason: $why\n";
+    }
     utf8::encode($body);
     my @headers = (
         @{ $HEADERS{$status} || ['Connection: close'] },
