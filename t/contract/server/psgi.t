@@ -176,6 +176,12 @@ for my $row (@refused) {
     };
 }
 
+subtest 'a character that is no byte' => sub {
+    my ($attempt, $peer) = establishing(ENV => psgi_env(HTTP_SEC_WEBSOCKET_KEY => "\x{263a}"));
+    like $attempt->error, qr/wide character/i, 'is an error of the condition variable';
+    intact_ok($attempt, $peer);
+};
+
 subtest 'the callback dies' => sub {
     my ($attempt, $peer) = establishing(ENV => psgi_env(), handshake => sub { die "no\n" });
     ok $attempt->cv->ready, 'the condition variable is ready';

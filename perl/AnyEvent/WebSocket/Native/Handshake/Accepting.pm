@@ -74,7 +74,7 @@ sub _proceed {
     my ($attempt) = @_;
     my $handle = $attempt->{handle} or return 1;
     my $octets = AnyEvent::WebSocket::Native::Handshake::Head::take($attempt, $handle);
-    my $result = $attempt->{protocol}->receive($octets) or return;
+    my $result = _receive($attempt, $octets) or return;
     if (defined $result->{error}) {
         _fail($attempt, "$result->{error}\n", $result->{status});
         return 1;
@@ -82,6 +82,16 @@ sub _proceed {
     $handle->{rbuf} = substr $octets, $result->{length};
     _answer($attempt);
     return 1;
+}
+
+# Returns what the protocol makes of the bytes. What dies here is an error of the handshake: in establish_psgi, the program would
+# get no condvar; in the event loop, nobody would see it.
+sub _receive {
+    my ($attempt, $octets) = @_;
+    local $@;
+    my $result;
+    eval { $result = $attempt->{protocol}->receive($octets); 1 } and return $result;
+    return { error => 'handshake error: ' . ($@ =~ s/ at \S+ line [0-9]+\.?\n\z|\n\z//r), status => 400 };
 }
 
 # Ends the handshake with an error: a text, or the exception of a callback. The file handle stays open, and nothing is written to
