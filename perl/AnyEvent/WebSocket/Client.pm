@@ -61,8 +61,9 @@ caller's line. Unknown names are ignored, as in the original, with a warning if 
 
 =head1 ATTRIBUTES
 
-All are read-only. They are read when a connection is made, through their accessors, so a subclass may compute them. Of those
-that are not in the original, one that is not set returns undef, not its default.
+All are read-only. They are read when a connection is made, those of the original through their accessors, so a subclass may
+compute them. A subclass's own method that has the name of another attribute is taken for something else, and not called. Of
+those that are not in the original, one that is not set returns undef, not its default.
 
 Besides those listed here, it takes the options of a connection, and passes them on: C<close_timeout>, C<idle_timeout>,
 C<max_buffered_amount>, C<max_control_rate>, C<max_message_size>, C<ping_interval> and C<ping_timeout>; see
