@@ -248,4 +248,11 @@ subtest 'mistakes' => sub {
     is $socket->send('still')->receive($SECONDS)->body, 'still', 'mistakes do no harm';
 };
 
+subtest 'the codec inside' => sub {
+    my $codec = AnyEvent::WebSocket::Native::Codec->new;
+    $codec->feed($_) for my ($undef, $number, $reference) = (undef, 1.5, []);
+    is_deeply [$undef, $number, $reference], [undef, 1.5, []], 'leaves what is no string alone';
+    is $codec->next_event, undef, 'and sees no bytes in it';
+};
+
 done_testing;

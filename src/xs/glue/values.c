@@ -208,12 +208,13 @@ void ws_set_length(PerlInterpreter *perl, SV *sv, STRLEN len)
     SvSETMAGIC(sv);
 }
 
-/* Empties a string. It frees memory beyond `keep` bytes, and leaves memory shared with a copy to the copy. */
+/* Empties a string, and leaves other values alone. It frees memory beyond `keep` bytes, and leaves memory shared with a copy to
+ * the copy. */
 void ws_empty(PerlInterpreter *perl, SV *sv, STRLEN keep)
 {
     TAKE_THX(perl);
 
-    if (!is_changeable(sv))
+    if (!SvPOK(sv) || !is_changeable(sv))
         return;
     if (SvIsCOW(sv)) {
         sv_force_normal_flags(sv, SV_COW_DROP_PV);
