@@ -17,6 +17,8 @@ use constant {
     TIMED_OUT => 'timed out',
     FOREVER => 9**9**9,
     CHUNK => 65536,
+    # Systems refuse to wait for much longer, in seconds. Three years are as good as for ever.
+    LONGEST => 1e8,
 };
 
 # Some systems have no monotonic clock.
@@ -157,7 +159,7 @@ sub _select {
     my $fd = fileno $socket;
     my %bits = map { $_ => '' } qw( read write );
     vec($bits{$_}, $fd, 1) = 1 for keys %$wants;
-    return select($bits{read}, $bits{write}, undef, $left == FOREVER ? undef : $left) != 0;
+    return select($bits{read}, $bits{write}, undef, $left > LONGEST ? undef : $left) != 0;
 }
 
 # Closes the socket. With TLS, close_notify is sent if the system takes it at once.
