@@ -9,7 +9,7 @@ use WebSocketTest;
 use Config;
 use IO::Select;
 use POSIX ();
-use Socket qw(SOL_SOCKET SO_LINGER);
+use Socket qw(AF_UNIX SOCK_STREAM SOL_SOCKET SO_LINGER);
 use Time::HiRes qw(sleep time ualarm);
 use WebSocketTest::ForkedServer;
 use WebSocketTest::TLS;
@@ -89,6 +89,24 @@ subtest 'a server that is none' => sub {
         skip 'IO::Socket::SSL is not installed', 1 if !$has_tls;
         my $plain = server(sub { my ($peer) = @_; $peer->write("SSH-2.0-OpenSSH\r\n"); sleep 0.1 }, raw => 1);
         cannot_connect 'TLS', $plain->url =~ s/ws/wss/r, $SECONDS, qr/^connect: TLS: .*, in the TLS handshake/;
+    }
+};
+
+subtest 'a socket that reads nothing' => sub {
+    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, 0 or die "socketpair: $!";
+    shutdown $theirs, 0;
+    my $text = qr/^connect: .*, in the WebSocket handshake/;
+    cannot_connect 'the handshake', 'ws://localhost/', $SECONDS, $text, fh => $ours;
+    SKIP: {
+        skip 'IO::Socket::SSL is not installed', 1 if !$has_tls;
+        my ($printed, $status) = run_perl({}, <<'END');
+            use strict; use warnings; use Socket; use AnyEvent::WebSocket::Blocking;
+            socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, 0 or die "socketpair: $!";
+            close $theirs;
+            eval { AnyEvent::WebSocket::Blocking->connect('wss://localhost/', fh => $ours) };
+            print $@ =~ /^connect: TLS: .*, in the TLS handshake/ ? "refused\n" : $@;
+END
+        is_deeply [$printed, $status], ["refused\n", 0], 'in the TLS handshake, no SIGPIPE ends the program';
     }
 };
 

@@ -189,7 +189,7 @@ sub _shake_hands {
             return (undef, _refusal($response, $answer->{error})) if defined $answer->{error};
             return { %$answer, rest => substr $response, $answer->{length} };
         }
-        return (undef, $transport->error || 'the server ended the connection') if defined $read;
+        return (undef, $transport->error || 'the server ended the connection') if defined $read || defined $transport->error;
         $transport->wait($deadline, 'read', length $request ? 'write' : ());
     }
     return (undef, AnyEvent::WebSocket::Native::Transport::TIMED_OUT);

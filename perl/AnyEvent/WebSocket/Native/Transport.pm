@@ -81,6 +81,7 @@ sub start_tls {
     my $error = _prepare_tls($socket, %given);
     return $error if defined $error;
     $self->{is_tls} = 1;
+    local $SIG{PIPE} = 'IGNORE';
     until ($socket->connect_SSL) {
         my $wants = _tls_wants() or return _tls_error();
         _select($socket, { $wants => 1 }, $deadline) or return TIMED_OUT;
@@ -118,6 +119,8 @@ sub error { return $_[0]{error} }
 # Appends what has arrived to $_[1]. Returns the number of bytes: 0 at the end of the stream, undef if nothing is there yet.
 sub receive {
     my ($self) = @_;
+    # With TLS, reading may write.
+    local $SIG{PIPE} = 'IGNORE' if $self->{is_tls};
     my $count = $self->{socket}->sysread($_[1], CHUNK, length $_[1]);
     return defined $count ? $count : $self->_blocked('read');
 }
@@ -125,12 +128,10 @@ sub receive {
 # Writes as much as the system takes. Returns the number of bytes: 0 if the stream has ended, undef if it takes nothing yet.
 sub send {
     my ($self, $octets) = @_;
-    local $SIG{PIPE} = 'IGNORE' if _is_deadly('PIPE');
+    local $SIG{PIPE} = 'IGNORE';
     my $count = $self->{socket}->syswrite($octets);
     return defined $count ? $count : $self->_blocked('write');
 }
-
-sub _is_deadly { my $handler = $SIG{ $_[0] }; return !$handler || $handler eq 'DEFAULT' }
 
 # Notes what a transfer in this direction waits for. Returns undef, or 0 if it has failed.
 sub _blocked {
@@ -166,7 +167,7 @@ sub _select {
 sub close {
     my ($self) = @_;
     local ($@, $!);
-    local $SIG{PIPE} = 'IGNORE' if _is_deadly('PIPE');
+    local $SIG{PIPE} = 'IGNORE';
     CORE::close($self->{socket});
     return;
 }
