@@ -89,6 +89,7 @@ subtest 'wss' => sub {
     };
     my %trusted = $server->options;
     $refused->(qr/^connect: TLS: .*certificate verify failed.*, in the TLS handshake with 127\.0\.0\.1/);
+    $refused->(qr/^connect: TLS: .*certificate verify failed/, SSL_verify_mode => undef);
     $refused->(qr/^connect: TLS: .*hostname verification failed/, SSL_ca_file => $trusted{SSL_ca_file});
     $refused->(qr/^connect: there is no option SSL_ca_fil; did you mean SSL_ca_file\?/, SSL_ca_fil => 1);
     $refused->(qr/^connect: TLS: /, SSL_ca_file => '/nonexistent');

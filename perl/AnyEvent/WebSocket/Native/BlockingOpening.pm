@@ -73,6 +73,8 @@ sub _options {
     Carp::croak('connect: options must be pairs of a name and a value') if @options % 2;
     my %given = @options;
     my %tls = map { $_ => delete $given{$_} } grep { /\ASSL_/ } keys %given;
+    # IO::Socket::SSL takes undef for no verification.
+    delete @tls{ grep { !defined $tls{$_} } keys %tls };
     for my $name (sort keys %tls) {
         next if grep { $_ eq $name } @TLS;
         my $meant = AnyEvent::WebSocket::Native::Util::nearest($name, @TLS);
