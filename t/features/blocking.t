@@ -206,6 +206,9 @@ subtest 'compression' => sub {
     is connect_to($plain, deflate => 1)->send('y' x 500)->receive($SECONDS)->body, 'y' x 500, 'a server that declines';
     ok !eval { connect_to($server); 1 }, 'an extension that was not offered';
     like $@, qr/^connect: Not a valid response, in the WebSocket handshake/, 'is refused';
+    my $odd = WebSocketTest::ForkedServer->start(sub { }, headers => $answer =~ s/deflate/deflate; odd/r);
+    ok !eval { connect_to($odd, deflate => 1); 1 }, 'a parameter that was not offered';
+    like $@, qr/^connect: the server's Sec-WebSocket-Extensions is no answer .*; odd, in the WebSocket handshake at/, 'is refused';
 };
 
 subtest 'limits' => sub {
@@ -238,6 +241,10 @@ subtest 'mistakes' => sub {
     croaks_here 'headers', sub { $class->connect($url, headers => { a => 1 }) }, qr/^connect: headers must be/;
     croaks_here 'a line end', sub { $class->connect($url, headers => [a => "b\r\nc: d"]) }, qr/^connect: a header must not/;
     croaks_here 'a subprotocol', sub { $class->connect($url, subprotocols => ['a b']) }, qr/^connect: not the name of a subprotocol/;
+    for my $fh (1000, 'none', {}, \my $scalar, bless [], 'Other') {
+        croaks_here "fh $fh", sub { $class->connect($url, fh => $fh) }, qr/^connect: fh must be an open socket/;
+    }
+    croaks_here 'a port', sub { $class->connect('ws://127.0.0.1:65536/') }, qr/^connect: not a WebSocket URL/;
     croaks_here 'deflate', sub { $class->connect($url, deflate => []) }, qr/^deflate must be a reference to a hash/;
     croaks_here 'a level', sub { $class->connect($url, deflate => { level => 10 }) }, qr/level must be/;
 

@@ -22,7 +22,7 @@ my %DEFAULT = (
     subprotocols => [],
     deflate => undef,
     fh => undef,
-    strict => 0,
+    strict => undef,
     max_control_rate => 0,
     max_fragments => 128,
     max_message_size => 16 * 1024 * 1024,
@@ -38,6 +38,9 @@ my @TLS = map { "SSL_$_" } qw(
     verifycn_scheme version
 );
 
+# The parameters of compression that a codec takes, in its order.
+my @COMPRESSION = qw( window_bits no_context_takeover peer_window_bits peer_no_context_takeover level mem_level threshold );
+
 # Returns the parts of the connection.
 sub connect {
     my ($url, @options) = @_;
@@ -48,9 +51,11 @@ sub connect {
     my $handshake = _handshake($address, $option);
     my $transport = _transport($address, $option, $tls, $deadline);
     my ($answer, $error) = _shake_hands($transport, $handshake, $deadline);
+    my $compression;
+    ($compression, $error) = _compression($option, $answer) if !defined $error;
     _fail($option, 'in the WebSocket handshake', $error) if defined $error;
     return {
-        codec => _codec($option, $answer),
+        codec => _codec($option, $compression, $answer->{rest}),
         transport => $transport,
         subprotocol => $answer->{subprotocol},
         map { $_ => $option->{$_} } @SECONDS,
@@ -84,7 +89,8 @@ sub _options {
     AnyEvent::WebSocket::Native::Util::no_more_options('connect', \%given, keys %DEFAULT, 'those of IO::Socket::SSL');
     $option{$_} = _seconds($_, $option{$_}) for @SECONDS;
     $option{$_} = _limit($_, $option{$_}) for @LIMITS;
-    $option{strict} = $option{strict} || $ENV{ANYEVENT_WEBSOCKET_STRICT} ? 1 : 0;
+    $option{strict} = ($option{strict} // $ENV{ANYEVENT_WEBSOCKET_STRICT}) ? 1 : 0;
+    $option{fh} = _fh($option{fh});
     $option{headers} = _headers($option{headers});
     $option{subprotocols} = _subprotocols($option{subprotocols});
     $option{deflate} = _deflate($option{deflate});
@@ -105,6 +111,20 @@ sub _limit {
     my $limit = AnyEvent::WebSocket::Native::Number::whole($value);
     Carp::croak("connect: $name must be a whole number") unless defined $limit;
     return $limit;
+}
+
+sub _fh {
+    my ($fh) = @_;
+    return undef if !defined $fh;
+    my $number = _descriptor($fh);
+    Carp::croak('connect: fh must be an open socket') unless defined $number && $number >= 0;
+    return $fh;
+}
+
+sub _descriptor {
+    my ($fh) = @_;
+    local ($@, $SIG{__DIE__});
+    return eval { fileno $fh };
 }
 
 # A name or value with a line end would be another header.
@@ -146,7 +166,9 @@ sub _address {
     Carp::croak('connect: a name and password in the URL are not sent; give a header called Authorization') if defined $user;
     # What a URL must not contain would end the request line, or part of it.
     $octets =~ s/([^!-~])/sprintf '%%%02X', ord $1/ge;
-    return AnyEvent::WebSocket::Native::Handshake::Address::parse($octets);
+    my $address = AnyEvent::WebSocket::Native::Handshake::Address::parse($octets);
+    Carp::croak("connect: not a WebSocket URL: $url") if $address->{port} > 65535;
+    return $address;
 }
 
 # --- the phases
@@ -204,16 +226,23 @@ sub _refusal {
     return defined $status ? "the server refused: $status" : $error =~ s/\Ahandshake error: //r;
 }
 
-sub _codec {
+# Returns the parameters of the compression that the server has accepted; undef if it has not; undef and an error text if what
+# it has accepted was not offered.
+sub _compression {
     my ($option, $answer) = @_;
+    my $deflate = $option->{deflate} or return undef;
+    local ($@, $SIG{__DIE__});
+    my $parameters;
+    return $parameters if eval { $parameters = AnyEvent::WebSocket::Deflate::confirm($answer->{extensions}, %$deflate); 1 };
+    return (undef, $@ =~ s/ at (?:(?! at ).)+ line [0-9]+\.?\n\z//sr);
+}
+
+sub _codec {
+    my ($option, $compression, $octets) = @_;
     my $codec =
         AnyEvent::WebSocket::Native::Codec->new(masked => 1, strict => $option->{strict}, map { $_ => $option->{$_} } @LIMITS);
-    my $deflate = $option->{deflate};
-    my $agreed = $deflate && AnyEvent::WebSocket::Deflate::confirm($answer->{extensions}, %$deflate);
-    $codec->compress(
-        @$agreed{qw( window_bits no_context_takeover peer_window_bits peer_no_context_takeover level mem_level threshold )})
-        if $agreed;
-    $codec->feed(my $rest = $answer->{rest});
+    $codec->compress(@$compression{@COMPRESSION}) if $compression;
+    $codec->feed($octets);
     return $codec;
 }
 
