@@ -12,7 +12,7 @@ use AnyEvent::WebSocket::Native::Transport ();
 use AnyEvent::WebSocket::Native::Util ();
 use Carp ();
 use Encode ();
-use Scalar::Util ();
+use POSIX ();
 
 our $VERSION = '1.000';
 our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
@@ -23,8 +23,15 @@ use constant {
     NO_STATUS => 1005,
     # What a peer may send while it does not read what we send, in bytes of messages that wait for `receive`.
     MAX_WAITING => 16 * 1024 * 1024,
+    # What perl needs for a message beside its body, about.
+    MESSAGE_SIZE => 512,
     CHUNK => 65536,
 };
+
+# A SIGPIPE that is blocked would come later, when it is no longer ignored.
+my $SIGNALS = POSIX::SigSet->new;
+$SIGNALS->fillset;
+$SIGNALS->delset(POSIX::SIGPIPE());
 
 # The codes with which a peer closes because it is done, or going away.
 my %IS_PROPER = map { $_ => 1 } 1000, 1001, NO_STATUS;
@@ -154,7 +161,7 @@ sub _thread { return $INC{'threads.pm'} ? threads->tid : 0 }
 sub _check_use {
     my ($self, $method) = @_;
     Carp::croak("$method: the connection belongs to another thread") if $self->{thread} != _thread();
-    Carp::croak("$method: a signal handler has interrupted a transfer") if $self->{is_moving};
+    Carp::croak("$method: a transfer was interrupted") if $self->{is_moving};
 }
 
 sub _check_open {
@@ -207,13 +214,27 @@ sub _await {
 # A peer that sends without end while it does not read must not use up all memory.
 sub _may_read { return $_[0]{waiting} < MAX_WAITING }
 
-# Runs a transfer. An exception in a signal handler may leave it half done.
+# Runs a transfer, with signals blocked: a handler in the middle of it could neither use the connection nor die without harm.
 sub _move {
     my ($self, $transfer) = @_;
-    $self->{is_moving} = 1;
-    my $has_moved = $self->$transfer;
-    $self->{is_moving} = 0;
-    return $has_moved;
+    my $mask = POSIX::SigSet->new;
+    my ($is_fine, $has_moved, $error);
+    {
+        local $@;
+        $is_fine = eval {
+            POSIX::sigprocmask(POSIX::SIG_BLOCK(), $SIGNALS, $mask);
+            # For signals that came just before, perl calls the handlers at this `if`.
+            $self->{is_moving} = 1 if $mask;
+            $has_moved = $self->$transfer;
+            $self->{is_moving} = 0;
+            1;
+        };
+        $error = $@;
+    }
+    POSIX::sigprocmask(POSIX::SIG_SETMASK(), $mask);
+    return $has_moved if $is_fine;
+    local $SIG{__DIE__};
+    die $error;
 }
 
 # Both return true if bytes were moved, or the connection has ended.
@@ -348,9 +369,8 @@ Once a connection has ended, each call of L</receive>, L</send> and L</ping> say
 
 =head2 Signals, processes and threads
 
-Signal handlers run while a method waits. They may die, which ends the method; and they may use the connection. A handler that
-dies in the moment in which bytes are moved makes the connection unusable, and later calls say so. SIGPIPE does not end the
-program.
+Signal handlers run while a method waits. They may die, which ends the method; and they may use the connection. SIGPIPE does not
+end the program.
 
 After a fork, either the parent or the child may use the connection. In another thread than the one that made it, its methods
 raise an exception.
