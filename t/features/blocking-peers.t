@@ -294,6 +294,47 @@ subtest 'a signal handler' => sub {
     is_deeply [$socket->receive($SECONDS)], [], 'may close';
 };
 
+for my $kind ([plain => []], $has_tls ? [TLS => [tls => 1]] : ()) {
+    my ($name, $options) = @$kind;
+    subtest "$name: signals while messages come and go" => sub {
+        my $server = server(sub { $_[0]->echo }, @$options);
+        my $socket = connect_to($server);
+        my ($turn, %count) = (0);
+        our $may_die = 0;
+        local $SIG{ALRM} = sub {
+            return if !$may_die;
+            eval { $socket->send('from the handler'); ++$count{sent} } or $count{$@}++;
+            die "interrupted\n" if $turn++ % 2;
+        };
+        Time::HiRes::setitimer(Time::HiRes::ITIMER_REAL(), 0.001, 0.001);
+        my $end = time + $SECONDS;
+        while ($turn < 200 && time < $end) {
+            eval { local $may_die = 1; $socket->send('x' x 2000); $socket->receive($SECONDS) }
+                or $@ eq "interrupted\n" or $count{$@}++;
+        }
+        Time::HiRes::setitimer(Time::HiRes::ITIMER_REAL(), 0);
+        is_deeply [keys %count], ['sent'], 'handlers may send, and die';
+        is $socket->close, 1, 'and the connection is good';
+    };
+}
+alarm 600 * patience();
+
+subtest 'a signal handler that pings' => sub {
+    my $server = server(sub {
+        my ($peer) = @_;
+        my @pings = map { $peer->next_frame } 1, 2;
+        $peer->write(pong($_->{payload})) for @pings;
+        $peer->wait_end;
+    });
+    my $socket = connect_to($server);
+    my $inner;
+    local $SIG{ALRM} = sub { $inner = $socket->ping($SECONDS) };
+    ualarm 50_000;
+    cmp_ok $socket->ping($SECONDS), '>', 0, 'the ping that waits sees its pong';
+    cmp_ok $inner, '>', 0, 'so does the one of the handler';
+};
+alarm 600 * patience();
+
 subtest 'a signal handler that dies while connect waits' => sub {
     my $server = server(sub { }, accept => 0);
     local $SIG{ALRM} = sub { die "enough\n" };

@@ -136,6 +136,31 @@ subtest 'ping' => sub {
     cmp_ok $seconds, '>', 0, 'and the time until its pong returned';
     is $socket->receive(0)->body, 'between', 'messages that come first are kept';
     croaks_here 'a ping without a pong', sub { $socket->ping(0.1) }, qr/^ping: timed out after 0\.1 seconds/;
+
+    my $echo = echo_server();
+    my $patient = connect_to($echo, timeout => 0);
+    croaks_here 'a time that is none', sub { $patient->ping('soon') }, qr/^ping: the time must be a number of seconds/;
+    is length $patient->{codec}->output(100), 0, 'sends nothing';
+    cmp_ok $patient->ping, '>', 0, 'a connection without a timeout waits for the pong';
+};
+
+subtest 'times that select does not take' => sub {
+    my $server = WebSocketTest::ForkedServer->start(sub { my ($peer) = @_; $peer->message; sleep 1; $peer->write(text('x')) });
+    for my $seconds (1e19, 1e300) {
+        my $socket = connect_to($server);
+        my ($user, $system) = times;
+        is $socket->send('go')->receive($seconds)->body, 'x', "receive($seconds)";
+        my ($user_after, $system_after) = times;
+        cmp_ok $user_after + $system_after - $user - $system, '<', 0.5, 'does not keep the processor busy';
+    }
+};
+
+subtest 'a Close frame sent as a message' => sub {
+    my $server = echo_server();
+    my $socket = connect_to($server);
+    is $socket->send(AnyEvent::WebSocket::Message->new(opcode => 8, body => pack 'n', 1000)), $socket, 'is sent';
+    croaks_here 'another message', sub { $socket->send('x') }, qr/^send: the connection is closed/;
+    is_deeply [$socket->receive($SECONDS)], [], 'and answered';
 };
 
 subtest 'the handshake' => sub {

@@ -49,6 +49,8 @@ sub connect {
         messages => [],
         waiting => 0,
         written => 0,
+        pings => 0,
+        pong => 0,
         thread => _thread(),
         },
         $class;
@@ -109,17 +111,17 @@ sub _write_all {
 
 sub ping {
     my ($self, $seconds) = @_;
-    $seconds = $self->{timeout} if !defined $seconds;
+    $seconds = $self->{timeout} || undef if !defined $seconds;
     $self->_check_use('ping');
+    my $deadline = _deadline(ping => $seconds);
     $self->_check_open('ping');
     my $since = AnyEvent::WebSocket::Native::Transport::now();
-    my $payload = ++$self->{pings} . '';
-    my $error = $self->{codec}->queue_frame(PING, $payload);
+    my $number = ++$self->{pings};
+    my $error = $self->{codec}->queue_frame(PING, "$number");
     Carp::croak("ping: $error") if defined $error;
-    local $self->{pong} = '';
-    $self->_wait(ping => $seconds, sub { $self->{pong} eq $payload || defined $self->{end} })
+    $self->_run_until($deadline, sub { $self->{pong} >= $number || defined $self->{end} })
         or Carp::croak("ping: timed out after $seconds seconds");
-    $self->_check_open('ping') if $self->{pong} ne $payload;
+    $self->_check_open('ping') if $self->{pong} < $number;
     return AnyEvent::WebSocket::Native::Transport::now() - $since;
 }
 
@@ -180,15 +182,17 @@ sub _after {
 sub _wait {
     my ($self, $method, $seconds, $holds) = @_;
     $self->_check_use($method);
-    my $plain = defined $seconds ? AnyEvent::WebSocket::Native::Number::seconds($seconds) : undef;
-    Carp::croak("$method: the time must be a number of seconds") if defined $seconds && !defined $plain;
+    return $self->_run_until(_deadline($method, $seconds), $holds);
+}
+
+sub _deadline {
+    my ($method, $seconds) = @_;
+    return AnyEvent::WebSocket::Native::Transport::FOREVER if !defined $seconds;
+    my $plain = AnyEvent::WebSocket::Native::Number::seconds($seconds);
+    Carp::croak("$method: the time must be a number of seconds") if !defined $plain;
     # An infinite number of seconds is 0 here.
-    my $has_end = defined $seconds && ($plain || $seconds == 0);
-    my $deadline =
-        $has_end
-        ? AnyEvent::WebSocket::Native::Transport::now() + $plain
-        : AnyEvent::WebSocket::Native::Transport::FOREVER;
-    return $self->_run_until($deadline, $holds);
+    return AnyEvent::WebSocket::Native::Transport::FOREVER if !$plain && $seconds != 0;
+    return AnyEvent::WebSocket::Native::Transport::now() + $plain;
 }
 
 # Moves bytes until the condition holds. Returns false if it does not hold at the deadline. Each time around, everything may
@@ -266,7 +270,10 @@ my %TAKE = (
         push @{ $self->{messages} }, $message;
         $self->{waiting} += length $message->{body};
     },
-    pong => sub { $_[0]{pong} = $_[1] },
+    pong => sub {
+        my ($self, $payload) = @_;
+        $self->{pong} = 0 + $payload if $payload =~ /\A[0-9]{1,15}\z/ && $payload > $self->{pong} && $payload <= $self->{pings};
+    },
     close => sub {
         my ($self, $code, $reason) = @_;
         $self->{close_code} = $code;
@@ -477,7 +484,7 @@ choose one of them.
 How many seconds TCP, TLS and the handshake may take together. Looking up the host's name takes as long as the system's
 resolver allows; that time counts too, but is not cut short. 0 means no limit. Default 30.
 
-It is also how long L</send> waits for a peer that takes nothing, and the default of L</ping>.
+It is also how long L</send> waits for a peer that takes nothing, and the default of L</ping>: with 0, both wait for ever.
 
 =head1 METHODS
 
