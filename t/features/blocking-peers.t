@@ -248,6 +248,53 @@ subtest 'a peer that resets the connection' => sub {
     croaks_here 'receive', sub { $socket->receive($SECONDS) }, $text;
 };
 
+subtest 'a peer that says why it goes' => sub {
+    my $server = server(sub { my ($peer) = @_; $peer->write(text('last'), close_frame(1008, 'policy')) });
+    my $socket = connect_to($server);
+    my $text = qr/^send: the peer closed the connection with code 1008: policy/;
+    my $end = time + $SECONDS;
+    my $error = '';
+    until ($error || time > $end) { eval { $socket->send('x'); 1 } or $error = $@; sleep 0.01 }
+    like $error, $text, 'send tells it, even if only the next write fails';
+    is $socket->receive(0)->body, 'last', 'what came before is received';
+    is $socket->close_code, 1008, 'close_code';
+};
+
+subtest 'a peer that closes, but does not read' => sub {
+    my $after_pings = sub {
+        my (@last) = @_;
+        return server(sub {
+            my ($peer) = @_;
+            $peer->write(ping('x' x 125)) for 1 .. 100_000;
+            $peer->write(@last);
+            sleep 1 while 1;
+        });
+    };
+    local $SIG{ALRM} = sub { die "too late\n" };
+    alarm 20 * patience();
+    my $server = $after_pings->(text('end') . close_frame(1000));
+    my $socket = connect_to($server, close_timeout => 0);
+    is eval { $socket->receive->body }, 'end', 'a message does not wait until the answer to the Close is written';
+    $server = $after_pings->(close_frame(1000));
+    $socket = connect_to($server, close_timeout => 0);
+    is_deeply [eval { $socket->receive(2) }, $@], [''], 'receive does not wait longer for that than it was told';
+    alarm 600 * patience();
+    is $socket->close_code, 1000, 'it has seen the Close';
+};
+
+subtest 'a peer that sends empty messages, and reads nothing' => sub {
+    my $server = server(sub {
+        my ($peer) = @_;
+        my $octets = text('') x 32_768;
+        $peer->write($octets) for 1 .. 20;
+        sleep 1 while 1;
+    });
+    my $socket = connect_to($server, timeout => 1);
+    my $large = 'x' x 50_000_000;
+    croaks_here 'send', sub { $socket->send($large) }, qr/^send: timed out/;
+    cmp_ok scalar @{ $socket->{messages} }, '<', 100_000, 'does not fill our memory';
+};
+
 subtest 'a peer that only pings, and reads nothing' => sub {
     my $server = server(sub {
         my ($peer) = @_;

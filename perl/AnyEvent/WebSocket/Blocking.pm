@@ -60,10 +60,12 @@ sub connect {
 
 sub receive {
     my ($self, $seconds) = @_;
-    my $has_come = $self->_wait(receive => $seconds, sub { @{ $self->{messages} } || defined $self->{end} });
+    my $message;
+    # A signal handler may take a message, too.
+    my $has_come = $self->_wait(receive => $seconds, sub { ($message = shift @{ $self->{messages} }) || defined $self->{end} });
     Carp::croak("receive: timed out after $seconds seconds") if !$has_come;
-    if (my $message = shift @{ $self->{messages} }) {
-        $self->{waiting} -= length $message->{body};
+    if ($message) {
+        $self->{waiting} -= _size($message);
         return $message;
     }
     Carp::croak("receive: $self->{end}") if $self->{end} ne '';
@@ -268,7 +270,7 @@ my %TAKE = (
         my ($self, $message) = @_;
         return if $self->{is_closing};
         push @{ $self->{messages} }, $message;
-        $self->{waiting} += length $message->{body};
+        $self->{waiting} += _size($message);
     },
     pong => sub {
         my ($self, $payload) = @_;
@@ -280,14 +282,16 @@ my %TAKE = (
         $self->{close_reason} = Encode::decode('UTF-8', $reason);
         $self->{is_closed} = 1;
         my $said = $code == NO_STATUS ? '' : " with code $code" . ($reason eq '' ? '' : ": $self->{close_reason}");
-        $self->_finish($IS_PROPER{$code} || $self->{is_closing} ? '' : "the peer closed the connection$said");
+        $self->_end($IS_PROPER{$code} || $self->{is_closing} ? '' : "the peer closed the connection$said");
     },
-    failure => sub { $_[0]->_finish($_[1]) },
+    failure => sub { $_[0]->_end($_[1]) },
 );
+
+sub _size { return MESSAGE_SIZE + length $_[0]{body} }
 
 sub _take_events {
     my ($self) = @_;
-    while (!defined $self->{end} and my $event = $self->{codec}->next_event) {
+    while (!defined $self->{end} && $self->_may_read and my $event = $self->{codec}->next_event) {
         my ($kind, @values) = @$event;
         $TAKE{$kind}->($self, @values);
     }
@@ -588,7 +592,8 @@ ends without a Close frame, a peer that breaks rules or limits, and a time that 
 
 Sends a string as text, or an L<AnyEvent::WebSocket::Message>, as L<AnyEvent::WebSocket::Connection/send> does. Returns the
 connection when the operating system has taken all of it. Meanwhile it also reads, so that two peers that both send do not wait
-for each other; up to 16 MiB of messages are kept for L</receive>. A peer that takes nothing for L</timeout> is given up.
+for each other. It keeps up to 16 MiB of messages for L</receive>, and counts 512 bytes for each in addition to its body. A peer
+that takes nothing for L</timeout> is given up.
 
   my $reply = $ws->send("Gr\x{fc}\x{df}e")->receive(5);
 
