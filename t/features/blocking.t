@@ -21,6 +21,12 @@ sub connect_to {
     return AnyEvent::WebSocket::Blocking->connect($server->url, timeout => $SECONDS, $server->options, @options);
 }
 
+{
+    package Undecided;
+    use overload '""' => sub { die "undecided\n" };
+    sub new { return bless {}, shift }
+}
+
 sub echo_server { WebSocketTest::ForkedServer->start(sub { $_[0]->echo }, @_) }
 
 my @kinds = (['plain', []]);
@@ -210,6 +216,24 @@ subtest 'close' => sub {
         croaks_here "close($code)", sub { $socket->close($code) }, qr/^close: $code is not a close code/;
     }
     is $socket->can_receive, 1, 'can_receive says that receive does not wait';
+
+    my $talker = WebSocketTest::ForkedServer->start(sub { my ($peer) = @_; $peer->write(text('kept')); $peer->wait_end });
+    my $other = connect_to($talker);
+    is $other->can_receive($SECONDS), 1, 'there is a message';
+    ok !eval { $other->close(1000, Undecided->new); 1 }, 'a reason that dies';
+    is $other->receive(0)->body, 'kept', 'leaves the messages';
+    ok $other->is_open, 'and the connection';
+};
+
+subtest 'strict' => sub {
+    my $server = WebSocketTest::ForkedServer->start(sub {
+        my ($peer) = @_;
+        $peer->write(text('x', mask => 'abcd'));
+        $peer->wait_end;
+    });
+    local $ENV{ANYEVENT_WEBSOCKET_STRICT} = 1;
+    croaks_here 'by the environment', sub { connect_to($server)->receive($SECONDS) }, qr/^receive: Protocol error: /;
+    is connect_to($server, strict => 0)->receive($SECONDS)->body, 'x', 'the option comes first';
 };
 
 subtest 'compression' => sub {

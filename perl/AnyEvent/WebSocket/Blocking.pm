@@ -90,7 +90,8 @@ sub send {
     my $error = $self->{codec}->queue_frame($opcode, $octets);
     Carp::croak("send: $error") if defined $error;
     $self->_write_all or Carp::croak("send: timed out: the peer took nothing for $self->{timeout} seconds");
-    $self->_check_open('send');
+    # After a Close frame that the program has sent as a message, the connection is not open either.
+    $self->_check_open('send') if defined $self->{end};
     return $self;
 }
 
@@ -136,15 +137,15 @@ sub close {
     my $number = AnyEvent::WebSocket::Native::Number::whole($code);
     Carp::croak("close: $code is not a close code, which is a whole number from 1000 to 4999")
         unless defined $number && $number >= NORMAL && $number <= 4999;
+    my $octets = AnyEvent::WebSocket::Native::Payload::octets($reason);
     ($self->{messages}, $self->{waiting}) = ([], 0);
     if (!defined $self->{end}) {
         $self->{is_closing} = 1;
-        my $octets = AnyEvent::WebSocket::Native::Payload::octets($reason);
         $self->{codec}->queue_close($number == NO_STATUS && $octets eq '' ? undef : $number, $octets);
         $self->_run_until(_after($self->{close_timeout}), sub { defined $self->{end} });
         $self->{end} = '';
-        $self->_drop;
     }
+    $self->_drop;
     return $self->{is_closed} ? 1 : 0;
 }
 
@@ -204,10 +205,13 @@ sub _run_until {
     my $turns = 0;
     while (1) {
         $self->_take_events;
+        $self->_leave($deadline) if defined $self->{end};
         return 1 if $holds->();
         return 0 if defined $self->{end} || $turns++ && AnyEvent::WebSocket::Native::Transport::now() >= $deadline;
         next if $self->_move('_write_some') || $self->_may_read && $self->_move('_read_some');
-        $self->_await($deadline, $self->_may_read ? 'read' : (), length $self->{codec}->output(1) ? 'write' : ());
+        $self->{is_mute}
+            ? $self->_lose
+            : $self->_await($deadline, $self->_may_read ? 'read' : (), length $self->{codec}->output(1) ? 'write' : ());
     }
 }
 
@@ -247,11 +251,12 @@ sub _move {
 sub _write_some {
     my ($self) = @_;
     my $transport = $self->{transport} or return 1;
-    my $octets = $self->{codec}->output(CHUNK);
+    my $octets = $self->{is_mute} ? '' : $self->{codec}->output(CHUNK);
     return 0 if $octets eq '';
     my $count = $transport->send($octets);
     return 0 if !defined $count;
-    $count ? $self->{codec}->written($count) : $self->_lose;
+    # What the peer has sent before, such as its reason to end the connection, can still be read.
+    $count ? $self->{codec}->written($count) : ($self->{is_mute} = 1);
     $self->{written} += $count;
     return 1;
 }
@@ -305,12 +310,13 @@ sub _lose {
     $self->_drop;
 }
 
-# Ends the connection after the peer's Close or a violation. The answer is written unless the peer takes nothing.
-sub _finish {
-    my ($self, $why) = @_;
-    $self->_end($why);
-    my $deadline = _after($self->{close_timeout});
-    while ($self->{transport} && length $self->{codec}->output(1)) {
+# Drops a connection that has ended. What answers the peer's Close, or its violation, is written before, if the peer takes it.
+# Messages that are there do not wait for that.
+sub _leave {
+    my ($self, $deadline) = @_;
+    my $latest = @{ $self->{messages} } ? 0 : _after($self->{close_timeout});
+    $deadline = $latest if $latest < $deadline;
+    while ($self->{transport} && !$self->{is_mute} && length $self->{codec}->output(1)) {
         next if $self->_move('_write_some');
         $self->_await($deadline, 'write') or last;
     }
@@ -509,7 +515,7 @@ for it, by default 0, and returns 0 if they pass.
 
 Sends a Close frame, waits for the peer's for up to L</close_timeout>, and closes the socket. Returns 1 if the peer has closed
 in order, and 0 otherwise; there is no exception if it has not. Messages that were not received are dropped. The code is from
-1000 to 4999, by default 1000; with 1005, the frame is empty.
+1000 to 4999, by default 1000; with 1005 and no reason, the frame is empty.
 
   $ws->close(1001, 'done for today');
 
