@@ -99,12 +99,15 @@ Headers to add to the request: a reference to an array of names and values, or t
 arrays. Headers of an array are sent in its order, those of a hash sorted by name. They come after the client's own headers
 and do not replace them; see L</http_headers_replace>. Line ends in them are left out. Default: none.
 
+The client's own headers include C<Host> and C<Origin>, which it takes from the URL: a request to C<wss://example.com/feed> has
+the origin C<https://example.com>, as if a page of that server had made it.
+
 =head2 http_headers_replace
 
   my $client = AnyEvent::WebSocket::Client->new(http_headers => { Origin => 'https://example.com' }, http_headers_replace => 1);
 
 If true, a header in L</http_headers> replaces the client's own of the same name, for instance C<Origin> or C<Host>. Otherwise
-both are sent. Default 0. I<Not in the original.>
+both are sent. A header cannot be left out: an empty value is sent as such. Default 0. I<Not in the original.>
 
 =head2 lenient
 
@@ -130,8 +133,8 @@ L<AnyEvent::WebSocket::Connection/max_payload_size> of the connections.
   my $client = AnyEvent::WebSocket::Client->new(max_redirects => 3);
 
 How many redirects (301, 302, 303, 307, 308) to follow. One that leads from wss to ws is not followed. The headers
-C<Authorization>, C<Cookie> and C<Proxy-Authorization> in L</http_headers> are not sent to another host. Default 0. I<Not in
-the original.>
+C<Authorization>, C<Cookie> and C<Proxy-Authorization> in L</http_headers> are not sent to another host. L</on_refused> is not
+called for a redirect that is followed, but for one too many. Default 0. I<Not in the original.>
 
 =head2 on_refused
 
@@ -140,8 +143,9 @@ the original.>
     warn $refusal->status, ': ', $refusal->body, "\n";
   });
 
-Is called with the response of a server that refuses, with any status but 101, before the condvar gets its error. The object has
-these methods; as a string, it is the error text. I<Not in the original.>
+Is called with the response of a server that refuses, with any status but 101, before the condvar gets its error. It does not
+say which URL was refused; a program with several gives each a client of its own. An exception in it is a warning. The object
+has these methods; as a string, it is the error text. I<Not in the original.>
 
 =over
 
@@ -178,7 +182,8 @@ The version of the protocol, as named by L<Protocol::WebSocket>. Default C<draft
 
   my $client = AnyEvent::WebSocket::Client->new(ssl_ca_file => '/etc/ssl/own-ca.pem');
 
-A file with the certificates of the authorities that are trusted, instead of the system's.
+A file with the certificates of the authorities that are trusted, instead of the system's. If it does not exist, no certificate
+can be verified, and connecting fails with an error that says only that.
 
 =head2 ssl_cert_file
 
@@ -232,8 +237,8 @@ leave it to the system. Default 30.
 
   my $client = AnyEvent::WebSocket::Client->new(tls_ctx => { verify => 1, verify_peername => 'https', cipher_list => 'HIGH' });
 
-The TLS context: an L<AnyEvent::TLS>, or a reference to a hash of its arguments. It takes the place of C<ssl_ca_file>,
-C<ssl_cert_file> and C<ssl_key_file>, and decides by itself whether the certificate is verified. I<Not in the original.>
+The TLS context: an L<AnyEvent::TLS>, or a reference to a hash of its arguments. It decides by itself whether the certificate is
+verified, and cannot be combined with C<ssl_ca_file>, C<ssl_cert_file> and C<ssl_key_file>. I<Not in the original.>
 
 =head1 METHODS
 
@@ -255,6 +260,8 @@ with one of L</ERRORS>. C<$url> is a string, or an object with the methods of L<
 A host and a port say where to connect to instead of what the URL says; the request and the verification of the certificate
 go by the URL. They may be what L<AnyEvent::Socket/tcp_connect> takes: C<unix/> and a path connect to a UNIX domain socket.
 
+A user name and a password in the URL are not sent; put the header C<Authorization> into L</http_headers>.
+
 An attempt goes on if the program drops the client or the condvar. Do not call C<recv> inside a callback; use C<cb> there, or
 L<AnyEvent::WebSocket::Blocking>.
 
@@ -262,7 +269,7 @@ L<AnyEvent::WebSocket::Blocking>.
 
 =head1 ERRORS
 
-The condvar dies with a string. These are its beginnings:
+The condvar dies with a string, which ends in C<at FILE line NUMBER.> These are its beginnings:
 
 =over
 
@@ -277,7 +284,7 @@ There is no TCP connection: no such host, refused, too late, or a proxy refuses.
 =item connect error:
 
 The connection ended during the handshake. What follows comes from the system, or from TLS, for instance if the certificate
-cannot be verified.
+cannot be verified. A server that misses our certificate may just hang up, which is C<Unexpected end-of-file>.
 
 =item handshake error: Wrong response line. Got [[HTTP/1.1 404 Not Found]], expected [[HTTP/1.1 101 ]]
 
@@ -289,7 +296,8 @@ The server was silent for L</handshake_timeout>.
 
 =item handshake error:
 
-The response is malformed, larger than 64 KiB, or does not prove that the server speaks WebSocket.
+The response is malformed, larger than 64 KiB, or does not prove that the server speaks WebSocket; or L</ssl_cert_file> or
+L</ssl_key_file> cannot be read.
 
 =item subprotocol mismatch, or no subprotocol in response
 
