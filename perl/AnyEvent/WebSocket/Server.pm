@@ -77,13 +77,31 @@ usual ones. Default: none is accepted. I<Not in the original.>
   my $server = AnyEvent::WebSocket::Server->new(handshake => sub {
     my($request, $response) = @_;
     die "no such room\n" unless $request->resource_name =~ m{^/room/};
-    $response->subprotocol('chat') if defined $request->subprotocol;
-    return ($response, $request->cookies);
+    return ($response, $request->fields->{cookie});
   });
 
-Is called with each valid request: a L<Protocol::WebSocket::Request>, and the L<Protocol::WebSocket::Response> that accepts it.
-Returns the response to send, which may be a string, and any other values, which C<recv> returns behind the connection. If it
-dies, the handshake has failed, and C<recv> dies with the same exception.
+Is called with each valid request whose origin is allowed: a L<Protocol::WebSocket::Request>, and the
+L<Protocol::WebSocket::Response> that accepts it. Returns the response to send, which may be a string, and any other values,
+which C<recv> returns behind the connection. If it dies, the handshake has failed, and C<recv> dies with the same exception; a
+string then gets C<at FILE line NUMBER.> at its end.
+
+Of the request, C<resource_name> is the path with the query, and C<fields> a reference to a hash of the headers, their names in
+small letters. Its C<cookies> is an object of Protocol::WebSocket::Cookie, whose C<pairs> is a reference to an array of pairs.
+
+A string is sent as it is, even if it refuses: there is a connection all the same. So to refuse with a status of your own, also
+return a value that says so, and drop the connection:
+
+  my $server = AnyEvent::WebSocket::Server->new(handshake => sub {
+    my($request, $response) = @_;
+    return $response if $request->resource_name =~ m{^/room/};
+    return ("HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n", 'no such room');
+  });
+
+  $server->establish($socket)->cb(sub {
+    my($connection, $problem) = eval { $_[0]->recv } or return;
+    return warn "refused: $problem\n" if defined $problem;
+    ...
+  });
 
 =head2 handshake_timeout
 
@@ -109,17 +127,24 @@ L<AnyEvent::WebSocket::Connection/max_payload_size> of the connections.
 
   my $server = AnyEvent::WebSocket::Server->new(origins => ['https://example.com', qr{^https://[a-z]+\.example\.com\z}, undef]);
 
-The origins from which browsers may connect: a reference to an array of strings, regular expressions, and undef for requests
-without the header C<Origin>, which come from other programs. Any page that a user visits can connect to a server that does not
-check this. Default: all are allowed. I<Not in the original.>
+The origins from which browsers may connect: a reference to an array of strings, whose case does not matter, regular
+expressions, and undef for requests without the header C<Origin>. Any page that a user visits can connect to a server that
+does not check this. Default: all are allowed. I<Not in the original.>
+
+Browsers always send the header, and some other programs do too. L<AnyEvent::WebSocket::Client> and
+L<AnyEvent::WebSocket::Blocking> send the server's own origin, such as C<http://localhost:8080>, unless the program replaces it.
+So list that origin, too, if they are to connect; undef does not stand for them.
 
 =head2 reject
 
   my $server = AnyEvent::WebSocket::Server->new(reject => 1);
 
-If true, a client whose handshake fails gets an HTTP response: 400, 403 (the origin is not allowed, or the callback died), 405,
-408, 426, 431 or 505; and the connection is closed. Otherwise nothing is sent, and the file handle is left to the program.
-Default 0. I<Not in the original.>
+If true, a client whose handshake fails gets an HTTP response, and the connection is closed. Otherwise nothing is sent, and the
+file handle is left to the program. Default 0. I<Not in the original.>
+
+The status is 403 if the origin is not allowed, or if the callback died or returned nothing. It is 426 for a request that does
+not ask for a WebSocket, 408 if none came in time, and otherwise 400, 405, 431 or 505. The body names the problem, but not with
+403: a stranger does not learn what the callback has said.
 
 =head2 ssl_cert_file
 
@@ -156,11 +181,11 @@ in the original.>
   my $server = AnyEvent::WebSocket::Server->new(validator => sub {
     my($request) = @_;
     die "no such room\n" unless $request->resource_name =~ m{^/room/};
-    return $request->cookies;
+    return $request->fields->{cookie};
   });
 
-As L</handshake>, for a program that does not change the response: it returns only the other values. It is ignored if there is a
-C<handshake>.
+As L</handshake>, for a program that does not change the response: it gets only the request, and returns only the other values.
+It is ignored if there is a C<handshake>.
 
 =head1 METHODS
 
@@ -187,24 +212,32 @@ The handshake goes on if the program drops the server or the condvar.
   $condvar = $server->establish_psgi($env, $socket);
 
 As L</establish>, for a request that a PSGI server has read. C<$env> is the PSGI environment; its C<psgix.io> is the file handle
-unless there is another. The handshake is done when it returns.
+unless there is another. The handshake is done when it returns. The PSGI server must support C<psgi.streaming>, and run on
+AnyEvent's loop, as L<Twiggy> does.
+
+  my %connections;
 
   my $app = sub {
     my($env) = @_;
     return sub {
       my($respond) = @_;
       $server->establish_psgi($env)->cb(sub {
-        our $connection = eval { $_[0]->recv } or return $respond->([400, [], []]);
+        my($connection) = eval { $_[0]->recv } or return $respond->([400, [], []]);
+        $connections{0 + $connection} = $connection;
+        $connection->on(finish => sub { delete $connections{0 + $_[0]} });
       });
     };
   };
+
+C<$respond> is not called for a connection. With L</reject>, it need not be called at all: the client has got its response.
 
 F<examples/chat/chat.psgi> is a whole application. F<examples/http-and-websocket.pl> serves a page on the same port without
 PSGI: it reads the requests itself, and makes the environment with L<HTTP::Parser::XS>.
 
 =head1 ERRORS
 
-The condvar dies with a string, or with the exception of the callback. These are the strings' beginnings:
+The condvar dies with a string, which ends in C<at FILE line NUMBER.>, or with the exception of the callback. These are the
+strings' beginnings:
 
 =over
 
@@ -246,7 +279,19 @@ If only L</ssl_key_file> is given, or a file cannot be read, C<establish> itself
 =head1 SUBCLASSES
 
 C<_handle_args_tls>, which returns arguments for L<AnyEvent::Handle>, and C<_do_handshake($condvar, $fh, $handshake)>, with a
-L<Protocol::WebSocket::Handshake::Server>, may be overridden.
+L<Protocol::WebSocket::Handshake::Server>, may be overridden. For example, this server demands of each client a certificate that
+its own authority has issued:
+
+  {
+    package My::Server;
+    use Moo;
+    extends 'AnyEvent::WebSocket::Server';
+
+    sub _handle_args_tls {
+      my %context = (cert_file => 'server.pem', ca_file => 'ca.pem', verify => 1, verify_require_client_cert => 1);
+      return (tls => 'accept', tls_ctx => \%context);
+    }
+  }
 
 =head1 SEE ALSO
 
