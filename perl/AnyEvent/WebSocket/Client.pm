@@ -107,7 +107,8 @@ the origin C<https://example.com>, as if a page of that server had made it.
   my $client = AnyEvent::WebSocket::Client->new(http_headers => { Origin => 'https://example.com' }, http_headers_replace => 1);
 
 If true, a header in L</http_headers> replaces the client's own of the same name, for instance C<Origin> or C<Host>. Otherwise
-both are sent. A header cannot be left out: an empty value is sent as such. Default 0. I<Not in the original.>
+both are sent, and a server that checks the origin may refuse the request. A header cannot be left out: an empty value is sent
+as such. Default 0. I<Not in the original.>
 
 =head2 lenient
 
