@@ -153,7 +153,20 @@ compressed, if that makes them smaller, and compressed messages are accepted. Ca
 Nothing here is in the original, which cannot compress. Nothing is exported. This module loads
 L<AnyEvent::WebSocket::Connection>. L<AnyEvent::WebSocket::Native::Manual/Compression> has complete programs.
 
-=head2 A server made with AnyEvent::WebSocket::Server
+=head2 AnyEvent::WebSocket::Server and AnyEvent::WebSocket::Client
+
+They take L</OPTIONS> as their attribute C<deflate>, and do the rest:
+
+  use AnyEvent::WebSocket::Client;
+  use AnyEvent::WebSocket::Server;
+
+  my $server = AnyEvent::WebSocket::Server->new(deflate => { threshold => 1024 });
+  my $client = AnyEvent::WebSocket::Client->new(deflate => 1);
+
+The rest of this section is for programs that must also run with C<ANYEVENT_WEBSOCKET_PP=1>, where these classes have no such
+attribute, and for programs with a handshake of their own.
+
+=head2 A server that also runs on the original
 
 Its handshake callback returns the response, and whatever else the program wants C<recv> to return after the connection. The
 text of the response ends with an empty line; the header goes before that:
@@ -184,11 +197,11 @@ Use C<< $handshake->req >> and C<< $handshake->res >> of a L<Protocol::WebSocket
 give C<deflate> to the constructor of the connection. If a request has the header more than once, join the values with a
 comma. With PSGI, the header is in C<< $env->{HTTP_SEC_WEBSOCKET_EXTENSIONS} >>.
 
-=head2 A client
+=head2 A client that also runs on the original
 
-L<AnyEvent::WebSocket::Client> can send the header, but does not show the server's answer.
-L<AnyEvent::WebSocket::Deflate::Client> is a subclass that does both. A client with a handshake of its own sends what
-L</offer> returns, and gives the answer to L</confirm>.
+L<AnyEvent::WebSocket::Deflate::Client> is a subclass of L<AnyEvent::WebSocket::Client> that has the attribute C<deflate> there,
+too, and then offers nothing. A client with a handshake of its own sends what L</offer> returns, and gives the answer to
+L</confirm>.
 
 =head1 FUNCTIONS
 
