@@ -446,7 +446,8 @@ and whether to use TLS on top. The socket becomes non-blocking, and is closed wi
 
   my $ws = AnyEvent::WebSocket::Blocking->connect($url, headers => [Cookie => 'session=42']);
 
-A reference to an array of names and values for the request. A header replaces the one of ours with the same name.
+A reference to an array of names and values for the request. A header replaces the one of ours with the same name. Ours include
+C<Host> and C<Origin>, which are taken from the URL. L<AnyEvent::WebSocket::Client> calls this option C<http_headers>.
 
 =head2 max_control_rate
 
@@ -485,7 +486,7 @@ or 1 if C<ANYEVENT_WEBSOCKET_STRICT> is set in the environment.
   my $ws = AnyEvent::WebSocket::Blocking->connect($url, subprotocols => ['v2', 'v1']);
 
 The names of subprotocols, the preferred one first: a reference to an array, or one name. If any are given, the server must
-choose one of them.
+choose one of them. L<AnyEvent::WebSocket::Client> calls this option C<subprotocol>.
 
 =head2 timeout
 
