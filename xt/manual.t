@@ -69,6 +69,27 @@ $course{'Moving an existing program'} = sub {
     }
 };
 
+$course{'Handshakes'} = sub {
+    my ($server, $url) = start_server('Handshakes', 0, 'https://www.example.com');
+    my $outcome = sub {
+        my $client = start_program('Handshakes', 1, @_);
+        $client->wait;
+        return $client->output;
+    };
+    my $kitchen = "${url}room/kitchen";
+    my @arguments = ($kitchen, 'https://www.example.com');
+    is $outcome->(@arguments, 'chat.v1', 'chat.v2'), "subprotocol: chat.v2\nkitchen: hello\n", 'the server chooses its best';
+    $server->wait_for(qr/^a client of chat\.v2 enters kitchen$/m);
+    is $outcome->(@arguments, 'chat.v1'), "subprotocol: chat.v1\nkitchen: hello\n", 'or what the client speaks';
+    my $forbidden = qr/^refused: 403 Forbidden\nForbidden\nno connection: handshake error: .*403/;
+    like $outcome->(@arguments, 'chat.v3'), $forbidden, 'without a subprotocol in common, the client is refused';
+    $server->wait_for(qr/^refused: no subprotocol in common$/m);
+    like $outcome->($kitchen, '', 'chat.v2'), $forbidden, 'so it is with its own origin';
+    $server->wait_for(qr/^refused: handshake error: the origin is not allowed: http:/m);
+    like $outcome->("${url}cellar", 'https://www.example.com', 'chat.v2'),
+        qr/^refused: 404 Not Found\nno such room\nno connection: handshake error: .*404/, 'a room that does not exist';
+};
+
 $course{'Keeping connections alive'} = sub {
     my $seconds = 0.3 * patience();
     my @connections;
