@@ -79,7 +79,11 @@ sub start_peer {
     return ExampleProgram->run(ref $command eq 'CODE' ? $command->($plan) : (@$command, $plan));
 }
 
-sub is_there { ExampleProgram->run(@{ $_[0] })->wait == 0 }
+sub is_there {
+    my ($program, @arguments) = @_;
+    return if $program !~ m{/} && missing(programs => [$program]);
+    return ExampleProgram->run($program, @arguments)->wait == 0;
+}
 
 # --- our own ends
 
@@ -249,7 +253,7 @@ sub course {
 for my $name (sort keys %peers) {
     my $peer = $peers{$name};
     SKIP: {
-        is_there($peer->{try}) or skip "$name is not installed", 1;
+        is_there(@{ $peer->{try} }) or skip "$name is not installed", 1;
         for my $case (@cases) {
             my ($terms, %case) = @$case;
             next if $peer->{always_offers} && !$case{theirs} || !$peer->{has_parameters} && ($case{bits} || $case{no_takeover});
