@@ -101,7 +101,7 @@ END
 };
 
 subtest 'POE' => sub {
-    plan skip_all => 'POE is not installed' if !eval { require POE::Kernel; POE::Kernel->run; 1 };
+    plan skip_all => 'POE is not installed' if !grep { -f "$_/POE.pm" } @INC;
     program_ok 'an event', <<'END', "asked\nlater\n";
         require POE;
         POE->import;
