@@ -3,13 +3,14 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
-use Config;
+use Config ();
 use Test::More;
 use WebSocketTest;
 
 BEGIN {
     # It does not switch the names of scopes that such a perl checks.
-    plan skip_all => 'by design: Coro does not work on a perl with assertions' if $Config{ccflags} =~ /-DDEBUGGING/;
+    plan skip_all => 'by design: Coro does not work on a perl with assertions'
+        if grep {/\bDEBUGGING\b/} Config::bincompat_options(), Config::non_bincompat_options();
     plan skip_all => 'by design: the original has no receive' if is_original();
     plan skip_all => 'by design: Coro works with EV and AnyEvent\'s own loop' if loop() !~ /\A(?:EV|Perl)\z/;
     plan skip_all => 'Coro is not installed' if !eval { require Coro; require Coro::AnyEvent; Coro->import; 1 };
