@@ -24,6 +24,8 @@ sub reconnecting {
 
 sub next_call {
     my ($self, $event) = @_;
+    # In newer perls a sub keeps the sub around it, with all that this has captured.
+    weaken($self);
     return next_event($event, sub { my $done = $_[0]; $self->on($event => sub { $done->(@_[1 .. $#_]) }) });
 }
 
