@@ -76,7 +76,7 @@ fn response_lines(others: Vec<String>) -> impl Strategy<Value = Vec<String>> {
 }
 
 fn head(lines: &[String], end: &str) -> Vec<u8> {
-    let text = lines.iter().map(|line| format!("{line}{end}")).collect::<String>() + end;
+    let text = lines.iter().flat_map(|line| [&line[..], end]).collect::<String>() + end;
     // Characters up to U+00FF stand for bytes.
     text.chars().map(|character| u8::try_from(character).expect("a byte")).collect()
 }

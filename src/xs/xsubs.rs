@@ -839,7 +839,9 @@ extern "C" fn ws_rust_before_read(state: State) {
 #[unsafe(no_mangle)]
 extern "C" fn ws_rust_free(state: State) -> *mut SV {
     // SAFETY: C passes each state once. A panic cannot be reported here.
-    let free =
-        || unsafe { if handshake::free(&state) || codec::free(&state) { null_mut() } else { connection::free(state) } };
+    let free = || {
+        // SAFETY: C passes each state once, and it is freed by the one whose kind it is.
+        unsafe { if handshake::free(&state) || codec::free(&state) { null_mut() } else { connection::free(state) } }
+    };
     catch_unwind(AssertUnwindSafe(free)).unwrap_or(null_mut())
 }
