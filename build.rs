@@ -62,7 +62,7 @@ mod xs {
             .clang_arg("-std=c11")
             .allowlist_item("(?i)ws_.*")
             .blocklist_type("AV|CV|HEK|HV|IO|PerlInterpreter|SSize_t|STRLEN|SV|av|cv|hek|hv|io|interpreter|sv")
-            .blocklist_item("ws_rust_xsubs")
+            .blocklist_item("ws_rust_tables")
             .rustified_enum("ws_call_kind")
             .derive_copy(false)
             .derive_debug(false)

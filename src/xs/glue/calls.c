@@ -356,10 +356,12 @@ void ws_boot(PerlInterpreter *perl, CV *cv)
 {
     TAKE_THX(perl);
     dXSBOOTARGSAPIVERCHK;
+    const struct ws_xsub *const *table;
     const struct ws_xsub *xsub;
 
     PERL_UNUSED_VAR(items);
-    for (xsub = ws_rust_xsubs; xsub->name; xsub++)
-        CvXSUBANY(newXS(xsub->name, ws_xs_call, "xsubs.rs")).any_ptr = (void *)xsub;
+    for (table = ws_rust_tables; *table; table++)
+        for (xsub = *table; xsub->name; xsub++)
+            CvXSUBANY(newXS(xsub->name, ws_xs_call, "src/xs/xsubs")).any_ptr = (void *)xsub;
     Perl_xs_boot_epilog(aTHX_ ax);
 }

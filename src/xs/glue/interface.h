@@ -151,12 +151,12 @@ SSize_t ws_write(int fd, const void *start, STRLEN len);
 SSize_t ws_write_both(int fd, const void *first, STRLEN first_len, const void *second, STRLEN second_len);
 void ws_addresses(int fd, char *out, STRLEN len[2]);
 
-/* xsubs.rs */
+/* xsubs/exports.rs */
 bool ws_rust_next_call(const void *connection, const void *stack, struct ws_call *call);
 void ws_rust_dispatched(const void *connection, SV *exception, bool is_exiting, struct ws_after *after);
 const void *ws_rust_connection(struct ws_state state);
 void ws_rust_before_read(struct ws_state state);
 SV *ws_rust_free(struct ws_state state);
-extern const struct ws_xsub ws_rust_xsubs[];
+extern const struct ws_xsub *const ws_rust_tables[];
 
 #endif

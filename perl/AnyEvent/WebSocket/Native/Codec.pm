@@ -1,7 +1,7 @@
 package AnyEvent::WebSocket::Native::Codec;
 
 # A connection without a transport: it takes bytes from the peer and gives events, and it gives bytes for the peer. The other
-# methods are XSUBs; the table is in src/xs/xsubs.rs, and src/xs/codec.rs has the events.
+# methods are XSUBs; the table is in src/xs/xsubs/codec.rs, and src/xs/codec.rs has the events.
 
 use strict;
 use warnings;

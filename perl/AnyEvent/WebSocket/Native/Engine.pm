@@ -1,6 +1,6 @@
 package AnyEvent::WebSocket::Native::Engine;
 
-# The XSUBs that the other modules call; the table is in src/xs/xsubs.rs. The first argument of most is the connection. They
+# The XSUBs that the other modules call; the tables are in src/xs/xsubs. The first argument of most is the connection. They
 # do nothing with one that belongs to another thread.
 
 use strict;

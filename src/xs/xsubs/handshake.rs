@@ -1,0 +1,127 @@
+//! The XSUBs of opening handshakes.
+
+use super::arguments::Arguments;
+use super::table::{run, xsubs};
+use crate::engine::handshake::{AcceptKey, Expected, Opening, encode_key};
+use crate::xs::handshake::client;
+use crate::xs::handshake::server::Server;
+use crate::xs::perl::ffi::{After, CV, Perl, SV, Xsub};
+use crate::xs::perl::sv;
+
+xsubs! {
+package "AnyEvent::WebSocket::Native::Engine" {
+    /// `deflate_offer($server_no_context_takeover, $client_no_context_takeover, $server_max_window_bits,
+    /// $client_max_window_bits)`: returns the value of a request's Sec-WebSocket-Extensions.
+    deflate_offer = |call, after| {
+        let Ok(wanted) = call.deflate_terms(0, after) else { return };
+        after.returning(sv::new_string(call.perl, wanted.offer().as_bytes()));
+    };
+    /// `deflate_accept($request_value, ...)`, with the arguments of `deflate_offer`: returns undef if the server must decline,
+    /// or a reference to an array of the value of the response and the four terms agreed on.
+    deflate_accept = |call, after| {
+        let Ok(wanted) = call.deflate_terms(1, after) else { return };
+        let Some((response, agreed)) = wanted.accept(call.octets(0)) else { return };
+        let response = sv::new_string(call.perl, response.as_bytes());
+        after.returning(sv::new_array(call.perl, [response].into_iter().chain(call.deflate_values(agreed))));
+    };
+    /// `deflate_confirm($response_value, ...)`, with the arguments of `deflate_offer`: returns an error text; or undef if the
+    /// server has declined; or a reference to an array of the four terms agreed on.
+    deflate_confirm = |call, after| {
+        let Ok(wanted) = call.deflate_terms(1, after) else { return };
+        match wanted.confirm(call.octets(0)) {
+            Err(error) => after.returning(sv::new_string(call.perl, error.to_string().as_bytes())),
+            Ok(Some(agreed)) => after.returning(sv::new_array(call.perl, call.deflate_values(agreed))),
+            Ok(None) => {}
+        }
+    };
+    /// `server_handshake($head_limit, $line_limit, $is_strict)`: returns the state of a handshake on the server's side.
+    server_handshake = |call, after| {
+        let Ok(limits) = call.limits(0, after) else { return };
+        after.returning(Server::create(call.perl, limits, call.is_true(2)));
+    };
+    /// `read_request($handshake, $octets)`, with everything that has arrived so far: returns undef while that is not enough,
+    /// `[$length]`, or `[undef, $error, $status]`.
+    read_request = |call, after| {
+        let Some(object) = call.arg(0) else { return };
+        let result = Server::with(call.perl, object, |server| server.read(call.perl, call.octets(1)));
+        result.flatten().into_iter().for_each(|result| after.returning(result));
+    };
+    /// `take_request($handshake, $target, $name => $value, ...)`, with a request that somebody else has read: returns the
+    /// same, with a length of 0.
+    take_request = |call, after| {
+        let Some(object) = call.arg(0) else { return };
+        let take = |server: &mut Server| server.take(call.perl, call.octets(1), call.pairs(2));
+        Server::with(call.perl, object, take).into_iter().for_each(|result| after.returning(result));
+    };
+    /// `request($handshake)`: returns `[$target, [$name => $value, ...]]` of the request that was read.
+    request = |call, after| {
+        let Some(object) = call.arg(0) else { return };
+        let request = Server::with(call.perl, object, |server| server.request(call.perl));
+        request.flatten().into_iter().for_each(|request| after.returning(request));
+    };
+    /// `request_list($handshake, $name)`: returns the values of all fields with this name, joined by commas; or undef.
+    request_list = |call, after| {
+        let Some(object) = call.arg(0) else { return };
+        let name = String::from_utf8_lossy(call.octets(1));
+        let list = Server::with(call.perl, object, |server| server.joined(call.perl, &name));
+        list.flatten().into_iter().for_each(|list| after.returning(list));
+    };
+    /// `acceptance($handshake, $subprotocol or undef, $extensions or undef)`: returns the response to the request that was
+    /// read.
+    acceptance = |call, after| {
+        let Some(object) = call.arg(0) else { return };
+        let accept = |server: &mut Server| server.acceptance(call.perl, call.optional(1), call.optional(2));
+        Server::with(call.perl, object, accept).flatten().into_iter().for_each(|response| after.returning(response));
+    };
+    /// `new_key()`: returns a new Sec-WebSocket-Key.
+    new_key = |call, after| {
+        let mut nonce = [0; 16];
+        match getrandom::fill(&mut nonce) {
+            Ok(()) => after.returning(sv::new_string(call.perl, encode_key(nonce).as_bytes())),
+            Err(error) => after.croaking(call.located(&format!("there are no random bytes: {error}"))),
+        }
+    };
+    /// `opening($target, $host, $origin, $subprotocols or undef, $key, $is_draft, $replaces, $name => $value, ...)`: returns
+    /// a client's request.
+    opening = |call, after| {
+        let opening = Opening {
+            target: call.octets(0),
+            host: call.octets(1),
+            origin: call.octets(2),
+            subprotocols: call.optional(3),
+            key: call.octets(4),
+            is_draft: call.is_true(5),
+            replaces: call.is_true(6),
+            more: call.pairs(7),
+        };
+        after.returning(sv::new_string(call.perl, &opening.encode()));
+    };
+    /// `client_handshake($head_limit, $line_limit, $is_strict, $key or undef, $offers, $has_other_subprotocols, $asks,
+    /// $subprotocol, ...)`: returns the state of a handshake on the client's side. The key is undef if a server may answer
+    /// to another one; `$offers` is the value of Sec-WebSocket-Extensions; with `$asks`, the subprotocols were asked for.
+    client_handshake = |call, after| {
+        let Ok(limits) = call.limits(0, after) else { return };
+        let subprotocols = || call.args[7..].iter().map(|&one| sv::plain_octets(one).to_vec()).collect();
+        let expected = Expected {
+            is_strict: call.is_true(2),
+            accept: call.optional(3).map(AcceptKey::of),
+            extensions: call.octets(4).to_vec(),
+            has_other_subprotocols: call.is_true(5),
+            subprotocols: call.is_true(6).then(subprotocols),
+        };
+        after.returning(client::create(call.perl, limits, expected));
+    };
+    /// `read_response($handshake, $octets)`, with everything that has arrived so far: returns undef while that is not
+    /// enough, `[$length, $subprotocol, $extensions]`, or `[undef, $error]`.
+    read_response = |call, after| {
+        let Some(object) = call.arg(0) else { return };
+        client::read(call.perl, object, call.octets(1)).into_iter().for_each(|result| after.returning(result));
+    };
+    /// `read_refusal($handshake, $octets)`, with everything that has arrived so far: returns undef while the head of the
+    /// final response is not complete, `[$length, $status, $reason, [$name => $value, ...]]`, or `[undef, $error]`.
+    read_refusal = |call, after| {
+        let Some(object) = call.arg(0) else { return };
+        client::refusal(call.perl, object, call.octets(1)).into_iter().for_each(|result| after.returning(result));
+    };
+}
+}
