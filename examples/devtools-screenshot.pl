@@ -4,7 +4,7 @@
 #   perl examples/devtools-screenshot.pl [--chromium PROGRAM] [--size WIDTHxHEIGHT] [--timeout SECONDS] URL FILE.png [OPTION...]
 #   perl examples/devtools-screenshot.pl https://www.example.com/ example.png
 #
-# What follows the file are options for Chromium; as root, and in many containers, it needs --no-sandbox. The defaults are
+# Options for Chromium come after the name of the file. As root, and in many containers, it needs --no-sandbox. The defaults are
 # chromium, 1280x800 and 30.
 use strict;
 use warnings;

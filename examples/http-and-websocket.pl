@@ -23,7 +23,7 @@ use HTTP::Parser::XS qw(parse_http_request);
 my %option = (host => '127.0.0.1', port => 0);
 GetOptions(\%option, qw(host=s port=i)) && !@ARGV or die "usage: $0 [--host ADDRESS] [--port PORT]\n";
 
-# What fails gets an HTTP response, by `reject`. The other options are for each connection.
+# With `reject`, a client whose handshake fails gets an HTTP response. The other options apply to each connection.
 my $server = AnyEvent::WebSocket::Server->new(
     reject              => 1,
     max_payload_size    => 1 << 20,

@@ -248,7 +248,7 @@ proptest! {
         sizes in sizes(),
     ) {
         let (slowest, needed) = verdict(&octets, &[1], server(limits, is_strict));
-        // What follows a request is an error if it is strict, and depends on the pieces.
+        // With `strict`, bytes behind a request are an error only if they arrive together with its end.
         let octets = if is_strict { &octets[..needed] } else { &octets };
         let (in_pieces, taken) = verdict(octets, &sizes, server(limits, is_strict));
         prop_assert!(taken >= needed);

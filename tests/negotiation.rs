@@ -14,7 +14,7 @@ fn cases(count: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
-/// What an end may want.
+/// Any compression that an end may want.
 fn wanted() -> impl Strategy<Value = DeflateTerms> {
     let end = || {
         (any::<bool>(), 9..=15_u8)

@@ -8,7 +8,7 @@ use utf8;
 
 use List::Util qw(uniq);
 
-# What the kinds of cells are. "load" is the mode of the load generator; "server" that of the server, if it is another;
+# The kinds of cells. "load" is the mode of the load generator; "server" is the mode of the server, if that is another;
 # "form" says which numbers the name has. Figures are CPU time unless there is another unit.
 my %kinds = (
     ws => { title => 'echo', load => 'echo' },

@@ -1,6 +1,7 @@
 package Servers;
 
-# What is measured: this build, the original, and other libraries; how each is started, and which cells it takes part in.
+# The servers and receivers that are measured: this build, the original, and other libraries. Says how each is started, and
+# for which cells.
 
 use strict;
 use warnings;

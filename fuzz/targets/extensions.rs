@@ -13,7 +13,7 @@ struct Input {
     header: Vec<Piece>,
 }
 
-/// What an end wants.
+/// The compression that one end wants.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 struct Terms {
     no_context_takeover: [bool; 2],
@@ -68,7 +68,7 @@ fuzz_target!(|input: Input| {
     check_own(client, server);
 });
 
-/// What is parsed must be the same with other white space around it.
+/// White space around the parts of a header must not change the result.
 fn check_parsing(header: &[u8]) {
     let parsed = parse_extensions(header);
     assert_eq!(parse_extensions(&[b"\t,", header, b" "].concat()), parsed);

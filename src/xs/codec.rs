@@ -20,7 +20,7 @@ use std::ptr::null_mut;
 use std::rc::Rc;
 use thiserror::Error;
 
-/// What all codecs of one interpreter share.
+/// The pools that all codecs of one interpreter share.
 struct Pools {
     messages: MessagePool,
     deflate: Rc<DeflatePool>,

@@ -18,7 +18,7 @@ use ApiFuzz::Steps;
 my $OWN_EXCEPTION = qr/\A(?:fuzz die|Died at|\z)/;
 our $EXPECTED = qr/
     $OWN_EXCEPTION
-    | \A(?:send\w*|ping|broadcast)(?::|\ takes) | is\ not\ a\ close\ code | \Aunrecognized\ event | callback\ must\ be
+    | \A(?:send\w*|ping|broadcast|receive)(?::|\ takes) | is\ not\ a\ close\ code | \Aunrecognized\ event | callback\ must\ be
     | \Anot\ an\ AnyEvent
     | \ACan't\ "(?:last|next)"\ outside | \ACan't\ find\ label | \AUsage:
     | \AModification\ of\ a\ read-only | \Athe\ handle's\ write\ buffer\ is\ not

@@ -64,7 +64,7 @@ impl Feed<'_> {
         let before = send_for(stream, WARM_UP)?;
         let cpu = process.cpu()?;
         let after = send_for(stream, Duration::from_secs_f64(self.seconds))?;
-        // What waits in the sockets meanwhile is as much at the end as at the beginning.
+        // The sockets hold as many messages at the end as at the beginning, so the difference counts what was received.
         let figures = process.cpu()?.per_message(cpu, after - before);
         let received = ask_how_many(stream)?;
         if received != after {

@@ -16,7 +16,7 @@ const CHUNK: usize = 64 * 1024;
 /// Number of different messages that are compressed: more than fit into a window, so that the beginning of the next round
 /// is not in it.
 const DIFFERENT: usize = 200;
-/// What ends a compressed message, and is not sent: RFC 7692, section 7.2.1.
+/// The end of a compressed message, which is removed before sending (RFC 7692, 7.2.1).
 pub const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 /// How messages are compressed.

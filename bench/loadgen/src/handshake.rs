@@ -15,7 +15,7 @@ impl Deflate {
         }
     }
 
-    /// Says whether the server compresses as offered. It may choose another window.
+    /// Returns `true` if the server compresses as offered. It may choose another window.
     fn is_in(self, answer: &str) -> bool {
         let answer = answer.to_ascii_lowercase();
         let has_takeover = !answer.contains("server_no_context_takeover");

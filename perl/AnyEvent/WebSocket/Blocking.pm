@@ -21,9 +21,9 @@ use constant {
     PING => 9,
     NORMAL => 1000,
     NO_STATUS => 1005,
-    # What a peer may send while it does not read what we send, in bytes of messages that wait for `receive`.
+    # Limits the messages that wait for `receive`, in bytes, while the peer does not read what we send.
     MAX_WAITING => 16 * 1024 * 1024,
-    # What perl needs for a message beside its body, about.
+    # Roughly the memory that perl needs for a message besides its body, in bytes.
     MESSAGE_SIZE => 512,
     CHUNK => 65536,
 };
@@ -255,7 +255,7 @@ sub _write_some {
     return 0 if $octets eq '';
     my $count = $transport->send($octets);
     return 0 if !defined $count;
-    # What the peer has sent before, such as its reason to end the connection, can still be read.
+    # We can still read what the peer sent before, for instance a Close frame with its reason.
     $count ? $self->{codec}->written($count) : ($self->{is_mute} = 1);
     $self->{written} += $count;
     return 1;

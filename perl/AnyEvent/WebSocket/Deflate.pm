@@ -9,7 +9,7 @@ use Carp ();
 
 our $VERSION = '1.000';
 
-# What both ends have to agree on, in the order in which the library takes and returns it.
+# The options on which both ends have to agree, in the order in which the library takes and returns them.
 my @TAKEOVERS = qw( server_no_context_takeover client_no_context_takeover );
 my @WINDOWS = qw( server_max_window_bits client_max_window_bits );
 my @TERMS = (@TAKEOVERS, @WINDOWS);

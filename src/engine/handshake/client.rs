@@ -48,7 +48,7 @@ fn listed(subprotocols: &[Vec<u8>]) -> String {
     subprotocols.iter().map(|one| characters(one)).collect::<Vec<_>>().join(", ")
 }
 
-/// What the response must match.
+/// The request's side of what the response must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expected {
     /// The answer to the client's key; `None` if the request has other keys too, which a server may have joined.

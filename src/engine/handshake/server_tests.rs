@@ -33,7 +33,7 @@ fn head(line: &str, changes: &[(&str, Option<&str>)]) -> String {
 fn receive_as(is_strict: bool, octets: &[u8]) -> Result<Option<Request>, RequestError> {
     let whole = ServerHandshake::new(LIMITS, is_strict).receive(octets);
     let is_followed = matches!(&whole, Ok(Some(request)) if request.len < octets.len());
-    // What follows a request is an error if it is strict, and arrives with the request's end.
+    // With `strict`, bytes behind a request are an error only if they arrive together with its end.
     if octets.len() < 2000 && !is_followed && whole != Err(RequestError::Leftovers) {
         let mut handshake = ServerHandshake::new(LIMITS, is_strict);
         let piecewise =

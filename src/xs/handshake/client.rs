@@ -7,7 +7,7 @@ use crate::xs::perl::magic::Kind;
 use crate::xs::perl::sv;
 use std::cell::RefCell;
 
-/// What hangs on the Perl value.
+/// The state that hangs on the Perl value.
 pub type State = RefCell<ClientHandshake>;
 
 /// Creates the Perl value.

@@ -1,4 +1,4 @@
-//! What the C half calls: the start of the library, and what happens between two calls of Perl code.
+//! The functions that the C half calls: when the library is loaded, and between two calls of Perl code.
 
 use super::arguments::Arguments;
 use super::table::{abandon, run, xsubs};

@@ -84,7 +84,7 @@ sub next_peer {
     return shift @{ $self->{peers} };
 }
 
-# Tells how many connections are waiting for next_peer.
+# Returns how many connections are waiting for next_peer.
 sub waiting { scalar @{ $_[0]{peers} } }
 
 # client(%new): over wss it does not verify unless told to.
@@ -160,7 +160,7 @@ sub error_of {
     return $error =~ s/ at \S+ line \d+\.?\n\z//r;
 }
 
-# Tells that nothing has been decided, after this many seconds.
+# Reports that nothing has been decided, after this many seconds.
 sub unanswered {
     my ($cv, $seconds) = @_;
     WebSocketTest::after($seconds);

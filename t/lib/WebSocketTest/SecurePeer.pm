@@ -1,6 +1,6 @@
 package WebSocketTest::SecurePeer;
 
-# The other end of a connection over TLS, with the methods of WebSocketTest::Peer that such tests need.
+# The other end of a connection over TLS: a WebSocketTest::Peer whose bytes go through an AnyEvent::Handle.
 #
 #   my $peer = WebSocketTest::SecurePeer->new(AnyEvent::Handle->new(fh => $fh, shared_tls_options('accept')));
 
@@ -9,7 +9,9 @@ use warnings;
 use AnyEvent::Handle;
 use Scalar::Util 'weaken';
 use Socket qw(SOL_SOCKET SO_LINGER);
-use WebSocketTest::Frame;
+use WebSocketTest::Peer;
+
+our @ISA = 'WebSocketTest::Peer';
 
 sub new {
     my ($class, $handle) = @_;
@@ -29,9 +31,6 @@ sub _end {
 
 sub handle { $_[0]{handle} }
 sub fh { $_[0]{handle}->fh }
-sub bytes { $_[0]{in} }
-sub eof { $_[0]{eof} }
-sub error { $_[0]{error} }
 sub write { $_[0]{handle}->push_write($_[1]); $_[0] }
 sub half_close { $_[0]{handle}->push_shutdown; $_[0] }
 sub close { $_[0]{handle}->destroy; $_[0] }
@@ -43,25 +42,6 @@ sub reset {
     $self->close;
     CORE::close $fh;
     return $self;
-}
-
-sub read_until {
-    my ($self, $end, $seconds) = @_;
-    return WebSocketTest::Peer::read_until($self, $end, $seconds);
-}
-
-sub wait_eof {
-    my ($self, $seconds) = @_;
-    WebSocketTest::wait_until('EOF from the connection', sub { $self->{eof} }, $seconds);
-    return $self;
-}
-
-sub frames_to_eof {
-    my ($self, $seconds) = @_;
-    $self->wait_eof($seconds);
-    my @frames;
-    while (my $frame = decode_frame(\$self->{in})) { push @frames, $frame }
-    return @frames;
 }
 
 1;

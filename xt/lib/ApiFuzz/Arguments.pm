@@ -23,6 +23,7 @@ my @METHODS = (
 my %NESTING = (
     on             => sub { (one_of(@SOME_EVENTS, @SOME_EVENTS, @NEW_EVENTS), callback(@_)) },
     on_drain       => sub { callback(@_) },
+    awaiting       => sub { (one_of(qw(receive closed drained)), one_of(qw(keep drop cancel callback)), callback(@_)) },
     later          => sub { (one_of(qw(timer postpone idle)), within(@_, 2)) },
     fork           => sub { one_of(qw(_exit exit), map { "$_, $_[0]{leave}" } qw(undef destroy cancel on)) },
     fragments      => sub { (number(), one_of(0, 1), sizes(1 + int rand 4), one_of((1) x 7, 0), within(@_, int rand 2)) },

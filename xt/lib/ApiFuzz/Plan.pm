@@ -29,6 +29,7 @@ my %RUDE = (
     %GENTLE,
     die => 1.5, leave => 0.7, tamper => 2, forget_callbacks => 0.3,
     close => 1.2, send_close => 0.3, set => 0.5, undef => 0.6, orphan => 0.3, redefine => 0.5, rebless => 0.5,
+    awaiting => 1.5,
     destroy => 0.5, push_shutdown => 0.4, push_read => 0.3, on_read => 0.1, wbuf_max => 0.4, timeout => 0.4, autocork => 0.4,
     read_only => 0.5, lose => 0.2,
     half_close => 0.6, close_peer => 0.5, reset => 0.3, their_close => 0.7,

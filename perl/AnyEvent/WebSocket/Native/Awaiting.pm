@@ -149,7 +149,7 @@ sub _message_received {
     my $awaiting = $self->{_ws_awaiting};
     my $cv = _next_of($awaiting->{receivers});
     my $rival = _rival($self);
-    # What the other callback gets too need not come back.
+    # A message that another callback gets too need not go back to the queue.
     return $rival ? $cv->send($message) : $cv->give($message) if $cv;
     return _listen_no_more($self, $awaiting) if $rival;
     my $queue = $awaiting->{queue};

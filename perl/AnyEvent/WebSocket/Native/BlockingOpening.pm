@@ -164,7 +164,7 @@ sub _address {
     my ($user) = $octets =~ m{\Awss?://(?:([^/?\#]*)\@)?(?:\[[0-9a-f:.]+\]|[0-9a-z._-]+)(?::[0-9]{0,5})?(?:[/?\#]|\z)}i
         or Carp::croak("connect: not a WebSocket URL: $url");
     Carp::croak('connect: a name and password in the URL are not sent; give a header called Authorization') if defined $user;
-    # What a URL must not contain would end the request line, or part of it.
+    # Spaces and line ends would end the request line, or a part of it.
     $octets =~ s/([^!-~])/sprintf '%%%02X', ord $1/ge;
     my $address = AnyEvent::WebSocket::Native::Handshake::Address::parse($octets);
     Carp::croak("connect: not a WebSocket URL: $url") if $address->{port} > 65535;

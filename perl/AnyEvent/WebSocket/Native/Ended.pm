@@ -1,6 +1,6 @@
 package AnyEvent::WebSocket::Native::Ended;
 
-# Tells why a connection has ended: what `closed` gives, and the exception of `receive` and `drained`.
+# The reason why a connection has ended. `closed` returns one, and `receive` and `drained` die with one.
 
 use strict;
 use warnings;

@@ -18,6 +18,7 @@ sub is_given { return defined $_[0] && length $_[0] }
 # least 1. A value between them must not become 0, which means "no limit".
 sub whole {
     my ($value) = @_;
+    return undef if !defined $value;
     # This is most values, and faster than what follows.
     return 0 + $1 if !ref $value && $value =~ /\A([0-9]{1,15})\z/;
     my $number = _number($value);

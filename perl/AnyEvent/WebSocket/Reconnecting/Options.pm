@@ -44,7 +44,7 @@ my %OPTION = (
     uri => [any => undef],
 );
 
-# What is set on each connection. The other options that can be set there concern the handshake too, or the original takes
+# The options that are set on each connection. The other options of a connection concern the handshake too, or the original takes
 # them only when it makes a connection: they are for the client.
 my %IS_FOR_CONNECTION = map { $_ => 1 }
     grep { !/\A(?:max_fragments|max_payload_size|strict)\z/ } AnyEvent::WebSocket::Native::Options::settable();

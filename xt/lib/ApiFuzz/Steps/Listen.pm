@@ -73,4 +73,14 @@ $STEP{tamper} = sub {
 
 package ApiFuzz::Message { our @ISA = 'AnyEvent::WebSocket::Message'; sub DESTROY { eval { 1 } } }
 
+# Condvars of a connection. Our own callbacks get the messages, so `receive` mostly refuses.
+$STEP{awaiting} = sub {
+    my ($fuzz, $link, $method, $how, $calls) = @_;
+    my $connection = $link->{connection} or return;
+    my $condvar = $connection->$method;
+    $condvar->cb($fuzz->callback($link, $calls, 'awaiting')) if $how eq 'callback';
+    $condvar->cancel if $how eq 'cancel';
+    push @{ $fuzz->{copies} }, $condvar if $how eq 'keep';
+};
+
 1;

@@ -18,6 +18,9 @@ use Carp ();
 use Protocol::WebSocket::Response ();
 use Scalar::Util ();
 
+# Mistakes in the arguments of a server are reported at the line that calls establish.
+our @CARP_NOT = 'AnyEvent::WebSocket::Server';
+
 # The status that tells a client that the program does not want it, and the seconds that a client has to read a refusal.
 use constant { FORBIDDEN => 403, LINGER => 5 };
 
@@ -165,9 +168,11 @@ sub _respond {
     my ($server, $protocol) = @$attempt{qw( server protocol )};
     my $options = $server->{_ws_options} || {};
     my $subprotocol = _choose($options->{subprotocols}, $protocol);
-    my $offers = $protocol->list('Sec-WebSocket-Extensions');
-    my ($extensions, $deflate) =
-        $options->{deflate} ? AnyEvent::WebSocket::Deflate::accept($offers, %{ $options->{deflate} }) : ();
+    my ($extensions, $deflate);
+    if (my $wanted = $options->{deflate}) {
+        my $offers = $protocol->list('Sec-WebSocket-Extensions');
+        ($extensions, $deflate) = AnyEvent::WebSocket::Deflate::accept($offers, %$wanted);
+    }
     my $text;
     my @others;
     if ($server->{handshake} == \&accept_as_it_is && $protocol->can('acceptance')) {

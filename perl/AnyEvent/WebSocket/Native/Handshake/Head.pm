@@ -1,6 +1,6 @@
 package AnyEvent::WebSocket::Native::Handshake::Head;
 
-# What the handshakes of both sides share.
+# Limits and bytes of HTTP heads, for the handshakes of both sides.
 
 use strict;
 use warnings;

@@ -16,7 +16,7 @@ my %REASON = (
 );
 
 my %HEADERS = (
-    405 => ['Allow: GET'],
+    405 => ['Allow: GET', 'Connection: close'],
     426 => ['Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13'],
 );
 
