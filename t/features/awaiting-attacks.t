@@ -207,4 +207,18 @@ PROGRAM
     };
 }
 
+subtest 'callbacks that assign to $_' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my %is_called;
+    my @condvars = map { my $method = $_; $connection->$method } qw(receive closed);
+    $condvars[$_]->cb(do { my $which = $_; sub { $is_called{$which} = 1; $_ = 'other'; poke() } }) for 0, 1;
+    local $_ = "the caller's";
+    $peer->write(text('message'));
+    wait_until('receive', sub { $is_called{0} });
+    is $_, "the caller's", 'receive';
+    $peer->close;
+    wait_until('closed', sub { $is_called{1} });
+    is $_, "the caller's", 'closed';
+};
+
 done_testing;

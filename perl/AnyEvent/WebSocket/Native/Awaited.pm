@@ -47,7 +47,9 @@ sub send {
     my ($self, @values) = @_;
     delete $self->{_ws_message} if $self->{_ae_cb};
     $self->_wait_no_more;
-    return $self->SUPER::send(@values);
+    # A callback may assign to $_, which belongs to the code that runs the event loop.
+    for (my $topic) { $self->SUPER::send(@values) }
+    return;
 }
 
 sub _wait_no_more {
