@@ -9,8 +9,17 @@ use std::ffi::CStr;
 use std::ptr::null_mut;
 
 /// The methods whose work is done natively. `_dotls` is not among them: AnyEvent::Handle calls it as a function.
-const METHODS: [&CStr; 7] =
-    [c"on_read", c"push_write", c"start_read", c"stop_read", c"_drain_rbuf", c"_drain_wbuf", c"_error"];
+const METHODS: [&CStr; 9] = [
+    c"on_eof",
+    c"on_error",
+    c"on_read",
+    c"push_write",
+    c"start_read",
+    c"stop_read",
+    c"_drain_rbuf",
+    c"_drain_wbuf",
+    c"_error",
+];
 /// The package that defines them.
 const PACKAGE: &CStr = c"AnyEvent::Handle";
 /// The end of the path of the file that defines them.

@@ -16,25 +16,20 @@ our @CARP_NOT = qw( AnyEvent::WebSocket::Native::Util Moo::Object );
 
 sub attach {
     my ($self, $arguments) = @_;
-    AnyEvent::WebSocket::Native::Options::check($self, $arguments);
     AnyEvent::WebSocket::Native::Options::read_environment($self);
+    my @set = AnyEvent::WebSocket::Native::Options::names_set($self);
+    AnyEvent::WebSocket::Native::Options::check($self, $arguments, @set);
     my $handle = $self->handle;
     _look_for_tls() if $handle->{tls};
     my $handle_callback = AnyEvent::WebSocket::Native::Engine::attach(
         $self, $handle, is_traced => AnyEvent::WebSocket::Native::Inspection::IS_TRACED,
-        masked => AnyEvent::WebSocket::Native::Options::value($self, 'masked'),
-        AnyEvent::WebSocket::Native::Options::native($self),
+        AnyEvent::WebSocket::Native::Options::native($self, @set),
     );
-    AnyEvent::WebSocket::Native::Options::take_effect($self);
-    my $deflate = AnyEvent::WebSocket::Native::Options::value($self, 'deflate');
-    AnyEvent::WebSocket::Native::Compression::enable_deflate($self, $deflate, 'deflate') if $deflate;
+    AnyEvent::WebSocket::Native::Options::take_effect($self, @set);
+    return AnyEvent::WebSocket::Native::Handle::take_over($handle, $handle_callback)
+        if AnyEvent::WebSocket::Native::Engine::start_if_untouched($self);
     $handle->on_error($handle_callback);
     $handle->on_eof($handle_callback);
-    if (AnyEvent::WebSocket::Native::Engine::start_if_untouched($self)) {
-        AnyEvent::WebSocket::Native::Handle::watch($handle, $handle_callback);
-        $handle->on_read($handle_callback);
-        return;
-    }
     $handle->on_read($handle_callback);
     AnyEvent::WebSocket::Native::Loop::begin_later($self, $handle_callback);
     AnyEvent::WebSocket::Native::Closing::finish($self, 'the handle had been destroyed already')

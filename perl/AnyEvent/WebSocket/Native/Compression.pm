@@ -12,6 +12,12 @@ use Scalar::Util ();
 # The constructor calls this for its argument `deflate`.
 our @CARP_NOT = qw( AnyEvent::WebSocket::Native::Util Moo::Object );
 
+# Applies the constructor's argument.
+sub enable_given {
+    my ($self) = @_;
+    enable_deflate($self, $self->{deflate}, 'deflate');
+}
+
 sub enable_deflate {
     my ($self, $parameters, $name) = @_;
     Carp::croak(($name || 'enable_deflate')

@@ -42,6 +42,14 @@ sub watch {
     $handle->{_rw} = AE::io $handle->{fh}, 0, $on_read;
 }
 
+# Makes the callback that of a handle whose methods are AnyEvent::Handle's own, and reads natively.
+sub take_over {
+    my ($handle, $handle_callback) = @_;
+    @$handle{qw( on_error on_eof on_read )} = ($handle_callback) x 3;
+    watch($handle, $handle_callback);
+    return;
+}
+
 sub read_natively {
     my ($handle, $on_read) = @_;
     return unless $handle->{_rw};    # a callback has destroyed the handle

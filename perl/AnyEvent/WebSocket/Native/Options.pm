@@ -34,7 +34,7 @@ my $ONLY_FOR_NEW = 'it can only be given to new';
 # An attribute without kind and read_only is only stored.
 my %OPTION = (
     handle => { required => 1, read_only => $ONLY_FOR_NEW },
-    masked => { kind => 'flag', default => 0, is_shown => 1, read_only => $ONLY_FOR_NEW },
+    masked => { kind => 'flag', default => 0, is_shown => 1, read_only => $ONLY_FOR_NEW, native => 1 },
     subprotocol => { read_only => $ONLY_FOR_NEW },
     max_payload_size => { kind => 'count', default => \&_max_payload_size, native => 1 },
     max_fragments => { kind => 'count', default => \&_max_fragments, native => 1 },
@@ -42,7 +42,9 @@ my %OPTION = (
     close_reason => {},
     close_error => {},
     close_timeout => { since => '1.000', kind => 'seconds', default => 30, is_shown => 1 },
-    deflate => { since => '1.000', read_only => 'it can be given to new, or to enable_deflate' },
+    deflate => {
+        since => '1.000', read_only => 'it can be given to new, or to enable_deflate', on_change => 'Compression::enable_given',
+    },
     idle_timeout => { since => '1.000', kind => 'seconds', on_change => 'Keepalive::start_idle_timer' },
     max_buffered_amount => { since => '1.000', kind => 'count', on_change => 'Backpressure::backlogged' },
     max_control_rate => { since => '1.000', kind => 'count', default => 0, native => 1 },
@@ -54,8 +56,7 @@ my %OPTION = (
     },
 );
 
-my @OF_THE_ORIGINAL = grep { $OPTION{$_}{native} && !$OPTION{$_}{since} } names();
-my @ADDED = grep { $OPTION{$_}{native} && $OPTION{$_}{since} } names();
+my @NATIVE = grep { $OPTION{$_}{native} } names();
 my @ENVIRONMENT = grep { $OPTION{$_}{environment} } names();
 AnyEvent::WebSocket::Native::Util::switched_on($OPTION{$_}{environment}) for @ENVIRONMENT;
 my %IS_NUMBER = map { $_ => 1 } grep { $NUMBER{ $OPTION{$_}{kind} || '' } } names();
@@ -93,15 +94,13 @@ sub _max_fragments {
     return _limit_of_variable(MAX_FRAGMENTS_AMOUNT => $Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT, 128);
 }
 
+# The limits that these variables have had lately.
 my %WHOLE;
 
 sub _limit_of_variable {
     my ($variable, $value, $default) = @_;
     return $default unless defined $value && length $value;
-    # Connections are made by the thousand, with the same few limits.
-    my $limit = $WHOLE{$value};
-    return $limit if defined $limit && !ref $value;
-    $limit = AnyEvent::WebSocket::Native::Number::whole($value);
+    my $limit = AnyEvent::WebSocket::Native::Number::whole($value);
     $WHOLE{$value} = $limit if !ref $value && keys %WHOLE < 100;
     Carp::croak("\$Protocol::WebSocket::Frame::$variable must be a whole number, or undef") unless defined $limit;
     return $limit;
@@ -133,7 +132,7 @@ sub _sub_named {
     return \&{"AnyEvent::WebSocket::Native::$name"};
 }
 
-sub _configure { _sub_named('Engine::configure')->($_[0], native($_[0])) }
+sub _configure { _sub_named('Engine::configure')->($_[0], native($_[0], names_set($_[0]))) }
 
 sub _accessor {
     my ($name) = @_;
@@ -165,17 +164,21 @@ sub check_value {
 
 # --- a connection
 
-# Croaks if an argument of `new` is invalid, and warns of names that are probably misspelt.
+# Returns the names of the attributes that are set. A connection of a program's subclass may have others in its hash.
+sub names_set {
+    my ($self) = @_;
+    return ref $self eq $class ? grep { defined $self->{$_} } keys %$self : keys %$self;
+}
+
+# Croaks if an argument of `new` is invalid, and warns of names that are probably misspelt. `set` are the names set.
 sub check {
-    my ($self, $arguments) = @_;
+    my ($self, $arguments, @set) = @_;
     AnyEvent::WebSocket::Native::Util::warn_of_slips(ref $self, $arguments, names())
         if grep { !$OPTION{$_} } keys %$arguments;
     my $handle = $self->handle;
     _check_handle($handle) if ref $handle ne 'AnyEvent::Handle';
-    my $is_plain = ref $self eq $class;
-    for my $name (keys %$self) {
-        next if !$IS_NUMBER{$name} || $is_plain && !defined $self->{$name} || !_is_ours($self, $name);
-        check_value($name, $self->$name);
+    for my $name (@set) {
+        check_value($name, $self->$name) if $IS_NUMBER{$name} && _is_ours($self, $name);
     }
     return;
 }
@@ -226,18 +229,33 @@ sub read_environment {
     return;
 }
 
-# Returns the names and values of the library's settings. Those that only we have and that are not set are left out: the
-# library has the same defaults.
+# Returns the names and values of the library's settings. The value that comes last counts. Those that have a constant default
+# and are not set are left out: the library has the same defaults.
 sub native {
-    my ($self) = @_;
-    my @added = ref $self eq $class ? grep { exists $self->{$_} } @ADDED : @ADDED;
-    return map { $_ => value($self, $_) } @OF_THE_ORIGINAL, @added;
+    my ($self, @set) = @_;
+    return map { $_ => value($self, $_) } @NATIVE if ref $self ne $class || _is_accessor_replaced();
+    return (_limits_of_variables(), map { $_ => value($self, $_) } grep { $OPTION{$_}{native} } @set);
+}
+
+# Returns true if a program has replaced an accessor that the original calls.
+sub _is_accessor_replaced {
+    return \&AnyEvent::WebSocket::Connection::max_payload_size != $accessor{max_payload_size}
+        || \&AnyEvent::WebSocket::Connection::max_fragments != $accessor{max_fragments};
+}
+
+# Connections are made by the thousand, with the same few limits.
+sub _limits_of_variables {
+    no warnings 'once';
+    return (
+        max_payload_size => $WHOLE{ $Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE // '' } // _max_payload_size(),
+        max_fragments => $WHOLE{ $Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT // '' } // _max_fragments(),
+    );
 }
 
 # Applies the attributes that were passed to `new` and are not settings of the library.
 sub take_effect {
-    my ($self) = @_;
-    for my $name (keys %$self) {
+    my ($self, @set) = @_;
+    for my $name (@set) {
         my $apply = $on_change{$name} or next;
         $apply->($self) if !$OPTION{$name}{native} && value($self, $name);
     }
