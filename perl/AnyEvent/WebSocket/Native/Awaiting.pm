@@ -292,7 +292,10 @@ sub _raise {
         } map { _all_of($_) } @lists);
 }
 
-sub finished {
+# The transport has closed.
+sub finished { _end($_[0]) }
+
+sub _end {
     my ($self, $error) = @_;
     my $awaiting = $self->{_ws_awaiting} or return;
     return if $awaiting->{is_over};
@@ -319,7 +322,7 @@ sub _give_up {
     my ($self) = @_;
     my $awaiting = $self->{_ws_awaiting};
     delete $awaiting->{destroyed};
-    return finished($self, HANDLE_DESTROYED) if AnyEvent::WebSocket::Native::Loop::has_begun($self);
+    return _end($self, HANDLE_DESTROYED) if AnyEvent::WebSocket::Native::Loop::has_begun($self);
     $awaiting->handle_destroyed;
 }
 

@@ -53,9 +53,9 @@ sub close_with_default {
     $reason = defined $reason ? AnyEvent::WebSocket::Native::Payload::encoded("$reason") : '';
     my $is_bare = $number == NO_STATUS && $reason eq '';
     # Sending may call the handle's on_drain, which may die.
-    AnyEvent::WebSocket::Native::Util::call_all(
-        sub { _send_close($self, $is_bare ? undef : $number, $reason) },
-        sub { _half_close($self) },
+    AnyEvent::WebSocket::Native::Util::call_each(
+        [\&_send_close, \&_half_close],
+        $self, $is_bare ? undef : $number, $reason
     );
     return $self;
 }
@@ -93,15 +93,24 @@ sub close_received {
     my ($self, $code, $reason, $is_valid) = @_;
     if (defined $code) {
         $self->close_code($code);
-        $self->close_reason(Encode::decode('UTF-8', $reason));
+        $self->close_reason(length $reason ? Encode::decode('UTF-8', $reason) : '');
     }
     return unless $is_valid;
-    AnyEvent::WebSocket::Native::Util::call_all(
-        sub { $self->close($code == NO_STATUS ? () : $code) },
-        # Our own Close frame may have been sent already.
-        sub { $self->handle->push_shutdown },
-        sub { AnyEvent::WebSocket::Native::Awaiting::no_more_messages($self) },
+    AnyEvent::WebSocket::Native::Util::call_each(
+        [\&_answer_close, \&_shut_down, \&AnyEvent::WebSocket::Native::Awaiting::no_more_messages],
+        $self, $code
     );
+}
+
+sub _answer_close {
+    my ($self, $code) = @_;
+    $self->close($code == NO_STATUS ? () : $code);
+}
+
+# Closes the write side. The timer runs only if that was done together with our Close frame.
+sub _shut_down {
+    my ($self) = @_;
+    $self->handle->push_shutdown if !$self->{_ws_close_timer};
 }
 
 # --- failures
@@ -110,10 +119,9 @@ sub close_received {
 sub failed {
     my ($self) = @_;
     local $@;
-    AnyEvent::WebSocket::Native::Util::call_all(
-        sub { _half_close($self) },
-        sub { _report_failure($self) },
-        sub { AnyEvent::WebSocket::Native::Awaiting::no_more_messages($self) },
+    AnyEvent::WebSocket::Native::Util::call_each(
+        [\&_half_close, \&_report_failure, \&AnyEvent::WebSocket::Native::Awaiting::no_more_messages],
+        $self
     );
 }
 
@@ -158,24 +166,26 @@ sub finish {
     AnyEvent::WebSocket::Native::Loop::after_begin($self, sub { _finish_now($_[0], $message) });
 }
 
+# Whatever callbacks do, finish is called once.
 sub _finish_now {
     my ($self, $message) = @_;
-    my $is_first;
-    # Whatever callbacks do, finish is called once.
-    AnyEvent::WebSocket::Native::Util::call_all(
-        sub { AnyEvent::WebSocket::Native::Engine::deliver_rest($self) },
-        sub { $is_first = AnyEvent::WebSocket::Native::Engine::transport_closed($self) },
-        sub { _report_failure($self) if $is_first },
-        sub { _call_finish($self, $message) if $is_first },
-        sub { AnyEvent::WebSocket::Native::Awaiting::finished($self) if $is_first },
+    AnyEvent::WebSocket::Native::Util::call_each([\&AnyEvent::WebSocket::Native::Engine::deliver_rest, \&_report_end], $self, $message);
+}
+
+sub _report_end {
+    my ($self, $message) = @_;
+    return unless AnyEvent::WebSocket::Native::Engine::transport_closed($self);
+    AnyEvent::WebSocket::Native::Util::call_each(
+        [\&_report_failure, \&_call_finish, \&AnyEvent::WebSocket::Native::Awaiting::finished],
+        $self, $message
     );
 }
 
 sub _call_finish {
     my ($self, $message) = @_;
+    _shut_down($self);
     delete @$self{qw( _ws_close_timer _ws_drain_watcher _ws_drain_wait _ws_window_timer )};
     AnyEvent::WebSocket::Native::Keepalive::stop($self);
-    $self->handle->push_shutdown;
     $self->close_error($message) if defined $message;
     $self->{_ws_end} = [$message];
     AnyEvent::WebSocket::Native::Inspection::trace($self, 'finished: ' . (defined $message ? $message : 'end of file'))

@@ -51,12 +51,17 @@ sub switched_on {
 }
 
 # Calls all the subs, even if one dies, and then dies with the first exception.
-sub call_all {
-    my (@subs) = @_;
+sub call_all { return call_each(\@_) }
+
+# The same for a list of subs that get the same arguments.
+sub call_each {
+    my ($subs, @arguments) = @_;
     my @errors;
-    for my $sub (@subs) {
+    {
         local $@;
-        eval { $sub->(); 1 } or push @errors, $@;
+        for my $sub (@$subs) {
+            eval { $sub->(@arguments); 1 } or push @errors, $@;
+        }
     }
     return if !@errors;
     local $SIG{__DIE__};
