@@ -9,10 +9,10 @@ use AnyEvent::Handle ();
 use AnyEvent::WebSocket::Connection ();
 use AnyEvent::WebSocket::Deflate ();
 use AnyEvent::WebSocket::Native::Handshake::Deadline ();
-use AnyEvent::WebSocket::Native::Handshake::Head ();
 use AnyEvent::WebSocket::Native::Handshake::Old ();
 use AnyEvent::WebSocket::Native::Handshake::Rejection ();
 use AnyEvent::WebSocket::Native::Handshake::Server ();
+use AnyEvent::WebSocket::Native::Handshake::Stream ();
 use AnyEvent::WebSocket::Native::ServerOptions ();
 use Carp ();
 use Protocol::WebSocket::Response ();
@@ -40,10 +40,11 @@ sub start {
         $handshake,
         AnyEvent::WebSocket::Native::ServerOptions::strict($options));
     my $attempt = { server => $server, done => $done, protocol => $protocol };
-    my $handle = $attempt->{handle} = _new_handle($server, $attempt, $fh);
+    my $handle = _new_handle($attempt, $fh);
     $handle->{rbuf} = '';
-    return if _proceed($attempt) || !$attempt->{handle};
-    $handle->on_read(sub { _proceed($attempt) });
+    # A request that came through PSGI is complete.
+    return if $handshake->{req} && $handshake->{req}->is_body && _proceed($attempt, '') || !$attempt->{handle};
+    AnyEvent::WebSocket::Native::Handshake::Stream::read($attempt, \&_proceed);
     my $seconds = AnyEvent::WebSocket::Native::Handshake::Deadline::seconds($options->{handshake_timeout});
     return unless $seconds && $attempt->{handle};
     $attempt->{deadline} = AE::timer $seconds, 0,
@@ -52,9 +53,11 @@ sub start {
 }
 
 sub _new_handle {
-    my ($server, $attempt, $fh) = @_;
-    return AnyEvent::Handle->new(
-        $server->_handle_args_tls,
+    my ($attempt, $fh) = @_;
+    my @arguments = $attempt->{server}->_handle_args_tls;
+    $attempt->{is_handle_plain} = !@arguments;
+    return $attempt->{handle} = AnyEvent::Handle->new(
+        @arguments,
         fh => $fh,
         on_error => sub {
             my (undef, $is_fatal, $message) = @_;
@@ -67,16 +70,15 @@ sub _new_handle {
 sub refuse_method {
     my ($server, $done, $fh) = @_;
     my $attempt = { server => $server, done => $done };
-    $attempt->{handle} = _new_handle($server, $attempt, $fh);
+    _new_handle($attempt, $fh);
     _fail($attempt, "handshake error: Wrong method or http version\n", 405);
     return;
 }
 
-# Reads on. Returns true when the handshake has ended.
+# Reads on, with everything that has arrived so far. Returns true when the handshake has ended.
 sub _proceed {
-    my ($attempt) = @_;
+    my ($attempt, $octets) = @_;
     my $handle = $attempt->{handle} or return 1;
-    my $octets = AnyEvent::WebSocket::Native::Handshake::Head::take($attempt, $handle);
     my $result = _receive($attempt, $octets) or return;
     if (defined $result->{error}) {
         _fail($attempt, "$result->{error}\n", $result->{status});
@@ -116,7 +118,7 @@ sub _option {
 # Returns the condvar and the handle, once: the handshake has ended.
 sub _end {
     my ($attempt) = @_;
-    delete @$attempt{qw( deadline octets protocol )};
+    delete @$attempt{qw( deadline octets protocol watcher )};
     my ($done, $handle) = delete @$attempt{qw( done handle )};
     return $done ? ($done, $handle) : ();
 }
@@ -186,7 +188,7 @@ sub _respond {
         $subprotocol = $response->subprotocol if $options->{subprotocols};
         $deflate = undef unless $deflate && _add_extensions(\$text, $extensions);
     }
-    $attempt->{handle}->push_write($text);
+    AnyEvent::WebSocket::Native::Handshake::Stream::write($attempt, $text);
     my %settings;
     $settings{deflate} = $deflate if $deflate;
     $settings{subprotocol} = $subprotocol if defined $subprotocol;

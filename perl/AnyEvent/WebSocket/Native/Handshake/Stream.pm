@@ -1,0 +1,61 @@
+package AnyEvent::WebSocket::Native::Handshake::Stream;
+
+# Reads and writes the bytes of a server's handshakes. An AnyEvent::Handle without TLS, and without arguments of the program's
+# own, has nothing to do with them, and would take longer.
+
+use strict;
+use warnings;
+use AE ();
+use AnyEvent::WebSocket::Native::Handle ();
+use AnyEvent::WebSocket::Native::Handshake::Head ();
+use Errno ();
+
+# The number of bytes to read at once. Few requests have more.
+use constant SIZE => 2048;
+
+# Calls `take` with the attempt and everything that has arrived so far, each time when more has arrived. `watcher` must be
+# deleted from the attempt when the handshake ends.
+sub read {
+    my ($attempt, $take) = @_;
+    my $handle = $attempt->{handle};
+    return _read_by_handle($attempt, $take) if !$attempt->{is_handle_plain};
+    $attempt->{watcher} = AE::io $handle->{fh}, 0, sub {
+        my $count = sysread $handle->{fh}, my $octets, SIZE;
+        return _read_nothing($handle, $count) if !$count;
+        $handle->{_activity} = $handle->{_ractivity} = AE::now;
+        $take->($attempt, $attempt->{octets} .= $octets);
+    };
+    return;
+}
+
+# The handle, which keeps this callback, is freed when the attempt no longer has it.
+sub _read_by_handle {
+    my ($attempt, $take) = @_;
+    $attempt->{handle}->on_read(sub {
+        my ($handle) = @_;
+        $take->($attempt, AnyEvent::WebSocket::Native::Handshake::Head::take($attempt, $handle)) if $attempt->{handle};
+    });
+    return;
+}
+
+# Lets the handle report the end of file, or an error, as if it had read itself.
+sub _read_nothing {
+    my ($handle, $count) = @_;
+    my $error = $!;
+    return AnyEvent::WebSocket::Native::Handle::read_eof($handle) if defined $count;
+    return if grep { $error == $_ } Errno::EAGAIN, Errno::EINTR, Errno::EWOULDBLOCK;
+    AnyEvent::WebSocket::Native::Handle::read_error($handle, $error);
+}
+
+# Writes the response. The handle writes what the kernel does not take at once.
+sub write {
+    my ($attempt, $text) = @_;
+    my $handle = $attempt->{handle};
+    my $count = $attempt->{is_handle_plain} ? syswrite $handle->{fh}, $text : undef;
+    return $handle->push_write($text) if !$count;
+    $handle->{_activity} = $handle->{_wactivity} = AE::now;
+    $handle->push_write(substr $text, $count) if $count < length $text;
+    return;
+}
+
+1;
