@@ -20,8 +20,6 @@ use AnyEvent::WebSocket::Native::Options ();
 use AnyEvent::WebSocket::Native::Streaming ();
 use Carp ();
 use Moo;
-use overload ();
-use Scalar::Util ();
 
 our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
 
@@ -60,10 +58,7 @@ for my $module (keys %METHODS) {
     *$_ = \&{"AnyEvent::WebSocket::Native::${module}::$_"} for @{ $METHODS{$module} };
 }
 
-sub BUILD {
-    my ($self, $arguments) = @_;
-    AnyEvent::WebSocket::Native::Attach::attach($self, $arguments);
-}
+*BUILD = \&AnyEvent::WebSocket::Native::Attach::attach;
 
 # Further work when a callback is registered, by event.
 my %ON = (
@@ -81,10 +76,10 @@ my %ON = (
 
 sub on {
     my ($self, $event, $cb) = @_;
-    Carp::croak("on: the callback must be a code reference")
-        unless ref $cb && (Scalar::Util::reftype($cb) eq 'CODE' || Scalar::Util::blessed $cb && overload::Method($cb, '&{}'));
+    Carp::croak("on: the callback must be a code reference") unless ref $cb eq 'CODE' || AnyEvent::WebSocket::Native::Util::is_callable($cb);
     AnyEvent::WebSocket::Native::Events::add($self, $event, $cb);
     $ON{$event}->($self, $cb) if $ON{$event};
+    return unless defined wantarray;
     return sub { AnyEvent::WebSocket::Native::Events::remove($self, $event, $cb) };
 }
 

@@ -40,6 +40,12 @@ sub _kind_of {
     return defined $class ? "an object of $class" : 'a reference to ' . (ref $value eq 'CODE' ? 'a sub' : lc ref $value);
 }
 
+# Returns true if an object may be called like a sub.
+sub is_callable {
+    my ($value) = @_;
+    return ref $value && (Scalar::Util::reftype($value) eq 'CODE' || Scalar::Util::blessed $value && overload::Method($value, '&{}'));
+}
+
 # Returns 1 if an environment variable switches something on, and 0 if not. Warns of a value such as "no", which switches it
 # on.
 sub switched_on {

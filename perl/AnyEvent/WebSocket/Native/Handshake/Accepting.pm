@@ -27,7 +27,7 @@ use constant { FORBIDDEN => 403, LINGER => 5 };
 # The callback of a server that has none.
 sub accept_as_it_is { return $_[1] }
 
-# Starts a handshake on `fh`, which ends with a connection in the condvar `done`, or an error. `handshake` is a
+# Starts a handshake on `fh`, which ends with a connection in the condvar `done`, or an error. `handshake` is undef, or a
 # Protocol::WebSocket::Handshake::Server, with the request if that came through PSGI. The handle refers to itself until then:
 # nobody else has to keep it.
 sub start {
@@ -43,7 +43,8 @@ sub start {
     my $handle = _new_handle($attempt, $fh);
     $handle->{rbuf} = '';
     # A request that came through PSGI is complete.
-    return if $handshake->{req} && $handshake->{req}->is_body && _proceed($attempt, '') || !$attempt->{handle};
+    my $request = $handshake && $handshake->{req};
+    return if $request && $request->is_body && _proceed($attempt, '') || !$attempt->{handle};
     AnyEvent::WebSocket::Native::Handshake::Stream::read($attempt, \&_proceed);
     my $seconds = AnyEvent::WebSocket::Native::Handshake::Deadline::seconds($options->{handshake_timeout});
     return unless $seconds && $attempt->{handle};
@@ -104,15 +105,9 @@ sub _receive {
 sub _fail {
     my ($attempt, $error, $status) = @_;
     my ($done, $handle) = _end($attempt) or return;
-    _reject($handle, $status, $error) if $handle && $status && _option($attempt, 'reject');
+    _reject($handle, $status, $error) if $handle && $status && $attempt->{server}{_ws_options}{reject};
     $done->croak($error);
     return;
-}
-
-sub _option {
-    my ($attempt, $name) = @_;
-    my $options = $attempt->{server}{_ws_options};
-    return $options && $options->{$name};
 }
 
 # Returns the condvar and the handle, once: the handshake has ended.
@@ -142,19 +137,19 @@ sub _reject {
 sub _answer {
     my ($attempt) = @_;
     local $@;
-    if (my $is_allowed = _option($attempt, 'origins')) {
+    my $options = $attempt->{server}{_ws_options} || {};
+    if (my $is_allowed = $options->{origins}) {
         my $origin = $attempt->{protocol}->list('Origin');
         return _fail($attempt, 'handshake error: the origin is not allowed: ' . ($origin // 'none') . "\n", FORBIDDEN)
             if !$is_allowed->($origin);
     }
-    my $of_connection = _option($attempt, 'connection') || {};
-    my ($settings, @others);
-    eval { ($settings, @others) = _respond($attempt); 1 } or return _fail($attempt, $@, FORBIDDEN);
+    my ($agreed, @others);
+    eval { ($agreed, @others) = _respond($attempt, $options); 1 } or return _fail($attempt, $@, FORBIDDEN);
     my ($done, $handle) = _end($attempt) or return;
     my $connection = eval {
         AnyEvent::WebSocket::Connection->new(
             handle => $handle, max_payload_size => $attempt->{server}{max_payload_size},
-            %$of_connection, %$settings,
+            %{ $options->{connection} || {} }, @$agreed,
         );
     } or return $done->croak($@);
     return if eval { $done->send($connection, @others); 1 };
@@ -164,12 +159,12 @@ sub _answer {
     return;
 }
 
-# Sends the response. Returns the connection's settings on which both sides have agreed, and the other values of the callback.
+# Sends the response. Returns a reference to an array, of the connection's settings on which both sides have agreed, and the
+# other values of the callback.
 sub _respond {
-    my ($attempt) = @_;
+    my ($attempt, $options) = @_;
     my ($server, $protocol) = @$attempt{qw( server protocol )};
-    my $options = $server->{_ws_options} || {};
-    my $subprotocol = _choose($options->{subprotocols}, $protocol);
+    my $subprotocol = $options->{subprotocols} && _choose($options->{subprotocols}, $protocol);
     my ($extensions, $deflate);
     if (my $wanted = $options->{deflate}) {
         my $offers = $protocol->list('Sec-WebSocket-Extensions');
@@ -189,10 +184,8 @@ sub _respond {
         $deflate = undef unless $deflate && _add_extensions(\$text, $extensions);
     }
     AnyEvent::WebSocket::Native::Handshake::Stream::write($attempt, $text);
-    my %settings;
-    $settings{deflate} = $deflate if $deflate;
-    $settings{subprotocol} = $subprotocol if defined $subprotocol;
-    return (\%settings, @others);
+    my @agreed = ($deflate ? (deflate => $deflate) : (), defined $subprotocol ? (subprotocol => $subprotocol) : ());
+    return (\@agreed, @others);
 }
 
 # Adds the header to a response that accepts. Returns false if it does not, or has one already.
@@ -218,7 +211,6 @@ sub _text_of {
 # Returns the first of the server's subprotocols that the client asks for.
 sub _choose {
     my ($own, $protocol) = @_;
-    return unless $own;
     my %is_offered = map { $_ => 1 } split /[ \t]*,[ \t]*/, $protocol->list('Sec-WebSocket-Protocol') // '';
     my ($chosen) = grep { $is_offered{$_} } @$own;
     return $chosen;

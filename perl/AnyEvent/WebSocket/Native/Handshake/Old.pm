@@ -23,10 +23,10 @@ sub new_client {
     return bless { handshake => $handshake, request => $text, subprotocols => $args{subprotocols}, seen => 0 }, $class;
 }
 
-# Takes a Protocol::WebSocket::Handshake::Server.
+# Takes a Protocol::WebSocket::Handshake::Server, or undef.
 sub new_server {
     my ($class, $handshake) = @_;
-    return bless { handshake => $handshake, seen => 0 }, $class;
+    return bless { handshake => $handshake || Protocol::WebSocket::Handshake::Server->new, seen => 0 }, $class;
 }
 
 sub request { $_[0]{request} }

@@ -7,11 +7,12 @@ use strict;
 use warnings;
 use AnyEvent::WebSocket::Native::Engine ();
 use AnyEvent::WebSocket::Native::Handshake::Head ();
+use Protocol::WebSocket::Handshake::Server ();
 
 use constant VERSION => 'draft-ietf-hybi-17';
 
-# Takes a Protocol::WebSocket::Handshake::Server, whose request and response are filled in if a callback wants to see them, and
-# whether to enforce rules that clients in use break without harm.
+# Takes a Protocol::WebSocket::Handshake::Server, or undef, whose request and response are filled in if a callback wants to see
+# them, and whether to enforce rules that clients in use break without harm.
 sub new {
     my ($class, $handshake, $is_strict) = @_;
     my @limits = AnyEvent::WebSocket::Native::Handshake::Head::limits();
@@ -35,7 +36,7 @@ sub receive {
 
 sub _has_request {
     my ($self) = @_;
-    my $request = $self->{handshake}{req};
+    my $request = $self->{handshake} && $self->{handshake}{req};
     return $request && $request->is_body;
 }
 
@@ -50,7 +51,8 @@ sub _request_of_psgi {
 # Returns the request and the response, for the callback of a server.
 sub objects {
     my ($self) = @_;
-    my ($request, $response) = ($self->{handshake}->req, $self->{handshake}->res);
+    my $handshake = $self->{handshake} ||= Protocol::WebSocket::Handshake::Server->new;
+    my ($request, $response) = ($handshake->req, $handshake->res);
     _fill_in($request, @{ AnyEvent::WebSocket::Native::Engine::request($self->{state}) }) unless $request->is_done;
     $response->version(VERSION);
     $response->$_($request->$_) for qw( host secure resource_name origin key );
