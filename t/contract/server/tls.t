@@ -117,6 +117,15 @@ for my $name (sort keys %wrong) {
     };
 }
 
+differs 'where such an error is reported' => 'names a line of its own file' => sub {
+    for my $method (qw(establish establish_psgi)) {
+        my ($ours) = tcp_pair();
+        my $server = AnyEvent::WebSocket::Server->new(ssl_cert_file => "$directory/none");
+        my @arguments = $method eq 'establish' ? $ours : (psgi_env(), $ours);
+        croaks_here($method, sub { $server->$method(@arguments) }, qr{\A\Q$directory\E/none: });
+    }
+};
+
 subtest 'new does not look at the files' => sub {
     is ref AnyEvent::WebSocket::Server->new(ssl_cert_file => 'none', ssl_key_file => 'none'), 'AnyEvent::WebSocket::Server',
         'they may come later';

@@ -55,16 +55,24 @@ sub start {
 
 sub _new_handle {
     my ($attempt, $fh) = @_;
-    my @arguments = $attempt->{server}->_handle_args_tls;
-    $attempt->{is_handle_plain} = !@arguments;
-    return $attempt->{handle} = AnyEvent::Handle->new(
-        @arguments,
+    my @of_program = $attempt->{server}->_handle_args_tls;
+    $attempt->{is_handle_plain} = !@of_program;
+    my @arguments = (
+        @of_program,
         fh => $fh,
         on_error => sub {
             my (undef, $is_fatal, $message) = @_;
             return warn $message unless $is_fatal;
             _fail($attempt, "connection error: $message");
         });
+    my ($handle, $error);
+    {
+        local ($@, $SIG{__DIE__});
+        eval { $handle = AnyEvent::Handle->new(@arguments); 1 } or $error = $@;
+    }
+    return $attempt->{handle} = $handle unless defined $error;
+    # AnyEvent has named a line of this file.
+    Carp::croak(ref $error ? $error : $error =~ s/ at (?:(?! at ).)+ line [0-9]+\.?\n\z//sr);
 }
 
 # Refuses a request that came through PSGI with another method than GET.
