@@ -130,7 +130,8 @@ subtest 'wss' => sub {
 };
 
 subtest 'options of the client' => sub {
-    croaks_here('deflate => { level => 0 }', sub { AnyEvent::WebSocket::Deflate::Client->new(deflate => { level => 0 }) }, qr/level/);
+    my $level = qr/\Adeflate: level must be /;
+    croaks_here('deflate => { level => 0 }', sub { AnyEvent::WebSocket::Deflate::Client->new(deflate => { level => 0 }) }, $level);
 };
 
 # This uses the server as its documentation and ours describe.

@@ -294,8 +294,8 @@ subtest 'mistakes' => sub {
         croaks_here "fh $fh", sub { $class->connect($url, fh => $fh) }, qr/^connect: fh must be an open socket/;
     }
     croaks_here 'a port', sub { $class->connect('ws://127.0.0.1:65536/') }, qr/^connect: not a WebSocket URL/;
-    croaks_here 'deflate', sub { $class->connect($url, deflate => []) }, qr/^deflate must be a reference to a hash/;
-    croaks_here 'a level', sub { $class->connect($url, deflate => { level => 10 }) }, qr/level must be/;
+    croaks_here 'deflate', sub { $class->connect($url, deflate => []) }, qr/^connect: deflate must be a reference to a hash/;
+    croaks_here 'a level', sub { $class->connect($url, deflate => { level => 10 }) }, qr/^connect: deflate: level must be/;
 
     my $server = echo_server();
     my $socket = connect_to($server);

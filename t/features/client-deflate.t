@@ -94,8 +94,10 @@ subtest 'answers that were not offered' => sub {
 };
 
 subtest 'options that are wrong' => sub {
-    croaks_here('level => 0', sub { AnyEvent::WebSocket::Client->new(deflate => { level => 0 }) }, qr/level/);
-    croaks_here('an unknown one', sub { AnyEvent::WebSocket::Client->new(deflate => { levle => 1 }) }, qr/levle/);
+    my $level = qr/\Adeflate: level must be /;
+    croaks_here('level => 0', sub { AnyEvent::WebSocket::Client->new(deflate => { level => 0 }) }, $level);
+    my $unknown = qr/\Adeflate: there is no option levle; the options are /;
+    croaks_here('an unknown one', sub { AnyEvent::WebSocket::Client->new(deflate => { levle => 1 }) }, $unknown);
     croaks_here('an array', sub { AnyEvent::WebSocket::Client->new(deflate => [1]) }, qr/deflate must be/);
 };
 

@@ -3,7 +3,7 @@ package AnyEvent::WebSocket::Deflate::Client;
 use strict;
 use warnings;
 use AnyEvent::WebSocket::Client ();
-use AnyEvent::WebSocket::Deflate ();
+use AnyEvent::WebSocket::Native::Handshake::Compression ();
 use AnyEvent::WebSocket::Native::Util ();
 use Carp ();
 use Moo;
@@ -11,7 +11,7 @@ use Moo;
 our $VERSION = '1.000';
 
 # Exceptions about options name the line of the caller that passed them.
-our @CARP_NOT = qw( AnyEvent::WebSocket::Deflate AnyEvent::WebSocket::Native::Util );
+our @CARP_NOT = map { "AnyEvent::WebSocket::Native::$_" } qw( Handshake::Compression Util );
 
 extends 'AnyEvent::WebSocket::Client';
 
@@ -23,7 +23,7 @@ around BUILDARGS => sub {
     my $arguments = $class->$original(@arguments);
     my $deflate = $arguments->{deflate} //= {};
     Carp::croak('deflate must be a reference to a hash of options') unless ref $deflate eq 'HASH';
-    AnyEvent::WebSocket::Deflate::check(%$deflate);
+    AnyEvent::WebSocket::Native::Handshake::Compression::options_of($deflate);
     return $arguments;
 };
 

@@ -153,7 +153,7 @@ sub _deflate {
     return undef if !$deflate;
     require AnyEvent::WebSocket::Native::Handshake::Compression;
     return undef if !AnyEvent::WebSocket::Deflate::available();
-    return AnyEvent::WebSocket::Native::Handshake::Compression::options_of($deflate);
+    return AnyEvent::WebSocket::Native::Handshake::Compression::options_of($deflate, 'connect');
 }
 
 # Returns what a URL says. A name and password are not sent by themselves, so they must not seem to be.
