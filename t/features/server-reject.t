@@ -88,6 +88,18 @@ subtest 'an exception that is no string' => sub {
     like response_of($peer), qr{\AHTTP/1\.1 403 }, 'and the client is told';
 };
 
+subtest 'a callback that returns nothing' => sub {
+    for my $callback (sub { return }, sub { undef }) {
+        my ($attempt, $peer) = establishing(reject => 1, handshake => $callback);
+        $peer->write(request());
+        like $attempt->error, qr/\Ahandshake response was undef at /, 'is an error';
+        like response_of($peer), qr{\AHTTP/1\.1 500 Internal Server Error\r\n}, 'of the server';
+        $attempt->release('fh');
+        $peer->wait_eof;
+        is $peer->bytes, "Internal Server Error\n", 'about which the client learns no more';
+    }
+};
+
 subtest 'a client that keeps sending' => sub {
     my ($attempt, $peer) = establishing(reject => 1);
     local $SIG{PIPE} = 'IGNORE';

@@ -142,9 +142,9 @@ So list that origin, too, if they are to connect; undef does not stand for them.
 If true, a client whose handshake fails gets an HTTP response, and the connection is closed. Otherwise nothing is sent, and the
 file handle is left to the program. Default 0. I<Not in the original.>
 
-The status is 403 if the origin is not allowed, or if the callback died or returned nothing. It is 426 for a request that does
-not ask for a WebSocket, 408 if none came in time, and otherwise 400, 405, 431 or 505. The body names the problem, but not with
-403: a stranger does not learn what the callback has said.
+The status is 403 if the origin is not allowed or the callback died, and 500 if the callback returned nothing. It is 426 for a
+request that does not ask for a WebSocket, 408 if none came in time, and otherwise 400, 405, 431 or 505. The body names the
+problem, but not with 403 and 500: a stranger does not learn what the callback has said.
 
 =head2 ssl_cert_file
 

@@ -21,8 +21,13 @@ use Scalar::Util ();
 # Mistakes in the arguments of a server are reported at the line that calls establish.
 our @CARP_NOT = 'AnyEvent::WebSocket::Server';
 
-# The status that tells a client that the program does not want it, and the seconds that a client has to read a refusal.
-use constant { FORBIDDEN => 403, LINGER => 5 };
+use constant {
+    # The status of a refusal: the program does not want this client, or has made a mistake.
+    FORBIDDEN => 403,
+    SERVER_ERROR => 500,
+    # The seconds that a client has to read a refusal.
+    LINGER => 5,
+};
 
 # The callback of a server that has none.
 sub accept_as_it_is { return $_[1] }
@@ -153,6 +158,7 @@ sub _answer {
     }
     my ($agreed, @others);
     eval { ($agreed, @others) = _respond($attempt, $options); 1 } or return _fail($attempt, $@, FORBIDDEN);
+    return _fail($attempt, Carp::shortmess('handshake response was undef'), SERVER_ERROR) if !$agreed;
     my ($done, $handle) = _end($attempt) or return;
     my $connection = eval {
         AnyEvent::WebSocket::Connection->new(
@@ -168,7 +174,7 @@ sub _answer {
 }
 
 # Sends the response. Returns a reference to an array, of the connection's settings on which both sides have agreed, and the
-# other values of the callback.
+# other values of the callback; nothing if the callback has returned no response.
 sub _respond {
     my ($attempt, $options) = @_;
     my ($server, $protocol) = @$attempt{qw( server protocol )};
@@ -186,7 +192,7 @@ sub _respond {
         my ($request, $response) = $protocol->objects;
         $response->subprotocol($subprotocol) if defined $subprotocol;
         (my $result, @others) = $server->{handshake}->($request, $response);
-        Carp::croak('handshake response was undef') unless defined $result;
+        return if !defined $result;
         $text = _text_of($result);
         $subprotocol = $response->subprotocol if $options->{subprotocols};
         $deflate = undef unless $deflate && _add_extensions(\$text, $extensions);

@@ -12,6 +12,7 @@ my %REASON = (
     408 => 'Request Timeout',
     426 => 'Upgrade Required',
     431 => 'Request Header Fields Too Large',
+    500 => 'Internal Server Error',
     505 => 'HTTP Version Not Supported',
 );
 
@@ -20,13 +21,15 @@ my %HEADERS = (
     426 => ['Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13'],
 );
 
+# The client does not learn why: the error may be an exception of the program, and perhaps no string.
+my %IS_PRIVATE = map { $_ => 1 } 403, 500;
+
 # Returns a whole response; `error` is the text for the program.
 sub response {
     my ($status, $error) = @_;
     my $reason = $REASON{$status};
     my $body = "$reason\n";
-    # 403 may stand for an exception of the program, which is not for the client, and perhaps no string.
-    if ($status != 403) {
+    if (!$IS_PRIVATE{$status}) {
         my ($why) = $error =~ /\A(?:handshake error: )?([^\r\n]*)/;
         $body = "$reason: $why\n";
     }
