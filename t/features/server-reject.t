@@ -20,6 +20,7 @@ sub rejection {
         my $response = response_of($peer);
         $problem->('status', $response =~ m{\AHTTP/1\.1 (\d+) \S[^\r\n]*\r\n} ? $1 : $response, $status);
         $response =~ /^\Q$_\E\r$/m or $problem->('no field', $response, $_) for @fields;
+        $response =~ /^Connection: (?:Upgrade, )?close\r$/m or $problem->('connection', $response, 'says that it closes');
         $problem->('bare LF', ($response =~ /(?<!\r)\n/ ? 'yes' : 'no'), 'no');
         my ($length) = $response =~ /^Content-Length: (\d+)\r$/m or return $problem->('length', $response, 'Content-Length');
         $attempt->release('fh');

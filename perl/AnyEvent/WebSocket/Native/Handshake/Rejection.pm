@@ -18,7 +18,7 @@ my %REASON = (
 
 my %HEADERS = (
     405 => ['Allow: GET', 'Connection: close'],
-    426 => ['Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13'],
+    426 => ['Upgrade: websocket', 'Connection: Upgrade, close', 'Sec-WebSocket-Version: 13'],
 );
 
 # The client does not learn why: the error may be an exception of the program, and perhaps no string.
