@@ -42,6 +42,23 @@ subtest 'misspelt names' => sub {
     is_deeply warnings_of(sub { $class->new(something_else => 3) }), [], 'others are ignored';
 };
 
+subtest 'names that other classes have, or other libraries' => sub {
+    my %meant = (
+        headers => 'http_headers', subprotocols => 'subprotocol', protocols => 'subprotocol', connect_timeout => 'timeout',
+        max_payload => 'max_payload_size', max_message => 'max_message_size', SSL_ca_file => 'ssl_ca_file',
+        ca_file => 'ssl_ca_file', SSL_verify_mode => 'ssl_no_verify', compression => 'deflate', proxy => 'env_proxy',
+    );
+    for my $name (sort keys %meant) {
+        my $warnings = warnings_of(sub { $class->new($name => 1) });
+        like "@$warnings", qr/has no attribute $name, which is ignored; did you mean $meant{$name}\?/, $name;
+    }
+    my $subclass = 'WebSocketTest::HasHeaders';
+    @WebSocketTest::HasHeaders::ISA = $class;
+    no warnings 'once';
+    *WebSocketTest::HasHeaders::headers = sub { };
+    is_deeply warnings_of(sub { $subclass->new(headers => []) }), [], 'a subclass may have its own';
+};
+
 {
     package Own;    # has a method of the name of an addition
     our @ISA = 'AnyEvent::WebSocket::Client';

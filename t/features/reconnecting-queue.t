@@ -207,7 +207,11 @@ subtest 'mistakes' => sub {
         my ($value, $text) = @{ $mistake{$name} };
         croaks_here "$name", sub { $class->new(uri => 'ws://localhost/', autostart => 0, $name => $value) }, $text;
     }
-    croaks_here 'client', sub { $class->new(uri => 'ws://x/', client => { timeuot => 1 }) }, qr/Client has no attribute timeuot/;
+    croaks_here 'client', sub { $class->new(uri => 'ws://x/', client => { timeuot => 1 }) }, qr/Client has no attribute timeuot; did you mean timeout\?/;
+    my $meant = qr/Client has no attribute headers; did you mean http_headers\?/;
+    croaks_here 'headers', sub { $class->new(uri => 'ws://x/', client => { headers => [] }) }, $meant;
+    my $place = qr/^new: http_headers is an argument of the client: client => \{ http_headers => \.\.\. \}/;
+    croaks_here 'an argument of the client', sub { $class->new(uri => 'ws://x/', http_headers => []) }, $place;
     croaks_here 'http_headers', sub { $class->new(uri => 'ws://x/', client => { http_headers => 'x' }) }, qr/^client: .*headers/s;
     croaks_here 'an odd list', sub { $class->new('uri') }, qr/^new takes options/;
     isa_ok $class->new({ uri => 'ws://localhost/', autostart => 0 }), $class, 'a hash';

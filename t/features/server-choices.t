@@ -172,6 +172,17 @@ subtest 'options of the connection' => sub {
     is((close_of($peer->next_frame))[0], 1009, 'they have their effect');
 };
 
+subtest 'names that other classes have' => sub {
+    my %meant = (
+        timeout => 'handshake_timeout', subprotocol => 'subprotocols', protocols => 'subprotocols', origin => 'origins',
+        max_payload => 'max_payload_size', tls_ctx => 'ssl_cert_file', ssl_ca_file => 'ssl_cert_file',
+    );
+    for my $name (sort keys %meant) {
+        my $warnings = warnings_of(sub { AnyEvent::WebSocket::Server->new($name => 1) });
+        like "@$warnings", qr/has no attribute $name, which is ignored; did you mean $meant{$name}\?/, $name;
+    }
+};
+
 subtest 'mistakes' => sub {
     my $class = 'AnyEvent::WebSocket::Server';
     croaks_here('subprotocols => "a"', sub { $class->new(subprotocols => 'a') }, qr/subprotocols/);

@@ -55,7 +55,7 @@ ignores such attributes.
   my $client = AnyEvent::WebSocket::Client->new(%options);
 
 Takes L</ATTRIBUTES> by name. An invalid value of an attribute that the original does not have raises an exception at the
-caller's line. Unknown names are ignored, as in the original, with a warning if a name looks like a misspelt attribute.
+caller's line. Unknown names are ignored, as in the original, with a warning if another attribute was probably meant.
 
   my $client = AnyEvent::WebSocket::Client->new(subprotocol => 'chat', max_payload_size => 1_000_000);
 

@@ -57,7 +57,7 @@ ignores such arguments.
   my $server = AnyEvent::WebSocket::Server->new(%options);
 
 Takes L</ARGUMENTS> by name. An invalid value of an argument that the original does not have raises an exception at the
-caller's line. Unknown names are ignored, as in the original, with a warning if a name looks like a misspelt argument.
+caller's line. Unknown names are ignored, as in the original, with a warning if another argument was probably meant.
 
 =head1 ARGUMENTS
 

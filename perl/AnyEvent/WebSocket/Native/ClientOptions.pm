@@ -21,6 +21,9 @@ my @OWN = qw(
 my %IS_KNOWN = map { $_ => 1 } @OF_THE_ORIGINAL, @OWN;
 my @OF_CONNECTIONS = grep { !$IS_KNOWN{$_} } AnyEvent::WebSocket::Native::Options::settable();
 
+# Returns the names of all attributes of a client.
+sub names { return sort @OF_THE_ORIGINAL, @OWN, @OF_CONNECTIONS }
+
 my ($class, %accessor);
 
 # Adds these attributes to the class with its `has`.
@@ -48,7 +51,7 @@ sub headers {
 # Croaks if an argument of `new` is invalid, and warns of names that are probably misspelt.
 sub check {
     my ($self, $arguments) = @_;
-    AnyEvent::WebSocket::Native::Util::warn_of_slips(ref $self, $arguments, @OF_THE_ORIGINAL, @OWN, @OF_CONNECTIONS)
+    AnyEvent::WebSocket::Native::Util::warn_of_slips(ref $self, $arguments, names())
         if grep { !$IS_KNOWN{$_} } keys %$arguments;
     my %value = map { $_ => value($self, $_) } grep { exists $self->{$_} } @OWN, @OF_CONNECTIONS;
     AnyEvent::WebSocket::Native::Handshake::Deadline::check($value{handshake_timeout});

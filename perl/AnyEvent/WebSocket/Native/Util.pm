@@ -113,15 +113,45 @@ sub _distance {
     return $rows[-1][-1];
 }
 
-# Warns, once for each name and place, of arguments of a constructor that are probably misspelt. The original ignores arguments
-# that it does not know.
+# The names that arguments have in another of our classes or in other libraries, and what was probably meant by them.
+my %OTHER_NAMES = (
+    ca_file => ['ssl_ca_file'],
+    cert_file => ['ssl_cert_file'],
+    compress => ['deflate'],
+    compression => ['deflate'],
+    connect_timeout => ['timeout'],
+    headers => ['http_headers'],
+    key_file => ['ssl_key_file'],
+    max_message => ['max_message_size'],
+    max_payload => ['max_payload_size'],
+    perMessageDeflate => ['deflate'],
+    protocol => [qw( subprotocol subprotocols )],
+    protocols => [qw( subprotocol subprotocols )],
+    proxy => ['env_proxy'],
+    ssl_ca_file => ['ssl_cert_file'],
+    SSL_verify_mode => ['ssl_no_verify'],
+    timeout => ['handshake_timeout'],
+    tls_ctx => ['ssl_cert_file'],
+    verify => ['ssl_no_verify'],
+);
+
+# Returns the known name that was probably meant by another; nothing if there is none.
+sub meant {
+    my ($name, @known) = @_;
+    my %is_known = map { $_ => 1 } @known;
+    my ($other) = grep { $is_known{$_} } @{ $OTHER_NAMES{$name} || [] };
+    return defined $other ? $other : nearest(lc $name, @known);
+}
+
+# Warns, once for each name and place, of arguments of a constructor that probably should have another name. The original
+# ignores arguments that it does not know.
 my %has_warned;
 
 sub warn_of_slips {
     my ($class, $arguments, @known) = @_;
     my %is_known = map { $_ => 1 } @known;
     for my $name (sort grep { !$is_known{$_} && !$class->can($_) } keys %$arguments) {
-        my $meant = nearest($name, @known) or next;
+        my $meant = meant($name, @known) or next;
         my $text = Carp::shortmess("$class has no attribute $name, which is ignored; did you mean $meant?");
         warn $text if !$has_warned{$text}++;
     }

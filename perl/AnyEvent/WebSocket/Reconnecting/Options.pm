@@ -5,6 +5,7 @@ package AnyEvent::WebSocket::Reconnecting::Options;
 use strict;
 use warnings;
 use AnyEvent::WebSocket::Native ();
+use AnyEvent::WebSocket::Native::ClientOptions ();
 use AnyEvent::WebSocket::Native::Number ();
 use AnyEvent::WebSocket::Native::Options ();
 use AnyEvent::WebSocket::Native::Util ();
@@ -55,6 +56,8 @@ sub names { return sort keys %OPTION, keys %IS_FOR_CONNECTION }
 sub of_arguments {
     my (%given) = @_;
     my ($unknown) = grep { !$OPTION{$_} && !$IS_FOR_CONNECTION{$_} } sort keys %given;
+    Carp::croak("new: $unknown is an argument of the client: client => { $unknown => ... }")
+        if grep { defined $unknown && $_ eq $unknown } AnyEvent::WebSocket::Native::ClientOptions::names();
     Carp::croak("new: there is no option $unknown; the options are " . AnyEvent::WebSocket::Native::Util::list_of(names()))
         if defined $unknown;
     my %options = map { $_ => _value($_, $given{$_}) } keys %OPTION;
@@ -87,10 +90,18 @@ sub client_of {
     my ($arguments, @more) = @_;
     my $class = 'AnyEvent::WebSocket::Reconnecting::Client';
     my ($unknown) = grep { !$class->can($_) } sort keys %$arguments;
-    Carp::croak("client: AnyEvent::WebSocket::Client has no attribute $unknown") if defined $unknown;
+    _no_attribute($class, $unknown) if defined $unknown;
     my $client = eval { $class->new(%$arguments, @more) };
     Carp::croak('client: ' . $@ =~ s/ at (?:(?! at ).)+ line [0-9]+\.?\n\z//sr) unless $client;
     return $client;
+}
+
+sub _no_attribute {
+    my ($class, $unknown) = @_;
+    my @known = grep { $class->can($_) } AnyEvent::WebSocket::Native::ClientOptions::names();
+    my $meant = AnyEvent::WebSocket::Native::Util::meant($unknown, @known);
+    my $question = defined $meant ? "; did you mean $meant?" : '';
+    Carp::croak("client: AnyEvent::WebSocket::Client has no attribute $unknown$question");
 }
 
 sub _for_connection {
