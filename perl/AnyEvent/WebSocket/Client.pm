@@ -293,7 +293,9 @@ The server refuses; see L</on_refused>.
 
 =item handshake error: no complete response within 60 s
 
-The server was silent for L</handshake_timeout>.
+=item handshake error: the TLS handshake was not complete within 60 s
+
+The server was silent for L</handshake_timeout>, or speaks no TLS.
 
 =item handshake error:
 

@@ -255,6 +255,8 @@ The connection ended during the handshake. What follows comes from the system, o
 
 =item handshake error: no complete request within 60 s
 
+=item handshake error: the TLS handshake was not complete within 60 s
+
 The client was silent for L</handshake_timeout>.
 
 =item handshake error: the origin is not allowed:

@@ -53,8 +53,10 @@ sub start {
     AnyEvent::WebSocket::Native::Handshake::Stream::read($attempt, \&_proceed);
     my $seconds = AnyEvent::WebSocket::Native::Handshake::Deadline::seconds($options->{handshake_timeout});
     return unless $seconds && $attempt->{handle};
-    $attempt->{deadline} = AE::timer $seconds, 0,
-        sub { _fail($attempt, AnyEvent::WebSocket::Native::Handshake::Deadline::text(request => $seconds) . "\n", 408) };
+    $attempt->{deadline} = AE::timer $seconds, 0, sub {
+        my $text = AnyEvent::WebSocket::Native::Handshake::Deadline::text(request => $seconds, $attempt->{handle});
+        _fail($attempt, "$text\n", 408);
+    };
     return;
 }
 

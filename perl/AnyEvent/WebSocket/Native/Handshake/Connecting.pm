@@ -95,13 +95,19 @@ sub _open {
             _fail($attempt, "connect error: $message");
         });
     delete $handle->{peername} if $attempt->{uri}->secure && $client->ssl_no_verify;
-    my $seconds = AnyEvent::WebSocket::Native::Handshake::Deadline::seconds(
-        AnyEvent::WebSocket::Native::ClientOptions::value($client, 'handshake_timeout'));
-    $attempt->{deadline} = AE::timer $seconds, 0,
-        sub { _fail($attempt, AnyEvent::WebSocket::Native::Handshake::Deadline::text(response => $seconds)) }
-        if $seconds;
+    _set_deadline($attempt);
     $handle->push_write($handshake->request);
     $handle->on_read(sub { _proceed($attempt) });
+    return;
+}
+
+sub _set_deadline {
+    my ($attempt) = @_;
+    my $limit = AnyEvent::WebSocket::Native::ClientOptions::value($attempt->{client}, 'handshake_timeout');
+    my $seconds = AnyEvent::WebSocket::Native::Handshake::Deadline::seconds($limit) or return;
+    $attempt->{deadline} = AE::timer $seconds, 0, sub {
+        _fail($attempt, AnyEvent::WebSocket::Native::Handshake::Deadline::text(response => $seconds, $attempt->{handle}));
+    };
     return;
 }
 

@@ -23,10 +23,17 @@ sub seconds {
     return defined $seconds ? AnyEvent::WebSocket::Native::Number::seconds($seconds) : USUAL;
 }
 
-# Returns the error text for a `request` or `response` that was not complete in time.
+# Returns the error text for a `request` or `response` that the handle has not got in time.
 sub text {
-    my ($what, $seconds) = @_;
-    return "handshake error: no complete $what within $seconds s";
+    my ($what, $seconds, $handle) = @_;
+    my $problem = _is_in_tls_handshake($handle) ? 'the TLS handshake was not complete' : "no complete $what";
+    return "handshake error: $problem within $seconds s";
+}
+
+sub _is_in_tls_handshake {
+    my ($handle) = @_;
+    my $session = $handle->{tls};
+    return $session && Net::SSLeay::state($session) != Net::SSLeay::ST_OK();
 }
 
 1;
