@@ -423,14 +423,19 @@ subtest 'another thread' => sub {
     my ($printed) = run_perl({}, <<'END', $server->url);
         use strict; use warnings; use threads; use AnyEvent::WebSocket::Blocking;
         my $socket = AnyEvent::WebSocket::Blocking->connect($ARGV[0], timeout => 60);
-        my $error = threads->create(sub { eval { $socket->send('x') }; $@ })->join;
-        print $error, $socket->send('mine')->receive(60)->body, "\n";
+        print threads->create(sub {
+            join '', map { my $method = $_; eval { $socket->$method }; $@ } qw(can_receive close is_open ping receive send);
+        })->join;
+        print $socket->send('mine')->receive(60)->body, "\n";
         $socket->close;
         print threads->create(sub {
             AnyEvent::WebSocket::Blocking->connect($ARGV[0], timeout => 60)->send('own')->receive(60)->body
         })->join, "\n";
 END
-    like $printed, qr/^send: the connection belongs to another thread at -e line 3(?: thread \d+)?\.\nmine\nown\n/, 'cannot use it, but its own';
+    for my $method (qw(can_receive close is_open ping receive send)) {
+        like $printed, qr/^$method: the connection belongs to another thread at -e line 4\b/m, "$method: cannot use it";
+    }
+    like $printed, qr/^mine\nown\n\z/m, 'but its own';
 };
 
 done_testing;

@@ -51,7 +51,7 @@ sub connect {
         written => 0,
         pings => 0,
         pong => 0,
-        thread => _thread(),
+        thread => AnyEvent::WebSocket::Native::Util::thread_id(),
         },
         $class;
 }
@@ -153,20 +153,30 @@ sub close {
 
 sub close_code { return $_[0]{close_code} }
 sub close_reason { return $_[0]{close_reason} }
-sub is_open { return !defined $_[0]{end} && $_[0]{codec}->may_send ? 1 : 0 }
+
+sub is_open {
+    my ($self) = @_;
+    $self->_check_thread('is_open');
+    return !defined $self->{end} && $self->{codec}->may_send ? 1 : 0;
+}
+
 sub subprotocol { return $_[0]{subprotocol} }
 sub handle { return $_[0]{transport} ? $_[0]{transport}->socket : undef }
 sub fileno { my $handle = $_[0]->handle; return $handle ? CORE::fileno($handle) : undef }
 
 # --- the work behind all that
 
-sub _thread { return $INC{'threads.pm'} ? threads->tid : 0 }
-
 # Croaks if the connection cannot be used here and now.
 sub _check_use {
     my ($self, $method) = @_;
-    Carp::croak("$method: the connection belongs to another thread") if $self->{thread} != _thread();
+    $self->_check_thread($method);
     Carp::croak("$method: a transfer was interrupted") if $self->{is_moving};
+}
+
+sub _check_thread {
+    my ($self, $method) = @_;
+    return if $self->{thread} == AnyEvent::WebSocket::Native::Util::thread_id();
+    Carp::croak("$method: the connection belongs to another thread");
 }
 
 sub _check_open {
@@ -389,8 +399,8 @@ Once a connection has ended, each call of L</receive>, L</send> and L</ping> say
 Signal handlers run while a method waits. They may die, which ends the method; and they may use the connection. SIGPIPE does not
 end the program.
 
-After a fork, either the parent or the child may use the connection. In another thread than the one that made it, its methods
-raise an exception.
+After a fork, either the parent or the child may use the connection. In another thread than the one that made it, the methods
+that use the connection raise an exception.
 
 A connection that goes out of scope closes its socket without a Close frame. Call L</close> to take leave in order.
 

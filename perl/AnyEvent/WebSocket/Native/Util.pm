@@ -56,6 +56,9 @@ sub switched_on {
     return 1;
 }
 
+# Returns a number for the thread that runs.
+sub thread_id { return $INC{'threads.pm'} ? threads->tid : 0 }
+
 # Calls all the subs, even if one dies, and then dies with the first exception.
 sub call_all { return call_each(\@_) }
 
