@@ -7,6 +7,8 @@ use Scalar::Util qw(weaken);
 use Test::More;
 use WebSocketTest;
 
+use Config;
+
 plan skip_all => 'by design: the original has no receive' if is_original();
 
 # Awaits a condvar, under a watchdog.
@@ -298,5 +300,26 @@ for my $name (sort keys %life) {
         is_deeply [grep { defined } @weak], [], 'and the condvars';
     };
 }
+
+subtest 'a copy in another thread' => sub {
+    plan skip_all => 'by design: this perl has no threads' if !$Config{useithreads};
+    my ($printed, $status) = run_perl({ PERL_ANYEVENT_MODEL => 'Perl' }, <<'PROGRAM');    # EV does not survive threads
+        use strict;
+        use warnings;
+        use threads;
+        use WebSocketTest;
+        my ($connection, $peer) = connection_and_peer();
+        my @cvs = ($connection->receive, $connection->closed);
+        print threads->create(sub {
+            my @new = map { $connection->$_ } qw(receive closed drained);
+            return join ' ', map { $_->ready ? eval { $_->recv } || $@ : 'waits' } @new;
+        })->join =~ s/ at \S+ line \d+(?: thread \d+)?\.?\n//gr;
+        $peer->write(text('message'))->close;
+        print "\n", $cvs[0]->recv->body, ' ', $cvs[1]->recv;
+PROGRAM
+    my $why = 'the connection has ended: it belongs to another thread';
+    is $printed, join(' ', ($why) x 3) . "\nmessage the connection has ended: the peer hung up", 'has ended, and ours has not';
+    is $status, 0, 'no crash at the end';
+};
 
 done_testing;

@@ -29,6 +29,7 @@ our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
 
 # An object of this class is in a connection's slot _ws_awaiting once one of the three methods was called. Its fields:
 #
+#   thread        the number of the thread in which it is valid
 #   connection    a weak reference
 #   receivers     the condvars that wait for a message. This list and the next two hold weak references, which are undef when
 #                 the program has dropped a condvar
@@ -46,14 +47,22 @@ our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
 #   destroyed     a timer that reports the end of a connection without a handle
 sub _of {
     my ($self) = @_;
-    return $self->{_ws_awaiting} ||= do {
-        my $awaiting = bless { kept => {}, map { $_ => [] } qw( receivers closers drainers queue ) };
-        $awaiting->{connection} = $self;
-        Scalar::Util::weaken $awaiting->{connection};
-        AnyEvent::WebSocket::Native::Backpressure::end_with_handle($self);
-        _look_for_end($self, $awaiting);
-        $awaiting;
-    };
+    my $awaiting = $self->{_ws_awaiting};
+    return $awaiting if $awaiting && (!$INC{'threads.pm'} || $awaiting->{thread} == threads->tid);
+    # That of a connection that was copied into this thread: it must not report an end here.
+    $awaiting->{is_over} = 1 if $awaiting;
+    return $self->{_ws_awaiting} = _new_of($self);
+}
+
+sub _new_of {
+    my ($self) = @_;
+    my $awaiting = bless { kept => {}, map { $_ => [] } qw( receivers closers drainers queue ) };
+    $awaiting->{thread} = AnyEvent::WebSocket::Native::Util::thread_id();
+    $awaiting->{connection} = $self;
+    Scalar::Util::weaken $awaiting->{connection};
+    AnyEvent::WebSocket::Native::Backpressure::end_with_handle($self);
+    _look_for_end($self, $awaiting);
+    return $awaiting;
 }
 
 # The connection may have ended before, or can receive no more.
