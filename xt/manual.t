@@ -6,6 +6,7 @@ use lib map {"$FindBin::Bin/$_"} qw(lib ../t/lib ../t/examples/lib);
 use Test::More;
 use WebSocketTest;
 
+use Cwd qw(getcwd);
 use ExampleProgram;
 use ExampleTest;
 use File::Temp;
@@ -296,6 +297,29 @@ sub start_nginx {
     close $file or die $!;
     return ExampleProgram->run('nginx', '-p', "$directory", '-c', 'nginx.conf', '-e', 'stderr');
 }
+
+$course{'Certificates of clients'} = sub {
+    my $why_not = missing(modules => ['Net::SSLeay'], programs => ['openssl']);
+    plan skip_all => $why_not if $why_not;
+    my ($commands) = blocks_of('Certificates of clients', 'shell');
+    my $here = getcwd();
+    chdir $directory or die "$directory: $!";
+    system(qw(sh -ec), "exec 2>openssl.log\n$commands->{text}") == 0 or die "openssl failed\n";
+    my $server = start_program('Certificates of clients', 0);
+    my ($url) = $server->wait_for(qr{^listening on (wss://\S+/)}m);
+    my $client = start_program('Certificates of clients', 1, $url);
+    is $client->wait, 0, 'a client with a certificate ends well';
+    is $client->output, "alice: hello\n", 'the server knows its name';
+
+    is eval { client_at($url, ssl_ca_file => 'ca.pem'); 1 }, undef, 'one without a certificate gets no connection';
+    $server->wait_for(qr/^refused: connection error: .*peer did not return a certificate/m);
+    system(qw(sh -ec), 'exec 2>openssl.log; openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=alice -keyout alice.key -out alice.pem')
+        == 0 or die "openssl failed\n";
+    $client = start_program('Certificates of clients', 1, $url);
+    isnt $client->wait, 0, 'one with a certificate of its own fails';
+    like $client->output, qr/^no connection: connect error: /, 'and says so';
+    chdir $here or die "$here: $!";
+};
 
 $course{'Several processes'} = sub {
     my ($server, $url) = start_server('Several processes', 0, 2);

@@ -69,7 +69,7 @@ sub broken_link {
 
 my @wanted = (
     'Moving an existing program', 'Keeping connections alive', 'Back-pressure', 'Streaming', 'Compression', 'Broadcast',
-    'Limits on the open internet', 'Deployment behind nginx', 'Several processes', 'Debugging with the trace',
+    'Limits on the open internet', 'Deployment behind nginx', 'Certificates of clients', 'Several processes', 'Debugging with the trace',
 );
 my @sections = map { $_->[0] == 1 ? $_->[1] : () } headings($file_of{'AnyEvent::WebSocket::Native::Manual'});
 is_deeply [grep { my $title = $_; grep { $_ eq $title } @wanted } @sections], \@wanted, 'the sections of the manual, which others link to';

@@ -190,7 +190,8 @@ can be verified, and connecting fails with an error that says only that.
 
   my $client = AnyEvent::WebSocket::Client->new(ssl_cert_file => 'client.pem', ssl_key_file => 'client.key');
 
-A file with the certificate that the client shows to the server. I<Not in the original.>
+A file with the certificate that the client shows to the server; see
+L<AnyEvent::WebSocket::Native::Manual/Certificates of clients>. I<Not in the original.>
 
 =head2 ssl_key_file
 

@@ -151,7 +151,7 @@ problem, but not with 403 and 500: a stranger does not learn what the callback h
   my $server = AnyEvent::WebSocket::Server->new(ssl_cert_file => 'server.pem', ssl_key_file => 'server.key');
 
 A file with the server's certificate, which makes it a server for wss. The file is read for each connection, so a certificate
-can be renewed at any time.
+can be renewed at any time. For other settings of TLS, such as certificates of clients, see L</SUBCLASSES>.
 
 =head2 ssl_key_file
 
@@ -282,7 +282,7 @@ If only L</ssl_key_file> is given, or a file cannot be read, C<establish> itself
 
 C<_handle_args_tls>, which returns arguments for L<AnyEvent::Handle>, and C<_do_handshake($condvar, $fh, $handshake)>, with a
 L<Protocol::WebSocket::Handshake::Server>, may be overridden. For example, this server demands of each client a certificate that
-its own authority has issued:
+its own authority has issued; the whole program is in L<AnyEvent::WebSocket::Native::Manual/Certificates of clients>:
 
   {
     package My::Server;
