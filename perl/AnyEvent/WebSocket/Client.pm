@@ -24,17 +24,23 @@ AnyEvent::WebSocket::Client - opens WebSocket connections on AnyEvent's loop, wi
 
 =head1 SYNOPSIS
 
+  use AnyEvent;
   use AnyEvent::WebSocket::Client;
 
   my $client = AnyEvent::WebSocket::Client->new(handshake_timeout => 10);
+  my $finished = AE::cv;
+  my $connection;
 
   $client->connect('ws://localhost:5000/feed')->cb(sub {
-    our $connection = eval { $_[0]->recv } or return warn "no connection: $@";
+    $connection = eval { $_[0]->recv } or return $finished->croak("no connection: $@");
     $connection->on(each_message => sub {
       my($connection, $message) = @_;
       print $message->decoded_body, "\n";
     });
+    $connection->on(finish => sub { $finished->send });
   });
+
+  $finished->recv;
 
 =head1 DESCRIPTION
 

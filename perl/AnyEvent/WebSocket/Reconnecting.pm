@@ -119,8 +119,10 @@ AnyEvent::WebSocket::Reconnecting - a WebSocket connection that comes back
 
 =head1 SYNOPSIS
 
+  use AnyEvent;
   use AnyEvent::WebSocket::Reconnecting;
 
+  my $finished = AE::cv;
   my $feed = AnyEvent::WebSocket::Reconnecting->new(
     uri       => 'wss://feed.example.com/v1',
     subscribe => sub {
@@ -141,8 +143,12 @@ AnyEvent::WebSocket::Reconnecting - a WebSocket connection that comes back
 
   $feed->on(give_up => sub {
     my($feed, $failure) = @_;
-    warn "giving up: $failure\n";
+    $finished->croak("giving up: $failure");
   });
+
+  $finished->recv;
+
+F<examples/reconnecting-feed.pl> is a whole program.
 
 =head1 DESCRIPTION
 
@@ -192,8 +198,8 @@ the server confirm messages, and repeats in C<subscribe> those that are not conf
 What the server sends while there is no connection is lost as well. A program that must not miss anything asks for it in
 C<subscribe>.
 
-After the server's Close frame, messages wait for the next connection. If the program itself closes or destroys the
-L</connection>, the original's class does not tell, and loses what is sent until it has ended.
+After the server's Close frame, messages wait for the next connection. With C<ANYEVENT_WEBSOCKET_PP=1>, if the program itself
+closes or destroys the L</connection>, what it sends until that has ended is lost.
 
 =head1 CONSTRUCTOR
 
@@ -213,9 +219,10 @@ Times are in seconds, and may have a fraction. undef stands for the default.
 
 Besides those listed here, it takes the options C<close_timeout>, C<idle_timeout>, C<max_buffered_amount>,
 C<max_control_rate>, C<max_message_size>, C<ping_interval> and C<ping_timeout> of
-L<AnyEvent::WebSocket::Connection/ATTRIBUTES>, and sets them on each connection. All others go to the L</client>. Unless C<ping_interval> is set here or by the
-client, it is 25: without pings, a connection that has been cut off looks like one on which nothing is said.
-C<max_buffered_amount> should be larger than L</max_queue_bytes>.
+L<AnyEvent::WebSocket::Connection/ATTRIBUTES>, and sets them on each connection. The connection's other attributes, such as
+C<max_payload_size> and C<strict>, are arguments of the L</client>. Unless C<ping_interval> is set here or by the client, it is
+25: without pings, a connection that has been cut off looks like one on which nothing is said. C<max_buffered_amount> should be
+larger than L</max_queue_bytes>.
 
   my $feed = AnyEvent::WebSocket::Reconnecting->new(uri => $url, ping_interval => 10, ping_timeout => 5);
 
@@ -503,9 +510,9 @@ Called when there is a connection and L</subscribe> is done, before queued messa
 
   $feed->on(disconnect => sub { my($feed, $failure, $connection) = @_; ... });
 
-Called when a connection has ended for which L</connect> was called, with the reason and the connection. L</retry> or
-L</give_up> follows, unless L</close> was called. After a broken rule of the server's, or an exception in a callback for a
-message, it is not awaited that the server hangs up.
+Called when a connection for which L</connect> was called has ended, with the reason and the connection. L</retry> or
+L</give_up> follows, unless L</close> was called. If the server has broken a rule, or a callback for a message has died, it is
+called at once, before the server hangs up.
 
   $feed->on(disconnect => sub {
     my($feed, $failure) = @_;

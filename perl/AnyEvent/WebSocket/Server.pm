@@ -24,19 +24,24 @@ AnyEvent::WebSocket::Server - accepts WebSocket connections on AnyEvent's loop, 
 
 =head1 SYNOPSIS
 
+  use AnyEvent;
   use AnyEvent::Socket;
   use AnyEvent::WebSocket::Server;
 
   my $server = AnyEvent::WebSocket::Server->new(handshake_timeout => 10);
+  my %connections;
 
   my $guard = tcp_server undef, 8080, sub {
     my($fh) = @_;
     $server->establish($fh)->cb(sub {
       my($connection) = eval { $_[0]->recv } or return warn "no connection: $@";
+      $connections{0 + $connection} = $connection;
       $connection->on(each_message => sub { $_[0]->send($_[1]) });
-      $connection->on(finish => sub { undef $connection });
+      $connection->on(finish => sub { delete $connections{0 + $_[0]} });
     });
   };
+
+  AE::cv->recv;
 
 =head1 DESCRIPTION
 

@@ -7,7 +7,8 @@ package PodCode::Stage;
 #
 # Each fragment runs under strict and warnings, in a process of its own. Then its connections receive a text message, a ping,
 # a pong and the end of the connection. A problem is a syntax error, an exception, a warning, or anything else on STDERR.
-# `...` stands for code of the reader's own, and does nothing.
+# `...` stands for code of the reader's own, and does nothing. The last line of a whole program, which runs the event loop until
+# the program ends, is left out.
 
 use strict;
 use warnings;
@@ -113,6 +114,7 @@ sub evaluate {
     my @given = grep { uses($block->{text}, $_) } sort keys %GIVEN;
     my $declared = join '', map {"my $_ = \$PodCode::Stage::GIVEN{'$_'}->();"} @given;
     my $text = $block->{text} =~ s/(?<![.\w'"])\.\.\.(?=\s*[;}\n])/();/gr;
+    $text =~ s/^(?:AE::cv|\$finished)->recv;\n\z//m;
     return in_own_package(qq{$declared {\n# line $block->{line} "$block->{file}"\n$text\n;}});
 }
 
