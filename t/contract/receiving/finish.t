@@ -43,6 +43,17 @@ subtest 'an error' => sub {
     is $connection->close_error, $message, 'which close_error holds too';
 };
 
+subtest 'an error after the Close frame of the peer' => sub {
+    my ($connection, $peer) = connection_and_peer(tcp => 1);
+    my $seen = recorder($connection);
+    $peer->write(close_frame(1000, 'bye'))->reset;
+    $seen->wait_finish;
+    my ($passed, $message) = @{ ($seen->arguments('finish'))[0] };
+    ok defined $message && length $message, 'is reported all the same';
+    ok defined $connection->close_error, 'close_error, too';
+    is_deeply [$connection->close_code, $connection->close_reason], [1000, 'bye'], 'and the code is there';
+};
+
 subtest 'an error while writing' => sub {
     my ($connection, $peer) = connection_and_peer();
     my $seen = recorder($connection);
