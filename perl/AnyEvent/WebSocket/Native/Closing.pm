@@ -55,8 +55,7 @@ sub close_with_default {
     # Sending may call the handle's on_drain, which may die.
     AnyEvent::WebSocket::Native::Util::call_each(
         [\&_send_close, \&_half_close],
-        $self, $is_bare ? undef : $number, $reason
-    );
+        $self, $is_bare ? undef : $number, $reason);
     return $self;
 }
 
@@ -98,8 +97,7 @@ sub close_received {
     return unless $is_valid;
     AnyEvent::WebSocket::Native::Util::call_each(
         [\&_answer_close, \&_shut_down, \&AnyEvent::WebSocket::Native::Awaiting::no_more_messages],
-        $self, $code
-    );
+        $self, $code);
 }
 
 sub _answer_close {
@@ -121,8 +119,7 @@ sub failed {
     local $@;
     AnyEvent::WebSocket::Native::Util::call_each(
         [\&_half_close, \&_report_failure, \&AnyEvent::WebSocket::Native::Awaiting::no_more_messages],
-        $self
-    );
+        $self);
 }
 
 sub _report_failure {
@@ -169,7 +166,9 @@ sub finish {
 # Whatever callbacks do, finish is called once.
 sub _finish_now {
     my ($self, $message) = @_;
-    AnyEvent::WebSocket::Native::Util::call_each([\&AnyEvent::WebSocket::Native::Engine::deliver_rest, \&_report_end], $self, $message);
+    AnyEvent::WebSocket::Native::Util::call_each(
+        [\&AnyEvent::WebSocket::Native::Engine::deliver_rest, \&_report_end], $self,
+        $message);
 }
 
 sub _report_end {
@@ -177,8 +176,7 @@ sub _report_end {
     return unless AnyEvent::WebSocket::Native::Engine::transport_closed($self);
     AnyEvent::WebSocket::Native::Util::call_each(
         [\&_report_failure, \&_call_finish, \&AnyEvent::WebSocket::Native::Awaiting::finished],
-        $self, $message
-    );
+        $self, $message);
 }
 
 sub _call_finish {

@@ -76,7 +76,8 @@ my %ON = (
 
 sub on {
     my ($self, $event, $cb) = @_;
-    Carp::croak("on: the callback must be a code reference") unless ref $cb eq 'CODE' || AnyEvent::WebSocket::Native::Util::is_callable($cb);
+    Carp::croak("on: the callback must be a code reference")
+        unless ref $cb eq 'CODE' || AnyEvent::WebSocket::Native::Util::is_callable($cb);
     AnyEvent::WebSocket::Native::Events::add($self, $event, $cb);
     $ON{$event}->($self, $cb) if $ON{$event};
     return unless defined wantarray;

@@ -43,7 +43,8 @@ sub _kind_of {
 # Returns true if an object may be called like a sub.
 sub is_callable {
     my ($value) = @_;
-    return ref $value && (Scalar::Util::reftype($value) eq 'CODE' || Scalar::Util::blessed $value && overload::Method($value, '&{}'));
+    return ref $value
+        && (Scalar::Util::reftype($value) eq 'CODE' || Scalar::Util::blessed $value && overload::Method($value, '&{}'));
 }
 
 # Returns 1 if an environment variable switches something on, and 0 if not. Warns of a value such as "no", which switches it

@@ -72,12 +72,18 @@ sub _new_handle {
             return warn $message unless $is_fatal;
             _fail($attempt, "connection error: $message");
         });
+    return $attempt->{handle} = $attempt->{is_handle_plain} ? AnyEvent::Handle->new(@arguments) : _checked_handle(@arguments);
+}
+
+# Croaks if the program's arguments are wrong, such as those of TLS.
+sub _checked_handle {
+    my (@arguments) = @_;
     my ($handle, $error);
     {
         local ($@, $SIG{__DIE__});
         eval { $handle = AnyEvent::Handle->new(@arguments); 1 } or $error = $@;
     }
-    return $attempt->{handle} = $handle unless defined $error;
+    return $handle unless defined $error;
     # AnyEvent has named a line of this file.
     Carp::croak(ref $error ? $error : $error =~ s/ at (?:(?! at ).)+ line [0-9]+\.?\n\z//sr);
 }
