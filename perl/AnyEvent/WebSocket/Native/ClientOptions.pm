@@ -74,8 +74,16 @@ sub _beside_tls_ctx {
 # Returns the value of an attribute; undef if a program's subclass has something of its own with that name.
 sub value {
     my ($self, $name) = @_;
+    return $self->{$name} if ref $self eq $class;
     my $accessor = $self->can($name);
     return $accessor && $accessor == $accessor{$name} ? $self->$name : undef;
+}
+
+# Returns the values of several attributes.
+sub values {
+    my ($self, @names) = @_;
+    return @$self{@names} if ref $self eq $class;
+    return map { scalar value($self, $_) } @names;
 }
 
 # Returns the value of `strict`, which the environment may switch on.

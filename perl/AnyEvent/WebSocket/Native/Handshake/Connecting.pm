@@ -14,29 +14,33 @@ use AnyEvent::WebSocket::Native::Handshake::Client ();
 use AnyEvent::WebSocket::Native::ClientOptions ();
 use AnyEvent::WebSocket::Native::Handshake::Compression ();
 use AnyEvent::WebSocket::Native::Handshake::Deadline ();
-use AnyEvent::WebSocket::Native::Handshake::Head ();
 use AnyEvent::WebSocket::Native::Handshake::Old ();
 use AnyEvent::WebSocket::Native::Handshake::Redirect ();
 use AnyEvent::WebSocket::Native::Handshake::Refusal ();
+use AnyEvent::WebSocket::Native::Handshake::Stream ();
 
 use constant { USUAL_VERSION => 'draft-ietf-hybi-17', DRAFT_VERSION => 'draft-ietf-hybi-10' };
 
 # Starts an attempt, which ends with a connection in the condvar `done`, or an error. It needs nobody to keep it.
 sub start {
     my ($client, $done, $uri, $host, $port) = @_;
-    if (!ref $uri) {
-        require URI;
-        require URI::ws;
-        $uri = URI->new($uri);
-    }
-    my $scheme = lc($uri->scheme // '');
+    # Programs rely on the original loading these.
+    require URI;
+    require URI::ws;
+    my $address = ref $uri ? undef : AnyEvent::WebSocket::Native::Handshake::Address::parse_plain($uri);
+    $uri = $address ? undef : ref $uri ? $uri : URI->new($uri);
+    my $scheme = $address ? $address->{scheme} : lc($uri->scheme // '');
     if ($scheme !~ /\Awss?\z/) {
         $done->croak('URI is not a websocket');
         return;
     }
-    my @place = (defined $host ? $host : $uri->host, defined $port ? $port : $uri->port);
-    my $attempt = { client => $client, done => $done, uri => $uri, place => \@place, redirects => 0, headers => undef };
-    _connect($attempt, $scheme, @place);
+    $host = $address ? $address->{host} : $uri->host if !defined $host;
+    $port = $address ? $address->{port} : $uri->port if !defined $port;
+    my $attempt = {
+        client => $client, done => $done, address => $address, uri => $uri, place => [$host, $port], redirects => 0,
+        headers => undef,
+    };
+    _connect($attempt, $scheme, $host, $port);
     return;
 }
 
@@ -84,20 +88,24 @@ sub _connected {
 
 sub _open {
     my ($attempt, $fh) = @_;
-    my $client = $attempt->{client};
+    my ($client, $uri) = @$attempt{qw( client uri )};
+    my $address = $attempt->{address} ||= AnyEvent::WebSocket::Native::Handshake::Address::parse($uri->as_string);
+    my $is_secure = $uri ? $uri->secure : $address->{secure};
     my $handshake = $attempt->{handshake} = _new_handshake($attempt);
     my $handle = $attempt->{handle} = AnyEvent::Handle->new(
         fh => $fh,
-        _tls($client, $attempt->{uri}),
+        $is_secure ? _tls($client, $uri ? $uri->host : $address->{host}) : (),
         on_error => sub {
             my (undef, $is_fatal, $message) = @_;
             return warn $message unless $is_fatal;
             _fail($attempt, "connect error: $message");
         });
-    delete $handle->{peername} if $attempt->{uri}->secure && $client->ssl_no_verify;
+    $handle->{rbuf} = '';
+    delete $handle->{peername} if $is_secure && $client->ssl_no_verify;
+    $attempt->{is_handle_plain} = !$is_secure;
     _set_deadline($attempt);
-    $handle->push_write($handshake->request);
-    $handle->on_read(sub { _proceed($attempt) });
+    AnyEvent::WebSocket::Native::Handshake::Stream::write($attempt, $handshake->request);
+    AnyEvent::WebSocket::Native::Handshake::Stream::read($attempt, \&_proceed) if $attempt->{handle};
     return;
 }
 
@@ -114,38 +122,37 @@ sub _set_deadline {
 sub _new_handshake {
     my ($attempt) = @_;
     my $client = $attempt->{client};
-    my $value = sub { AnyEvent::WebSocket::Native::ClientOptions::value($client, $_[0]) };
+    my ($deflate, $is_lenient, $replaces) =
+        AnyEvent::WebSocket::Native::ClientOptions::values($client, qw( deflate lenient http_headers_replace ));
     my $version = $client->protocol_version;
-    my $deflate = $value->('deflate');
     $attempt->{deflate} = AnyEvent::WebSocket::Native::Handshake::Compression::options_of($deflate) if $deflate;
     my %common = (
         subprotocols => $client->subprotocol,
         headers => $attempt->{headers} || $client->http_headers,
         extensions => $deflate ? AnyEvent::WebSocket::Deflate::offer(%{ $attempt->{deflate} }) : undef,
     );
-    my $url = $attempt->{uri}->as_string;
-    if ($value->('lenient') || $version && $version ne USUAL_VERSION && $version ne DRAFT_VERSION) {
+    if ($is_lenient || $version && $version ne USUAL_VERSION && $version ne DRAFT_VERSION) {
+        my $url = $attempt->{uri} ? $attempt->{uri}->as_string : $attempt->{address}{url};
         return AnyEvent::WebSocket::Native::Handshake::Old->new_client(%common, url => $url, version => $version);
     }
     return AnyEvent::WebSocket::Native::Handshake::Client->new(
         %common,
-        address => AnyEvent::WebSocket::Native::Handshake::Address::parse($url),
+        address => $attempt->{address},
         is_draft => $version && $version eq DRAFT_VERSION,
-        replaces => $value->('http_headers_replace'),
+        replaces => $replaces,
         strict => AnyEvent::WebSocket::Native::ClientOptions::strict($client),
     );
 }
 
 # Returns the arguments of AnyEvent::Handle that concern TLS.
 sub _tls {
-    my ($client, $uri) = @_;
-    return unless $uri->secure;
-    my %value = map { $_ => AnyEvent::WebSocket::Native::ClientOptions::value($client, $_) }
-        qw( ssl_cert_file ssl_key_file ssl_sni tls_ctx );
+    my ($client, $host) = @_;
+    my @names = qw( ssl_cert_file ssl_key_file ssl_sni tls_ctx );
+    my %value;
+    @value{@names} = AnyEvent::WebSocket::Native::ClientOptions::values($client, @names);
     my %context;
     $context{cert_file} = $value{ssl_cert_file} if defined $value{ssl_cert_file};
     $context{key_file} = $value{ssl_key_file} if defined $value{ssl_key_file};
-    my $host = $uri->host;
     if ($client->ssl_no_verify) {
         my $context = $value{tls_ctx} // (%context ? \%context : undef);
         my $is_named = ($value{ssl_sni} // 1) && AnyEvent::WebSocket::Native::Handshake::Address::is_name($host);
@@ -158,12 +165,11 @@ sub _tls {
     return (tls => 'connect', peername => $host, tls_ctx => $context);
 }
 
-# Reads on.
+# Reads on, with everything that has arrived so far.
 sub _proceed {
-    my ($attempt) = @_;
+    my ($attempt, $octets) = @_;
     my ($handle, $handshake) = @$attempt{qw( handle handshake )};
     return unless $handshake;
-    my $octets = AnyEvent::WebSocket::Native::Handshake::Head::take($attempt, $handle);
     my $result = $handshake->receive($octets) or return;
     return _not_accepted($attempt, $result->{error}) if defined $result->{error};
     $handle->{rbuf} = substr $octets, $result->{length};
@@ -199,7 +205,7 @@ sub _not_accepted {
     my $client = $attempt->{client};
     my $is_wanted = grep { AnyEvent::WebSocket::Native::ClientOptions::value($client, $_) } qw( on_refused max_redirects );
     return _fail($attempt, $error) unless $is_wanted && $attempt->{octets} =~ m{\AHTTP/1\.[0-9] (?!101)};
-    $attempt->{handshake} = undef;
+    delete @$attempt{qw( handshake watcher )};
     my $timer = AnyEvent::WebSocket::Native::Handshake::Refusal::read($attempt, $error, sub { _refused($attempt, $error, @_) });
     $attempt->{deadline} = $timer if $timer;
     return;

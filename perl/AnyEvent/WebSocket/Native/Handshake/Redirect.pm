@@ -23,8 +23,7 @@ sub follow {
     return if $attempt->{redirects} >= AnyEvent::WebSocket::Native::Number::whole($most);
     my $location = $IS_REDIRECT{ $refusal->status } && $refusal->header('Location');
     return unless defined $location && length $location;
-    require URI;
-    my $uri = $attempt->{uri};
+    my $uri = $attempt->{uri} || URI->new($attempt->{address}{url});
     my $target = URI->new_abs($location, $uri->as_string) =~ s/\Ahttp/ws/ir;
     my $new = URI->new($target);
     return unless ($new->scheme // '') =~ /\Awss?\z/ && ($new->secure || !$uri->secure);
