@@ -84,6 +84,7 @@ pub fn is_at_eof(shared: &Shared, handle: *mut HV) -> bool {
 fn read_natively(shared: &Shared, after: &mut After) {
     let connection = shared.borrow();
     if connection.source().is_some() && connection.handle().is_reading() {
+        connection.handle().free_empty_read_buffer();
         let handle_callback = sv::new_reference(connection.perl(), connection.handle_callback);
         after.calling(perl_subs::READ_NATIVELY, [connection.handle().reference(), handle_callback]);
     }

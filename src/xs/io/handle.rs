@@ -197,6 +197,15 @@ impl<'k> Handle<'k> {
         self.slot(Slot::Rbuf)
     }
 
+    /// Frees the memory of the read buffer if it is empty. The handle needs it only for what it reads itself, and then has 2 KiB or
+    /// more.
+    pub fn free_empty_read_buffer(self) {
+        if let Some(buffer) = self.read_buffer().filter(|&buffer| sv::length(buffer) == 0) {
+            // SAFETY: `buffer` is live, and no Perl code runs.
+            unsafe { ffi::ws_empty(self.perl, buffer, 0) };
+        }
+    }
+
     /// Returns the non-empty buffers of unprocessed bytes, in order. AnyEvent::Handle keeps bytes that it decrypts
     /// during a callback in a buffer of their own.
     pub fn read_buffers(self) -> impl Iterator<Item = *mut SV> {

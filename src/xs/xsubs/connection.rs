@@ -64,6 +64,9 @@ package "AnyEvent::WebSocket::Native::Engine" {
         let Some(shared) = call.connection(after) else { return };
         let connection = &mut *shared.borrow_mut();
         connection.is_started = connection.has_stock_handle() && connection.handle().is_untouched();
+        if connection.is_started {
+            connection.handle().free_empty_read_buffer();
+        }
         after.returning(call.boolean(connection.is_started));
     };
     /// `take_read_buffer($connection)`: takes over what the handle has read, to be delivered later.
