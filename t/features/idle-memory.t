@@ -38,4 +38,13 @@ subtest 'the read buffer of the handle' => sub {
     }
 };
 
+subtest 'what unregisters a callback' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my $callback = sub { };
+    $connection->on(each_message => $callback);
+    $peer->write(text('x'));
+    $peer->sync;
+    is_deeply $connection->{_each_message_cb}, [$callback], 'is not kept with the callback';
+};
+
 done_testing;

@@ -1,8 +1,6 @@
 //! The calls that the dispatch loop makes.
 
-use super::callbacks::Pair;
-use super::perl_subs;
-use crate::xs::perl::ffi::{Call, CallKind, MAX_ARGS, Perl, SV};
+use crate::xs::perl::ffi::{Call, CallKind, MAX_ARGS, SV};
 use std::ffi::{CStr, c_int};
 use std::ptr::{null, null_mut};
 
@@ -52,20 +50,13 @@ impl Call {
         Self { kind: CallKind::WS_CALLBACK, sub: callback, args, count: 1, owned, ..Self::NOTHING }
     }
 
-    /// Creates a call of an each_message callback; `entry` is the list element that refers to the pair, and its
-    /// reference count is taken over.
+    /// Creates a call of an each_message callback with a reference to the sub that unregisters it; takes over the reference
+    /// counts of all three.
     #[inline]
-    pub fn each_message(perl: Perl, entry: *mut SV, pair: Pair, message: *mut SV, is_nested: bool) -> Self {
-        // In a nested call the outer one may still use the scalar that it was passed.
-        let (unregister, once) = match is_nested {
-            false => (pair.unregister_argument(perl), null_mut()),
-            true => {
-                let once = pair.new_unregister_argument(perl);
-                (once, once)
-            }
-        };
-        let (args, owned) = ([message, unregister, null_mut()], [message, entry, once]);
-        Self { kind: CallKind::WS_CALLBACK, sub: pair.callback, args, count: 2, owned, ..Self::NOTHING }
+    pub fn each_message(callback: *mut SV, message: *mut SV, unregister: *mut SV) -> Self {
+        let args = [message, unregister, null_mut()];
+        let owned = [message, callback, unregister];
+        Self { kind: CallKind::WS_CALLBACK, sub: callback, args, count: 2, owned, ..Self::NOTHING }
     }
 
     /// Returns the message of the call, if it is about one.
@@ -74,12 +65,16 @@ impl Call {
         Some(self.owned[0]).filter(|message| has_message && !message.is_null())
     }
 
+    /// Returns the reference to the sub that an each_message callback was passed.
+    pub fn unregister_sub(&self) -> Option<*mut SV> {
+        (self.kind == CallKind::WS_CALLBACK && self.count == 2).then_some(self.args[1])
+    }
+
     /// Returns `true` if the call runs code of the program, or may.
     pub fn may_run_program(&self) -> bool {
         match self.kind {
             CallKind::WS_NOTHING | CallKind::WS_BEGIN_BURST => false,
-            CallKind::WS_CALLBACK | CallKind::WS_METHOD => true,
-            CallKind::WS_PERL_SUB => self.name != perl_subs::PAIR_UP.as_ptr(),
+            CallKind::WS_CALLBACK | CallKind::WS_METHOD | CallKind::WS_PERL_SUB => true,
         }
     }
 }

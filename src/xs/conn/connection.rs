@@ -19,7 +19,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::ptr::{null, null_mut};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 /// The reason why a connection fails.
 pub enum Failure {
@@ -47,6 +47,8 @@ impl Default for LastDispatch {
 pub struct Connection {
     pub engine: Engine,
     pub interpreter: Rc<Interpreter>,
+    /// The connection itself.
+    pub this: Weak<Shared>,
     /// The Perl object; null after it has been freed.
     pub object: *mut HV,
     /// Kept alive by the object's magic.
@@ -90,21 +92,21 @@ impl Connection {
     pub fn attach(perl: Perl, parts: Parts) -> *mut SV {
         fork::watch();
         let (object, handle, handle_callback) = (parts.object, parts.handle, parts.handle_callback);
-        let mut connection = Self::new(parts);
-        if let Some(fd) = connection.handle().fd() {
-            connection.addresses = descriptor::addresses(fd);
+        let shared: Rc<Shared> = Rc::new_cyclic(|this| RefCell::new(Self::new(parts, this.clone())));
+        let fd = shared.borrow().handle().fd();
+        if let Some(fd) = fd {
+            shared.borrow_mut().addresses = descriptor::addresses(fd);
         }
-        let shared: Rc<Shared> = Rc::new(RefCell::new(connection));
         // SAFETY: the values are live.
         let handle_callback = unsafe {
             magic::attach(perl, object.cast(), State::new(Kind::Object, &shared), handle.cast());
-            ffi::ws_new_handle_callback(perl, handle_callback, State::new(Kind::HandleCallback, &shared))
+            ffi::ws_new_bound_sub(perl, handle_callback, State::new(Kind::HandleCallback, &shared))
         };
         shared.borrow_mut().handle_callback = sv::referent(handle_callback).map_or(null_mut(), sv::retain);
         handle_callback
     }
 
-    fn new(parts: Parts) -> Self {
+    fn new(parts: Parts, this: Weak<Shared>) -> Self {
         let mut engine = engine::Connection::new(parts.config);
         engine.configure(clock::monotonic(), |_| {});
         if parts.is_traced {
@@ -113,6 +115,7 @@ impl Connection {
         Self {
             engine,
             interpreter: parts.interpreter,
+            this,
             object: parts.object,
             handle: parts.handle,
             handle_callback: null_mut(),

@@ -114,6 +114,9 @@ impl Connection {
         if let Some(message) = call.message() {
             self.interpreter.messages.keep(message);
         }
+        if let Some(reference) = call.unregister_sub() {
+            self.recycle_unregister_sub(reference);
+        }
         if call.may_run_program() {
             self.note_callback();
         }

@@ -7,10 +7,12 @@ use crate::engine::DeflatePool;
 use crate::xs::io::handle;
 use crate::xs::io::methods::HandleMethods;
 use crate::xs::perl::after::DispatchLoop;
+use crate::xs::perl::bound_sub::BoundSub;
 use crate::xs::perl::ffi::{self, HV, Perl, SV, Xsub};
 use crate::xs::perl::keys::slots;
 use crate::xs::perl::magic::{self, Kind};
 use crate::xs::perl::sv;
+use std::cell::Cell;
 use std::rc::Rc;
 
 slots! {
@@ -24,6 +26,15 @@ slots! {
     }
 }
 
+/// Subs that unregister each_message callbacks.
+#[derive(Default)]
+pub struct UnregisterSubs {
+    /// One that is not in use.
+    pub spare: Cell<Option<Box<BoundSub>>>,
+    /// The one that a callback was passed last. Its reference may be freed already, unless that callback still runs.
+    pub lent: Cell<Option<Box<BoundSub>>>,
+}
+
 /// One interpreter, and the state that its connections share.
 pub struct Interpreter {
     pub perl: Perl,
@@ -35,6 +46,9 @@ pub struct Interpreter {
     pub arm_guard: *mut SV,
     /// The XSUB `send`.
     send: &'static Xsub,
+    /// The XSUB that unregisters an each_message callback.
+    pub unregister: &'static Xsub,
+    pub unregister_subs: UnregisterSubs,
     pub messages: MessagePool,
     /// The read buffer of all connections, while no inbox uses it.
     pub scratch: Scratch,
@@ -45,13 +59,14 @@ pub struct Interpreter {
 }
 
 impl Interpreter {
-    /// Returns the shared state, which hangs on the XSUB `sub`; creates it if needed. `send` is the XSUB of that name.
-    pub fn of(perl: Perl, sub: *mut SV, send: &'static Xsub) -> Rc<Self> {
+    /// Returns the shared state, which hangs on the XSUB `sub`; creates it if needed. `send` is the XSUB of that name,
+    /// and `unregister` the one that unregisters an each_message callback.
+    pub fn of(perl: Perl, sub: *mut SV, send: &'static Xsub, unregister: &'static Xsub) -> Rc<Self> {
         // SAFETY: `sub` is live, and state of this kind is the pointer of an `Rc<Interpreter>`.
-        unsafe { magic::get_or_attach(perl, sub, Kind::Interpreter, || Self::new(perl, send)) }
+        unsafe { magic::get_or_attach(perl, sub, Kind::Interpreter, || Self::new(perl, send, unregister)) }
     }
 
-    fn new(perl: Perl, send: &'static Xsub) -> Self {
+    fn new(perl: Perl, send: &'static Xsub, unregister: &'static Xsub) -> Self {
         // SAFETY: the interpreter is running.
         let dispatch_loop = unsafe { ffi::ws_new_dispatch_loop(perl) };
         // SAFETY: the name is a C string; the result may be null.
@@ -65,6 +80,8 @@ impl Interpreter {
             // Kept, because a program might redefine it.
             arm_guard: if arm_guard.is_null() { arm_guard } else { sv::retain(arm_guard) },
             send,
+            unregister,
+            unregister_subs: UnregisterSubs::default(),
             messages: MessagePool::new(perl),
             scratch: Scratch::new(None),
             encrypted_scratch: Scratch::new(None),

@@ -20,8 +20,8 @@ pub enum Job {
     NextMessage { callback: *mut SV, message: *mut SV },
     /// Queue the each_message callbacks; their list is read only now.
     QueueEachMessage { message: *mut SV },
-    /// Call an each_message callback; `entry` is its list element.
-    EachMessage { entry: *mut SV, message: *mut SV },
+    /// Call an each_message callback.
+    EachMessage { callback: *mut SV, message: *mut SV },
     /// A chunk of a streamed message arrived.
     Chunk { message: *mut SV, is_final: bool },
     /// A ping arrived.
@@ -57,8 +57,7 @@ impl Job {
     /// Returns the values of which the job owns a reference count.
     pub fn values(&self) -> impl Iterator<Item = *mut SV> {
         let values = match *self {
-            Self::NextMessage { callback, message } => [callback, message],
-            Self::EachMessage { entry, message } => [entry, message],
+            Self::NextMessage { callback, message } | Self::EachMessage { callback, message } => [callback, message],
             Self::Message(message)
             | Self::PutBack { message, .. }
             | Self::QueueEachMessage { message }

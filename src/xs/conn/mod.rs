@@ -4,7 +4,7 @@
 //!   [`outbox`]: the frames not written yet.
 //! * [`receive`]: from the transport to the engine, through the [`inbox`].
 //! * [`dispatch`]: from the engine to [`callbacks`]. Events become [`job`]s, and [`prepare`] turns these into [`call`]s.
-//!   [`message`]: message objects.
+//!   [`message`]: message objects. [`registration`]: the subs that unregister callbacks.
 //! * [`interpreter`]: the state shared by all connections.
 //! * [`send`]: from the program to the transport, with [`flush`]. [`mask_keys`]: random masking keys. [`broadcast`]:
 //!   one message to many connections.
@@ -39,6 +39,8 @@ pub mod perl_subs;
 pub mod prepare;
 #[cfg(feature = "xs")]
 pub mod receive;
+#[cfg(feature = "xs")]
+pub mod registration;
 #[cfg(feature = "xs")]
 pub mod send;
 pub mod turn;

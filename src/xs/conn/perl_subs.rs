@@ -41,8 +41,8 @@ pub const TRACE: &CStr = c"AnyEvent::WebSocket::Native::Inspection::trace";
 pub const FAILED: &CStr = c"AnyEvent::WebSocket::Native::Closing::failed";
 /// `(connection, message or string)`: send something that only Perl code can read.
 pub const SEND_ANYTHING: &CStr = c"AnyEvent::WebSocket::Native::Formats::send_anything";
-/// `(connection)`: pair each each_message callback with the sub that unregisters it.
-pub const PAIR_UP: &CStr = c"AnyEvent::WebSocket::Native::Events::pair_up";
+/// `(connection, address)`: unregister the each_message callback at that address.
+pub const UNREGISTER_EACH: &CStr = c"AnyEvent::WebSocket::Native::Events::unregister_each";
 /// `(connection, message, is_final)`: call the callbacks for a part of a message.
 pub const CHUNK_RECEIVED: &CStr = c"AnyEvent::WebSocket::Native::Streaming::chunk_received";
 /// `(connection, event, payload if it has one)`: call the callbacks for an event.

@@ -1,6 +1,6 @@
 //! Turns jobs into calls.
 
-use super::callbacks::{self, Pair};
+use super::callbacks;
 use super::connection::{Connection, Failure};
 use super::interpreter::Slot;
 use super::job::Job;
@@ -24,10 +24,7 @@ impl Connection {
             Job::Message(message) | Job::PutBack { message, is_streamed: false } => self.message_call(message),
             Job::PutBack { message, is_streamed: true } => Some(self.chunk_call(message, true)),
             Job::NextMessage { callback, message } => Some(Call::next_message(callback, message)),
-            Job::EachMessage { entry, message } => Some(match Pair::of(entry) {
-                Some(pair) => Call::each_message(self.perl(), entry, pair, message, self.turn.is_nested()),
-                None => Call::nothing(message, entry),
-            }),
+            Job::EachMessage { callback, message } => Some(self.each_message_call(callback, message)),
             Job::QueueEachMessage { message } => Some(self.queue_each(message)),
             Job::Chunk { message, is_final } => Some(self.chunk_call(message, is_final)),
             Job::Ping(_) | Job::Pong(_) if !self.count_control() => None,
@@ -47,15 +44,17 @@ impl Connection {
         }
     }
 
-    /// Returns the call directly if the only callback is one paired each_message callback and no jobs are queued;
-    /// otherwise queues jobs.
+    /// Returns the call directly if the only callback is one each_message callback and no jobs are queued; otherwise queues
+    /// jobs.
     fn message_call(&mut self, message: *mut SV) -> Option<Call> {
         // SAFETY: the lists are live arrays, and no Perl code runs.
         let slots = |list| unsafe { sv::slots(list) };
         let next = self.callbacks(Slot::NextMessage).filter(|&list| !slots(list).is_empty());
         if let (None, Some(each), true) = (next, self.callbacks(Slot::EachMessage), self.jobs.is_empty()) {
-            if let (&[entry], Some(pair)) = (slots(each), slots(each).first().and_then(|&entry| Pair::of(entry))) {
-                return Some(Call::each_message(self.perl(), sv::retain(entry), pair, message, self.turn.is_nested()));
+            if let &[callback] = slots(each) {
+                if !callback.is_null() {
+                    return Some(self.each_message_call(sv::retain(callback), message));
+                }
             }
         }
         self.jobs.push_front(Job::QueueEachMessage { message });
@@ -80,15 +79,12 @@ impl Connection {
         Call::perl_sub(perl_subs::CHUNK_RECEIVED, [message, sv::new_number(self.perl(), is_final.into())])
     }
 
-    /// Queues the each_message callbacks; if some are not paired yet, has them paired first.
+    /// Queues the each_message callbacks.
     fn queue_each(&mut self, message: *mut SV) -> Call {
-        let each = self.callbacks(Slot::EachMessage);
-        if each.is_some_and(callbacks::has_unpaired) {
-            self.jobs.push_front(Job::QueueEachMessage { message });
-            return Call::perl_sub(perl_subs::PAIR_UP, []);
-        }
-        let entries = each.map(callbacks::elements).unwrap_or_default();
-        self.queue_first(entries.into_iter().map(|entry| Job::EachMessage { entry, message: sv::retain(message) }));
+        let callbacks = self.callbacks(Slot::EachMessage).map(callbacks::elements).unwrap_or_default();
+        self.queue_first(
+            callbacks.into_iter().map(|callback| Job::EachMessage { callback, message: sv::retain(message) }),
+        );
         // The loop frees the message together with the values of its last call.
         Call::nothing(message, null_mut())
     }

@@ -103,7 +103,6 @@ void ws_free(void *start);
 void ws_set_string(PerlInterpreter *perl, SV *sv, const char *start, STRLEN len);
 void ws_chop(PerlInterpreter *perl, SV *sv, STRLEN count);
 SV *ws_shift(PerlInterpreter *perl, AV *array);
-void ws_replace_element(PerlInterpreter *perl, AV *array, SSize_t index, SV *value);
 HV *ws_class(PerlInterpreter *perl, const char *name);
 CV *ws_sub(PerlInterpreter *perl, const char *name);
 HEK *ws_shared_key(PerlInterpreter *perl, const char *name, I32 len);
@@ -132,7 +131,7 @@ void ws_watch_reads(PerlInterpreter *perl, SV *sv, struct ws_state state);
 bool ws_has_watched_reads(SV *sv);
 const void *ws_watcher(PerlInterpreter *perl, SV *sv);
 HV *ws_orphaned_handle(PerlInterpreter *perl, SV *callback);
-SV *ws_new_handle_callback(PerlInterpreter *perl, const struct ws_xsub *xsub, struct ws_state state);
+SV *ws_new_bound_sub(PerlInterpreter *perl, const struct ws_xsub *xsub, struct ws_state state);
 
 /* calls.c */
 void ws_boot(PerlInterpreter *perl, CV *cv);

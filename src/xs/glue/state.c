@@ -156,8 +156,8 @@ struct ws_state ws_state(PerlInterpreter *perl, SV *sv)
     return state;
 }
 
-/* Returns a reference to an anonymous sub that finds its connection by its magic. */
-SV *ws_new_handle_callback(PerlInterpreter *perl, const struct ws_xsub *xsub, struct ws_state state)
+/* Returns a reference to an anonymous sub with a state. */
+SV *ws_new_bound_sub(PerlInterpreter *perl, const struct ws_xsub *xsub, struct ws_state state)
 {
     TAKE_THX(perl);
     CV *sub = newXS(NULL, ws_xs_call, __FILE__);

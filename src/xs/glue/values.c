@@ -110,20 +110,6 @@ SV *ws_shift(PerlInterpreter *perl, AV *array)
     return av_shift(array);
 }
 
-/* Stores a value in an array, and takes over its reference count. The old value is freed once no Rust frame is left. */
-void ws_replace_element(PerlInterpreter *perl, AV *array, SSize_t index, SV *value)
-{
-    TAKE_THX(perl);
-
-    if (AvFILLp(array) < index) {
-        (void)av_store(array, index, value);
-        return;
-    }
-    if (AvARRAY(array)[index])
-        sv_2mortal(AvARRAY(array)[index]);
-    AvARRAY(array)[index] = value;
-}
-
 /* Returns a class, which is created if needed. */
 HV *ws_class(PerlInterpreter *perl, const char *name)
 {

@@ -18,6 +18,8 @@ pub enum Kind {
     Interpreter,
     /// State of a slot whose reading is watched: a connection.
     WatchedSlot,
+    /// State of a sub that unregisters a callback: what it unregisters.
+    Registration,
     /// State of a scalar: a server's opening handshake.
     ServerHandshake,
     /// State of a scalar: a client's opening handshake.

@@ -233,12 +233,6 @@ pub fn new_reference(perl: Perl, sv: *mut SV) -> *mut SV {
     unsafe { ffi::ws_new_reference(perl, sv) }
 }
 
-/// Returns `true` if a value is a reference to `referent`, unchanged since it was created, and has only one owner.
-pub fn is_sole_reference_to(value: *mut SV, referent: *mut SV) -> bool {
-    // SAFETY: callers pass live SVs; ROK shows which member of the union is in use.
-    unsafe { (*value).sv_refcnt == 1 && (*value).sv_flags & !TYPE_MASK == SVf_ROK && (*value).sv_u.svu_rv == referent }
-}
-
 /// Returns the elements of an array, null where one is missing.
 ///
 /// # Safety

@@ -5,9 +5,12 @@ use crate::engine::{Config, DeflateConfig};
 use crate::xs::codec;
 use crate::xs::conn::connection::{self, Lookup, Shared};
 use crate::xs::conn::perl_subs;
+use crate::xs::conn::registration::Registration;
 use crate::xs::handshake;
 use crate::xs::perl::ffi::{self, After, CV, Perl, SV};
+use crate::xs::perl::magic::{self, Kind};
 use crate::xs::perl::sv;
+use std::rc::Rc;
 
 /// The arguments of an XSUB.
 pub struct Arguments<'a> {
@@ -134,6 +137,12 @@ impl Arguments<'_> {
             Lookup::Connection(shared) => Some(shared),
             _ => None,
         }
+    }
+
+    /// Returns what a sub unregisters that an each_message callback got: the connection, and the address of the callback.
+    pub fn registration(&self) -> Option<(Rc<Shared>, usize)> {
+        // SAFETY: perl keeps the sub that it calls, and state of this kind is a `Registration`.
+        unsafe { magic::on(self.perl, self.sub.cast()).get::<Registration>(Kind::Registration) }?.get()
     }
 
     /// Handles a call of a handle callback whose connection was freed: a handle that still exists reads for itself, and

@@ -46,7 +46,7 @@ package "AnyEvent::WebSocket::Native::Engine" {
         let (Some(object), Some(handle)) = (hash(0), hash(1)) else {
             return after.croaking(call.located("the connection and its handle must be hashes"));
         };
-        let interpreter = Interpreter::of(call.perl, call.sub.cast(), &TABLE[Row::send as usize]);
+        let interpreter = Interpreter::of(call.perl, call.sub.cast(), &TABLE[Row::send as usize], &UNREGISTER);
         let (config, is_traced) = (settings.config, settings.is_traced);
         let parts = Parts { interpreter, object, handle, handle_callback: &HANDLE_CALLBACK, config, is_traced };
         after.returning(Connection::attach(call.perl, parts));
@@ -269,6 +269,15 @@ without a name {
             (Some(handle), None) => receive::on_read(shared, handle, after),
             (None, _) if is_started => receive::readable(shared, after),
             (None, _) => after.calling(perl_subs::BEGIN, [connection()]),
+        }
+    };
+    /// The sub that an each_message callback gets to unregister itself.
+    UNREGISTER: unregister = |call, after| {
+        let Some((shared, callback)) = call.registration() else { return };
+        let connection = shared.borrow();
+        if !connection.object.is_null() {
+            let address = sv::new_number(call.perl, callback as u64);
+            after.calling(perl_subs::UNREGISTER_EACH, [connection.reference(), address]);
         }
     };
 }

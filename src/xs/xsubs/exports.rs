@@ -6,6 +6,7 @@ use super::{codec, connection, handshake};
 use crate::xs::codec as codecs;
 use crate::xs::conn::connection::{self as connections, Shared};
 use crate::xs::conn::dispatch::{self, Ending};
+use crate::xs::conn::registration;
 use crate::xs::handshake as handshakes;
 use crate::xs::perl::ffi::{self, After, CV, Perl, SV, State, Xsub};
 use crate::xs::perl::magic::Kind;
@@ -107,7 +108,10 @@ extern "C" fn ws_rust_free(state: State) -> *mut SV {
     // SAFETY: C passes each state once. A panic cannot be reported here.
     let free = || {
         // SAFETY: C passes each state once, and it is freed by the one whose kind it is.
-        unsafe { if handshakes::free(&state) || codecs::free(&state) { null_mut() } else { connections::free(state) } }
+        unsafe {
+            let is_freed = handshakes::free(&state) || codecs::free(&state) || registration::free(&state);
+            if is_freed { null_mut() } else { connections::free(state) }
+        }
     };
     catch_unwind(AssertUnwindSafe(free)).unwrap_or(null_mut())
 }

@@ -35,15 +35,15 @@ pub fn abandon(shared: &Shared) {
     }
 }
 
-/// Makes a table of XSUBs: `TABLE`, which ends with a row without a name, and the body of each row. `without a name` adds one
-/// more, for a sub that no package has.
+/// Makes a table of XSUBs: `TABLE`, which ends with a row without a name, and the body of each row. `without a name` adds
+/// some more, for subs that no package has.
 macro_rules! xsubs {
     (
         $(package $package:literal {
             $($(#[$doc:meta])* $name:ident = |$call:ident, $after:ident| $body:expr;)*
         })*
         $(without a name {
-            $(#[$doc_of_unnamed:meta])* $row:ident: $unnamed:ident = |$its_call:ident, $its_after:ident| $its_body:expr;
+            $($(#[$doc_of_unnamed:meta])* $row:ident: $unnamed:ident = |$its_call:ident, $its_after:ident| $its_body:expr;)*
         })?
     ) => {
         /// The bodies that the trampoline calls.
@@ -51,7 +51,7 @@ macro_rules! xsubs {
         mod bodies {
             use super::*;
             $($(xsubs!(body $(#[$doc])* $name, $call, $after, $body);)*)*
-            $(xsubs!(body $(#[$doc_of_unnamed])* $unnamed, $its_call, $its_after, $its_body);)?
+            $($(xsubs!(body $(#[$doc_of_unnamed])* $unnamed, $its_call, $its_after, $its_body);)*)?
         }
 
         /// The rows of the table.
@@ -67,7 +67,7 @@ macro_rules! xsubs {
             Xsub { body: None, name: std::ptr::null() },
         ];
 
-        $(static $row: Xsub = Xsub { body: Some(bodies::$unnamed), name: std::ptr::null() };)?
+        $($(static $row: Xsub = Xsub { body: Some(bodies::$unnamed), name: std::ptr::null() };)*)?
     };
     (body $(#[$doc:meta])* $name:ident, $call:ident, $after:ident, $body:expr) => {
         $(#[$doc])*

@@ -6,7 +6,7 @@ use lib "$FindBin::Bin/../../lib";
 use Test::More;
 use WebSocketTest;
 
-use Scalar::Util qw(refaddr);
+use Scalar::Util qw(refaddr weaken);
 
 # Registers callbacks that log "name:body", sends the bodies, and returns the log.
 sub course {
@@ -174,6 +174,48 @@ subtest 'kept and called later, it works as well' => sub {
     $peer->write(text('y'));
     $peer->sync;
     is $log, 1;
+};
+
+subtest 'each is for its own callback, whatever becomes of it' => sub {
+    my %keeping = (
+        'kept' => sub { my ($kept) = @_; sub { push @$kept, $_[2]; poke() } },
+        'a reference to it kept' => sub { my ($kept) = @_; sub { my $scalar = \$_[2]; push @$kept, sub { $$scalar->() }; poke() } },
+        'kept, and then a weak reference too' => sub {
+            my ($kept) = @_;
+            sub { push @$kept, $_[2]; weaken(my $weak = $_[2]); poke() };
+        },
+        'kept by a callback that dies' => sub { my ($kept) = @_; sub { push @$kept, $_[2]; poke(); die "thrown\n" } },
+    );
+    for my $how (sort keys %keeping) {
+        my ($first, $first_peer) = connection_and_peer();
+        my ($second, $second_peer) = connection_and_peer();
+        my @kept;
+        my @log;
+        $first->on(parse_error => sub { });
+        $first->on(each_message => $keeping{$how}->(\@kept));
+        $first_peer->write(text('x'));
+        wait_until('the first', sub { @kept });
+        $second->on(each_message => sub { push @log, $_[1]->body });
+        $second_peer->write(text('1'));
+        $second_peer->sync;
+        $kept[0]->();
+        $second_peer->write(text('2'));
+        $second_peer->sync;
+        is_deeply \@log, [1, 2], "$how: it leaves another connection's callback alone";
+    }
+};
+
+subtest 'one that only a weak reference held is gone after the call' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my @weak;
+    my $cancel = $connection->on(each_message => sub { push @weak, $_[2]; weaken($weak[-1]); ok $weak[-1], 'not before' });
+    $peer->write(text('x'));
+    $peer->sync;
+    $cancel->();
+    $connection->on(each_message => sub { is $weak[0] && refaddr $weak[0], undef, 'and not given to another callback' })
+        if !is_original();
+    $peer->write(text('y'));
+    $peer->sync;
 };
 
 subtest 'a coderef registered twice is called twice' => sub {

@@ -148,8 +148,8 @@ sub _rival {
     my ($self) = @_;
     return 'message_chunk' if AnyEvent::WebSocket::Native::Events::callbacks($self, 'message_chunk');
     my $ours = Scalar::Util::refaddr \&_message_received;
-    my @others = grep { Scalar::Util::refaddr(ref eq 'ARRAY' ? $_->[0] : $_) != $ours }
-        AnyEvent::WebSocket::Native::Events::callbacks($self, 'each_message');
+    my @others =
+        grep { Scalar::Util::refaddr($_) != $ours } AnyEvent::WebSocket::Native::Events::callbacks($self, 'each_message');
     return @others ? 'each_message' : ();
 }
 

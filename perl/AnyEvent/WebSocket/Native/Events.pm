@@ -12,8 +12,7 @@ use Scalar::Util ();
 our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
 
 # The slots of the lists of callbacks. A list is created when it is needed: the dispatcher reads those of next_message and
-# each_message, and discards an event of the engine's that has no list. That of each_message has [callback, unregister]
-# pairs once there was a message.
+# each_message, and discards an event of the engine's that has no list.
 # The slots of the original's events have the original's names. All our other slots begin with _ws_, because subclasses have
 # slots too.
 my %SLOT = (
@@ -31,7 +30,7 @@ sub remove {
     my ($self, $event, $cb) = @_;
     my $id = ref $cb ? Scalar::Util::refaddr $cb : $cb;
     my $list = _list_of($self, $event);
-    @$list = grep { $id != Scalar::Util::refaddr(ref eq 'ARRAY' ? $_->[0] : $_) } @$list;
+    @$list = grep { $id != Scalar::Util::refaddr($_) } @$list;
     AnyEvent::WebSocket::Native::Engine::set_streaming($self, 0) if $event eq 'message_chunk' && !@$list;
     $self->{_ws_awaiting}->callback_removed if $self->{_ws_awaiting};
     return;
@@ -62,15 +61,10 @@ sub call_back {
     }
 }
 
-# The library calls this before it calls each_message callbacks. The list contains the unregister subs, so these must not
-# keep the connection alive.
-sub pair_up {
-    my ($self) = @_;
-    Scalar::Util::weaken(my $weak = $self);
-    for my $entry (grep { ref ne 'ARRAY' } @{ $self->{_each_message_cb} }) {
-        my $id = Scalar::Util::refaddr $entry;
-        $entry = [$entry, sub { remove($weak, each_message => $id) if $weak }];
-    }
+# Unregisters a callback of each_message; the library calls this when the callback calls its third argument.
+sub unregister_each {
+    my ($self, $address) = @_;
+    return remove($self, each_message => $address);
 }
 
 1;
