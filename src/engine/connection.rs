@@ -47,7 +47,7 @@ pub struct Connection<B> {
     state: State,
     /// The beginning of a header that is not complete yet.
     partial_header: [u8; MAX_HEADER_LEN],
-    partial_header_len: usize,
+    partial_header_len: u8,
     incoming: Option<Incoming>,
     /// The control frame being received, once some of it has arrived.
     control: Option<Box<ControlPayload>>,
@@ -251,9 +251,9 @@ impl<B: MessageBuffer> Connection<B> {
             }
         }
         while !input.is_empty() {
-            self.partial_header[self.partial_header_len] = take_front(input, 1)[0];
+            self.partial_header[usize::from(self.partial_header_len)] = take_front(input, 1)[0];
             self.partial_header_len += 1;
-            let partial_header = &self.partial_header[..self.partial_header_len];
+            let partial_header = &self.partial_header[..usize::from(self.partial_header_len)];
             if let Some((header, _)) = FrameHeader::parse_with(partial_header, self.negotiated_bits())? {
                 self.partial_header_len = 0;
                 return Ok(Some(header));

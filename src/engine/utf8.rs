@@ -15,7 +15,7 @@ pub struct InvalidUtf8;
 pub struct Utf8Validator {
     /// The bytes of a character that the last piece left incomplete.
     partial: [u8; 4],
-    partial_len: usize,
+    partial_len: u8,
 }
 
 impl Utf8Validator {
@@ -31,7 +31,7 @@ impl Utf8Validator {
             Err(error) => {
                 let tail = &rest[error.valid_up_to()..];
                 self.partial[..tail.len()].copy_from_slice(tail);
-                self.partial_len = tail.len();
+                self.partial_len = tail.len() as u8;
                 Ok(())
             }
         }
@@ -49,10 +49,10 @@ impl Utf8Validator {
     fn complete_partial<'a>(&mut self, piece: &'a [u8]) -> Result<&'a [u8], InvalidUtf8> {
         let mut rest = piece;
         while let (1.., [next, tail @ ..]) = (self.partial_len, rest) {
-            self.partial[self.partial_len] = *next;
+            self.partial[usize::from(self.partial_len)] = *next;
             self.partial_len += 1;
             rest = tail;
-            match std::str::from_utf8(&self.partial[..self.partial_len]) {
+            match std::str::from_utf8(&self.partial[..usize::from(self.partial_len)]) {
                 Ok(_) => self.partial_len = 0,
                 Err(error) if error.error_len().is_some() => return Err(InvalidUtf8),
                 Err(_) => {}
