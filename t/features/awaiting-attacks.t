@@ -219,6 +219,8 @@ subtest 'callbacks that assign to $_' => sub {
     $peer->close;
     wait_until('closed', sub { $is_called{1} });
     is $_, "the caller's", 'closed';
+    $connection->closed->cb(sub { $_ = 'other' });
+    is $_, "the caller's", 'a condvar that is ready already';
 };
 
 done_testing;
