@@ -22,16 +22,27 @@ sub settle_whatever {
 my $class = 'AnyEvent::WebSocket::Connection';
 
 # Tests that perl survives the damage, with messages before and after it, and a connection that goes out of scope in the end.
+# A connection looks up what its messages touch after the first few of them: here after the damage, and then before it.
 sub survives {
-    my ($name, $damage, $repair) = @_;
-    subtest $name => sub {
+    my ($name, @damage_and_repair) = @_;
+    survives_after(4, $name, @damage_and_repair);
+    survives_after(6, $name, @damage_and_repair);
+}
+
+sub survives_after {
+    my ($messages, $name, $damage, $repair) = @_;
+    subtest "$name, after $messages messages" => sub {
         my ($connection, $peer) = connection_and_peer();
         my $seen = recorder($connection);
         $connection->on(next_message => sub { });
-        $peer->write(text('before'));
-        $seen->wait_messages(1);
+        for my $count (1 .. $messages) {
+            $peer->write(text('before'));
+            $seen->wait_messages($count);
+        }
         warnings_of(sub {
             eval { $damage->($connection) };
+            $peer->write(text('alone'));
+            settle_whatever();
             $peer->write(text('one') . ping('p') . text('two'), close_frame(1000));
             settle_whatever();
             eval { $connection->send('reply'); $connection->send('x' x 10_000); $connection->close };
@@ -69,6 +80,8 @@ survives('a locked handle', sub { lock_keys(%{ $_[0]->handle }) }, sub { unlock_
 survives('a locked handle with read-only values', sub { lock_hash(%{ $_[0]->handle }) }, sub { unlock_hashref($_[0]->handle) });
 survives('an emptied connection', sub { %{ $_[0] } = () });
 survives('an emptied handle', sub { %{ $_[0]->handle } = () });
+survives('a connection without a hash', sub { undef %{ $_[0] } });
+survives('a handle without a hash', sub { undef %{ $_[0]->handle } });
 survives("a handle's $_->[0]", do { my ($slot, $value) = @$_; sub { $_[0]->handle->{$slot} = $value } })
     for map { my $slot = $_; map { [$slot, $_] } (undef, '', 'x', [], {}, \1, sub { }, *STDOUT, qr/x/, v1.2.3) }
     qw(fh rbuf wbuf _queue _activity _ractivity _wactivity tls on_read on_drain autocork _ww);

@@ -1,5 +1,6 @@
 //! One connection's state, and how Perl values hold it.
 
+use super::footprint::Footprint;
 use super::inbox::Inbox;
 use super::interpreter::{Interpreter, Slot};
 use super::job::Job;
@@ -14,6 +15,7 @@ use crate::xs::perl::buffer::PerlBuffer;
 use crate::xs::perl::ffi::{self, AV, HV, Perl, SV, State, Xsub};
 use crate::xs::perl::fork;
 use crate::xs::perl::magic::{self, Kind};
+use crate::xs::perl::places::Places;
 use crate::xs::perl::sv;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -58,6 +60,7 @@ pub struct Connection {
     /// Messages are delivered as they arrive, because the program has had a chance to register callbacks: control was
     /// back in the event loop, or nothing had arrived when the connection was created.
     pub is_started: bool,
+    pub footprint: Footprint,
     pub inbox: Inbox,
     /// The addresses when the connection was created.
     pub addresses: Addresses,
@@ -121,6 +124,7 @@ impl Connection {
             handle_callback: null_mut(),
             is_started: false,
             addresses: Addresses::default(),
+            footprint: Footprint::default(),
             inbox: Inbox::default(),
             turn: Turn::default(),
             last_dispatch: LastDispatch::default(),
@@ -173,6 +177,20 @@ impl Connection {
     pub fn callbacks(&self, slot: Slot) -> Option<*mut AV> {
         let list = self.interpreter.keys.fetch(self.perl(), self.object, slot).and_then(sv::referent)?;
         sv::is_changeable_array(list).then_some(list.cast())
+    }
+
+    /// Has the memory fetched that a dispatch will touch.
+    pub fn prefetch(&self) {
+        self.footprint.prefetch(self);
+    }
+
+    /// Looks up which memory a dispatch touches.
+    #[cold]
+    pub fn renew_footprint(&mut self) {
+        let mut places = Places::default();
+        self.handle().add_places(&mut places);
+        self.interpreter.keys.add_places(self.object, [Slot::NextMessage, Slot::EachMessage], &mut places);
+        self.footprint.remember(&places);
     }
 
     fn has(&self, slot: Slot) -> bool {

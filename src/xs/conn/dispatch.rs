@@ -76,6 +76,9 @@ pub fn end(shared: &Shared, ending: Ending, after: &mut After) {
     if matches!(ending, Ending::Exiting) && connection.last_dispatch.process != fork::generation() {
         return connection.exit_in_child(after);
     }
+    if connection.footprint.note_dispatch() {
+        connection.renew_footprint();
+    }
     if connection.turn.is_idle() {
         connection.leave_to_loop(left, after);
     }

@@ -5,7 +5,7 @@
 //! * [`receive`]: from the transport to the engine, through the [`inbox`].
 //! * [`dispatch`]: from the engine to [`callbacks`]. Events become [`job`]s, and [`prepare`] turns these into [`call`]s.
 //!   [`message`]: message objects. [`registration`]: the subs that unregister callbacks.
-//! * [`interpreter`]: the state shared by all connections.
+//! * [`interpreter`]: the state shared by all connections. [`footprint`]: the memory that a message touches, fetched ahead.
 //! * [`send`]: from the program to the transport, with [`flush`]. [`mask_keys`]: random masking keys. [`broadcast`]:
 //!   one message to many connections.
 //! * [`perl_subs`]: the Perl subs that the binding calls.
@@ -22,6 +22,8 @@ pub mod connection;
 pub mod dispatch;
 #[cfg(feature = "xs")]
 pub mod flush;
+#[cfg(feature = "xs")]
+pub mod footprint;
 #[cfg(feature = "xs")]
 pub mod inbox;
 #[cfg(feature = "xs")]

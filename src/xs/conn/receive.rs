@@ -27,6 +27,7 @@ enum Arrival {
 
 /// Reads from the descriptor, which is readable. The watcher in `$handle->{_rw}` calls this.
 pub fn readable(shared: &Shared, after: &mut After) {
+    shared.borrow().prefetch();
     let Some(source) = shared.borrow().source() else { return read_by_handle(shared, after) };
     let connection = &mut *shared.borrow_mut();
     // In a nested event loop the handle itself may have read these bytes.

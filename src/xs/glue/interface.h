@@ -8,6 +8,8 @@
 #define WS_MAX_CALLS 8
 #define WS_MAX_ARGS 3
 #define WS_ADDRESSES_SIZE 256
+#define WS_FILE_ADDRESSES 6
+#define WS_FOOTPRINT 64
 
 /** The kind of a call that the dispatch loop makes. */
 enum ws_call_kind {
@@ -149,6 +151,9 @@ SSize_t ws_read(int fd, void *start, STRLEN len);
 SSize_t ws_write(int fd, const void *start, STRLEN len);
 SSize_t ws_write_both(int fd, const void *first, STRLEN first_len, const void *second, STRLEN second_len);
 void ws_addresses(int fd, char *out, STRLEN len[2]);
+
+void ws_file_addresses(PerlInterpreter *perl, SV *fh, const void *out[WS_FILE_ADDRESSES]);
+void ws_prefetch(const void *state, STRLEN size, const void *start, const I32 distances[WS_FOOTPRINT]);
 
 /* xsubs/exports.rs */
 bool ws_rust_next_call(const void *connection, const void *stack, struct ws_call *call);

@@ -1,5 +1,6 @@
 /* System calls on a handle's descriptor. */
 #include "glue.h"
+#include <perliol.h>
 #include <errno.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -91,4 +92,32 @@ SSize_t ws_write_both(int fd, const void *first, STRLEN first_len, const void *s
     pieces[1].iov_base = (void *)second;
     pieces[1].iov_len = second_len;
     return outcome(writev(fd, pieces, 2), before);
+}
+
+/* Writes the addresses through which ws_fd finds the descriptor into `out`, NULL where there is none. */
+void ws_file_addresses(PerlInterpreter *perl, SV *fh, const void *out[WS_FILE_ADDRESSES])
+{
+    const SV *gv = SvROK(fh) ? SvRV(fh) : fh;
+    const IO *io = ws_io(perl, fh);
+    const PerlIOl *layer = io && IoIFP(io) ? PerlIOBase(IoIFP(io)) : NULL;
+
+    out[0] = isGV_with_GP(gv) ? GvGP((GV *)gv) : NULL;
+    out[1] = io;
+    out[2] = io ? &IoIFP(io) : NULL;
+    out[3] = io ? IoIFP(io) : NULL;
+    out[4] = layer;
+    out[5] = layer ? layer->next : NULL;
+}
+
+/* Has `size` bytes from `state` on fetched into the processor's caches, and the memory at these distances from `start`. None of
+ * it needs to exist. */
+void ws_prefetch(const void *state, STRLEN size, const void *start, const I32 distances[WS_FOOTPRINT])
+{
+    STRLEN i;
+
+    for (i = 0; i < size; i += 64)
+        __builtin_prefetch((const char *)state + i);
+#pragma GCC unroll 8
+    for (i = 0; i < WS_FOOTPRINT; i++)
+        __builtin_prefetch((const char *)start + distances[i]);
 }

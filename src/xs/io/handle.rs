@@ -5,9 +5,10 @@ use super::clock;
 use super::descriptor::{self, WriteError};
 use crate::xs::perl::ffi::{self, AV, HV, Perl, SV};
 use crate::xs::perl::keys::slots;
+use crate::xs::perl::places::Places;
 use crate::xs::perl::sv;
 use std::os::fd::RawFd;
-use std::ptr::null_mut;
+use std::ptr::{null, null_mut};
 
 /// Maximum size, in bytes, of the memory that an empty write buffer keeps.
 const KEEP_WRITE_BUFFER: usize = 4096;
@@ -37,6 +38,23 @@ slots! {
         WriteWatcher = "_ww",
     }
 }
+
+/// The slots that a message touches, apart from the file handle's; those needed first come first.
+const TOUCHED: [Slot; 13] = [
+    Slot::OnRead,
+    Slot::Queue,
+    Slot::Tls,
+    Slot::Rbuf,
+    Slot::TlsRbuf,
+    Slot::ReadActivity,
+    Slot::Activity,
+    Slot::Wbuf,
+    Slot::Linger,
+    Slot::WriteWatcher,
+    Slot::OnDrain,
+    Slot::Autocork,
+    Slot::WriteActivity,
+];
 
 /// A handle's hash. It must not be used after Perl code has run.
 #[derive(Clone, Copy)]
@@ -278,6 +296,18 @@ impl<'k> Handle<'k> {
                 _ => ffi::ws_chop(self.perl, buffer, count),
             }
         }
+    }
+
+    /// Adds the places that a message touches. The descriptor comes first, because it takes the most steps to find.
+    pub fn add_places(self, places: &mut Places) {
+        self.keys.add_places(self.hv, [Slot::Fh], places);
+        if let Some(fh) = self.fh() {
+            let mut found = [null(); ffi::FILE_ADDRESSES];
+            // SAFETY: `fh` is live, and `found` has the size that `ws_file_addresses` expects.
+            unsafe { ffi::ws_file_addresses(self.perl, fh, found.as_mut_ptr()) };
+            places.extend(found);
+        }
+        self.keys.add_places(self.hv, TOUCHED, places);
     }
 
     fn is_slot_set(self, slot: Slot) -> bool {

@@ -38,6 +38,10 @@ pub const MAX_CALLS: usize = WS_MAX_CALLS as usize;
 pub const MAX_ARGS: usize = WS_MAX_ARGS as usize;
 /// Size of a buffer that holds two socket addresses, in bytes.
 pub const ADDRESSES_SIZE: usize = WS_ADDRESSES_SIZE as usize;
+/// Number of addresses through which a descriptor is found.
+pub const FILE_ADDRESSES: usize = WS_FILE_ADDRESSES as usize;
+/// Number of cache lines that are fetched ahead for a dispatch.
+pub const FOOTPRINT: usize = WS_FOOTPRINT as usize;
 
 /// The callback to call next. It gets the connection, and then the arguments.
 pub type Call = ws_call;

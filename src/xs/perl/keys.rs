@@ -4,6 +4,7 @@
 //! the instructions of perl's own lookup, and an echo needs twenty lookups.
 
 use super::ffi::{self, HE, HEK, HV, Perl, SV, SVf_PROTECT, SVf_READONLY, SVphv_SHAREKEYS, SVs_GMG, SVs_RMG, xpvhv};
+use super::places::Places;
 use std::ffi::c_char;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -110,6 +111,34 @@ impl<S: Slot, const COUNT: usize> KeyTable<S, COUNT> {
                 entry = found.hent_next;
             }
             None
+        }
+    }
+
+    /// Adds the places that looking up these slots touches, and those of their values.
+    pub fn add_places(&self, hv: *mut HV, slots: impl IntoIterator<Item = S>, places: &mut Places) {
+        // SAFETY: `hv` is a live hash, so its buckets, if any, are chains of live entries.
+        unsafe {
+            let body: *mut xpvhv = (*hv).sv_any.cast();
+            places.add(hv);
+            places.add(body);
+            places.add((*body).xmg_u.xmg_magic);
+            let buckets = (*hv).sv_u.svu_hash;
+            if buckets.is_null() {
+                return;
+            }
+            for key in slots.into_iter().map(|slot| self.0[slot.index()].as_ptr()) {
+                let bucket = buckets.add((*key).hek_hash as usize & (*body).xhv_max);
+                places.add(bucket);
+                let mut entry: *mut HE = *bucket;
+                while let Some(found) = entry.as_ref() {
+                    places.add(entry);
+                    if found.hent_hek == key {
+                        places.add_value(found.he_valu.hent_val);
+                        break;
+                    }
+                    entry = found.hent_next;
+                }
+            }
         }
     }
 

@@ -1,0 +1,68 @@
+//! The memory that a message touches, fetched ahead.
+//!
+//! A message touches some sixty cache lines that belong to its connection alone: slots of two hashes, the file handle, the
+//! lists of callbacks, and the state here. With hundreds of connections hardly any of them is in a cache near the
+//! processor, and as each is found through another one, the processor would wait for one after the other. So a connection
+//! remembers where they were, and has all of them fetched at once.
+//!
+//! Fetching ahead reads nothing. An address that is out of date costs a little time, and does no harm.
+
+use crate::xs::perl::ffi::{self, FOOTPRINT};
+use crate::xs::perl::places::{LINE, Places};
+use std::ffi::c_void;
+
+/// After this many dispatches the lines are looked up again.
+const LASTS: u8 = 250;
+/// The age of a new footprint. The first dispatches create slots, and many connections have no other dispatches.
+const INITIAL_AGE: u8 = LASTS - 4;
+
+/// The cache lines that a dispatch of one connection touches.
+pub struct Footprint {
+    /// Distances from this struct, in bytes. Unused ones are 0.
+    distances: [i32; FOOTPRINT],
+    /// Number of dispatches since the lines were looked up.
+    age: u8,
+}
+
+impl Default for Footprint {
+    fn default() -> Self {
+        Self { distances: [0; FOOTPRINT], age: INITIAL_AGE }
+    }
+}
+
+impl Footprint {
+    /// Has all lines fetched, and all of `state`.
+    pub fn prefetch<T>(&self, state: *const T) {
+        // SAFETY: there are as many distances as `ws_prefetch` expects.
+        unsafe { ffi::ws_prefetch(state.cast(), size_of::<T>(), self.start(), self.distances.as_ptr()) };
+    }
+
+    /// Counts a dispatch. Returns `true` if the lines must be looked up again.
+    pub fn note_dispatch(&mut self) -> bool {
+        self.age = self.age.saturating_add(1);
+        self.age > LASTS
+    }
+
+    /// Remembers the first of these places, as many as there is room for.
+    #[cold]
+    pub fn remember(&mut self, places: &Places) {
+        let start = self.start() as isize;
+        let mut distances = Vec::with_capacity(FOOTPRINT);
+        for address in places.iter() {
+            let line = (address as usize / LINE * LINE) as isize;
+            // What is too far away is not fetched.
+            let distance = i32::try_from(line.wrapping_sub(start)).unwrap_or(0);
+            if distances.len() < FOOTPRINT && !distances.contains(&distance) {
+                distances.push(distance);
+            }
+        }
+        distances.resize(FOOTPRINT, 0);
+        self.distances.copy_from_slice(&distances);
+        self.age = 0;
+    }
+
+    /// Returns the address from which distances count.
+    fn start(&self) -> *const c_void {
+        (&raw const *self).cast()
+    }
+}
