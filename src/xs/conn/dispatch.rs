@@ -162,6 +162,10 @@ impl Connection {
     /// Takes the next event from the inbox.
     fn next_event(&mut self) -> Option<Job> {
         let Self { engine, inbox, interpreter, .. } = self;
+        if inbox.unread().is_empty() {
+            inbox.clear(&interpreter.scratch);
+            return None;
+        }
         let mut input = inbox.unread_mut();
         let event = engine.receive(&mut input).transpose();
         let left = input.len();
