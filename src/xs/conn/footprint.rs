@@ -18,23 +18,27 @@ const INITIAL_AGE: u8 = LASTS - 4;
 
 /// The cache lines that a dispatch of one connection touches.
 pub struct Footprint {
-    /// Distances from this struct, in bytes. Unused ones are 0.
-    distances: [i32; FOOTPRINT],
+    /// The lines; `None` before they were looked up, which saves the memory of connections that are hardly used.
+    lines: Option<Box<Lines>>,
     /// Number of dispatches since the lines were looked up.
     age: u8,
 }
 
+/// Distances of cache lines from this struct, in bytes. Unused ones are 0.
+struct Lines([i32; FOOTPRINT]);
+
 impl Default for Footprint {
     fn default() -> Self {
-        Self { distances: [0; FOOTPRINT], age: INITIAL_AGE }
+        Self { lines: None, age: INITIAL_AGE }
     }
 }
 
 impl Footprint {
     /// Has all lines fetched, and all of `state`.
     pub fn prefetch<T>(&self, state: *const T) {
+        let Some(lines) = &self.lines else { return };
         // SAFETY: there are as many distances as `ws_prefetch` expects.
-        unsafe { ffi::ws_prefetch(state.cast(), size_of::<T>(), self.start(), self.distances.as_ptr()) };
+        unsafe { ffi::ws_prefetch(state.cast(), size_of::<T>(), lines.start(), lines.0.as_ptr()) };
     }
 
     /// Counts a dispatch. Returns `true` if the lines must be looked up again.
@@ -46,6 +50,13 @@ impl Footprint {
     /// Remembers the first of these places, as many as there is room for.
     #[cold]
     pub fn remember(&mut self, places: &Places) {
+        self.lines.get_or_insert_with(|| Box::new(Lines([0; FOOTPRINT]))).remember(places);
+        self.age = 0;
+    }
+}
+
+impl Lines {
+    fn remember(&mut self, places: &Places) {
         let start = self.start() as isize;
         let mut distances = Vec::with_capacity(FOOTPRINT);
         for address in places.iter() {
@@ -57,8 +68,7 @@ impl Footprint {
             }
         }
         distances.resize(FOOTPRINT, 0);
-        self.distances.copy_from_slice(&distances);
-        self.age = 0;
+        self.0.copy_from_slice(&distances);
     }
 
     /// Returns the address from which distances count.
