@@ -164,10 +164,13 @@ sub check_value {
 
 # --- a connection
 
-# Returns the names of the attributes that are set. A connection of a program's subclass may have others in its hash.
+# Returns the names of the attributes that are set, given the arguments of `new` if only these are; perhaps one more than once.
+# The hash of the connection is not iterated over, which would take memory for as long as it exists, unless a program's subclass
+# may have other attributes in it.
 sub names_set {
-    my ($self) = @_;
-    return ref $self eq $class ? grep { defined $self->{$_} } keys %$self : keys %$self;
+    my ($self, $arguments) = @_;
+    return keys %$self if ref $self ne $class;
+    return grep { defined $self->{$_} } $arguments ? (keys %$arguments, @ENVIRONMENT) : names();
 }
 
 # Croaks if an argument of `new` is invalid, and warns of names that are probably misspelt. `set` are the names set.
