@@ -87,7 +87,10 @@ impl Connection {
         let waited = self.outbox.clear();
         self.turn.note_flush(clock::monotonic);
         // The handle's methods were replaced after these frames were queued, so they are in its own buffer.
-        if waited && route.is_push_write() { Ok(Written::ByHandle) } else { route.write_queued(self.handle()) }
+        if waited && route.is_push_write() {
+            return Ok(Written::ByHandle);
+        }
+        route.write_queued(self.handle(), &self.interpreter.encrypted_scratch)
     }
 
     /// Returns where a frame may wait for later ones, and starts watching the TLS session if it waits there.
@@ -130,10 +133,22 @@ impl Connection {
             return self.truncate(place, len);
         }
         let mark = self.handle().write_buffer_len();
-        let buffer = self.handle().unencrypted_buffer();
-        if buffer.is_some_and(|buffer| tls::encrypt_queued(self.handle(), buffer)) {
+        if self.encrypt_queued() {
             self.outbox.note_encrypted(mark);
         }
+    }
+
+    /// Encrypts what waits to be encrypted, into the handle's write buffer. Returns `true` if everything was encrypted.
+    pub fn encrypt_queued(&self) -> bool {
+        let handle = self.handle();
+        let (Some(cleartext), Some(buffer)) = (handle.unencrypted_buffer(), handle.changeable_write_buffer()) else {
+            return false;
+        };
+        self.interpreter.encrypted_scratch.lend(|encrypted| {
+            let is_all = tls::encrypt_queued(handle, cleartext, encrypted);
+            handle.queue(buffer, encrypted);
+            is_all
+        })
     }
 
     /// Removes frames of the parent process from the handle's buffer.

@@ -1,13 +1,11 @@
 //! The buffer for bytes that have arrived.
 
 use crate::xs::io::descriptor::{self, Read};
+use crate::xs::io::scratch::{self, Scratch};
 use std::os::fd::RawFd;
 
 /// Maximum number of bytes read per readiness event, so that one fast peer cannot starve the event loop.
-pub const READ_SIZE: usize = 128 * 1024;
-
-/// The place where the shared read buffer is kept while no inbox uses it.
-pub type Scratch = std::cell::Cell<Option<Vec<u8>>>;
+pub const READ_SIZE: usize = scratch::SIZE;
 
 /// The bytes received but not yet parsed. Between dispatches it is mostly empty, and then holds no memory.
 #[derive(Default)]
@@ -58,18 +56,14 @@ impl Inbox {
     fn make_room(&mut self, scratch: &Scratch) {
         if self.unread().is_empty() {
             self.clear(scratch);
-            self.bytes = scratch.take().unwrap_or_default();
+            self.bytes = scratch.take();
         }
     }
 
     /// Discards all bytes, and gives back the shared read buffer.
     pub fn clear(&mut self, scratch: &Scratch) {
-        let mut bytes = std::mem::take(&mut self.bytes);
         self.start = 0;
-        bytes.clear();
-        if bytes.capacity() == READ_SIZE {
-            scratch.set(Some(bytes));
-        }
+        scratch.give_back(std::mem::take(&mut self.bytes));
     }
 
     /// Reads once, and appends the bytes.

@@ -1,11 +1,11 @@
 //! The state shared by all connections of one interpreter.
 
-use super::inbox::Scratch;
 use super::message::MessagePool;
 use super::perl_subs;
 use crate::engine::DeflatePool;
 use crate::xs::io::handle;
 use crate::xs::io::methods::HandleMethods;
+use crate::xs::io::scratch::Scratch;
 use crate::xs::perl::after::DispatchLoop;
 use crate::xs::perl::bound_sub::BoundSub;
 use crate::xs::perl::ffi::{self, HV, Perl, SV, Xsub};
@@ -52,7 +52,7 @@ pub struct Interpreter {
     pub messages: MessagePool,
     /// The read buffer of all connections, while no inbox uses it.
     pub scratch: Scratch,
-    /// The read buffer for bytes that are decrypted at once into another one.
+    /// The buffer for encrypted bytes, which are decrypted or written at once.
     pub encrypted_scratch: Scratch,
     /// The compressors and inflaters that no connection uses.
     pub deflate: Rc<DeflatePool>,
@@ -83,8 +83,8 @@ impl Interpreter {
             unregister,
             unregister_subs: UnregisterSubs::default(),
             messages: MessagePool::new(perl),
-            scratch: Scratch::new(None),
-            encrypted_scratch: Scratch::new(None),
+            scratch: Scratch::default(),
+            encrypted_scratch: Scratch::default(),
             deflate: Rc::default(),
         }
     }

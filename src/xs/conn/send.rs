@@ -7,7 +7,6 @@ use super::perl_subs;
 use crate::engine::{
     CloseCode, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, MaskKey, Opcode, ProtocolError, UsageError, char_prefix,
 };
-use crate::xs::io::tls;
 use crate::xs::io::transport::Route;
 use crate::xs::perl::ffi::{After, SV};
 use crate::xs::perl::fork;
@@ -89,6 +88,10 @@ impl Connection {
                 Ok(engine.send(opcode, payload, mask, out)?)
             })?
             .result?;
+            if place.is_none() && matches!(route, Route::Tls { .. }) {
+                self.encrypt_waiting();
+                self.encrypt_queued();
+            }
         }
         Ok(())
     }
@@ -158,11 +161,7 @@ impl Connection {
             (Route::PushWrite { .. }, _) => {}
             (_, Some(place)) => self.outbox.queue(place, mark, fork::generation()),
             (Route::Native { .. }, None) => self.outbox.queue(Place::WriteBuffer, mark, fork::generation()),
-            (Route::Tls { buffer, .. }, None) => {
-                let mark = self.handle().write_buffer_len();
-                tls::encrypt_queued(self.handle(), buffer);
-                self.outbox.queue(Place::WriteBuffer, mark, fork::generation());
-            }
+            (Route::Tls { .. }, None) => self.outbox.queue(Place::Unencrypted, mark, fork::generation()),
         }
         Ok(Appended { result, has_pong })
     }

@@ -6,7 +6,8 @@ use super::descriptor::{self, WriteError};
 use crate::xs::perl::ffi::{self, AV, HV, Perl, SV};
 use crate::xs::perl::keys::slots;
 use crate::xs::perl::places::Places;
-use crate::xs::perl::sv;
+use crate::xs::perl::sv::{self, Appender};
+use bytes::BufMut;
 use std::os::fd::RawFd;
 use std::ptr::{null, null_mut};
 
@@ -110,6 +111,11 @@ impl<'k> Handle<'k> {
     /// Returns the buffer of bytes to be written, and creates it if needed.
     pub fn write_buffer(self) -> Option<*mut SV> {
         self.slot_lvalue(Slot::Wbuf)
+    }
+
+    /// Returns the buffer of bytes to be written, if native code may change it.
+    pub fn changeable_write_buffer(self) -> Option<*mut SV> {
+        self.write_buffer().filter(|&buffer| sv::make_changeable(self.perl, buffer))
     }
 
     /// Returns the backlog: the number of bytes that wait until the peer has read earlier ones, encrypted or not.
@@ -283,6 +289,35 @@ impl<'k> Handle<'k> {
         let is_all = written == octets.len();
         self.consume(buffer, written);
         Ok(if is_all { Written::All } else { Written::ByHandle })
+    }
+
+    /// Writes `octets` behind what is queued in a changeable write buffer, as far as this works without the handle's
+    /// methods. What the kernel does not take is queued.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub fn write_behind(self, fh: *mut SV, buffer: *mut SV, octets: &[u8]) -> Result<Written, WriteError> {
+        if !self.is_idle(buffer) || self.is_slot_set(Slot::WriteWatcher) {
+            self.queue(buffer, octets);
+            return self.write_queued(fh, buffer);
+        }
+        let written = match fileno(self.perl, fh) {
+            Some(fd) if !octets.is_empty() => descriptor::write(fd, octets)?,
+            _ => 0,
+        };
+        self.note_written(written);
+        self.queue(buffer, &octets[written..]);
+        Ok(if written == octets.len() { Written::All } else { Written::ByHandle })
+    }
+
+    /// Appends bytes to a changeable buffer.
+    pub fn queue(self, buffer: *mut SV, octets: &[u8]) {
+        if octets.is_empty() {
+            return;
+        }
+        let mut out = Appender::new(self.perl, buffer, octets.len()).expect("the buffer is changeable");
+        out.put_slice(octets);
+        out.finish();
     }
 
     /// Removes `count` bytes from the start of a changeable buffer.

@@ -2,6 +2,7 @@
 
 use super::descriptor::WriteError;
 use super::handle::{Handle, Written};
+use super::scratch::Scratch;
 use super::tls::{self, Session};
 use crate::xs::perl::ffi::SV;
 use crate::xs::perl::sv;
@@ -45,18 +46,21 @@ impl Route {
         matches!(self, Self::PushWrite { .. })
     }
 
-    /// Writes what is queued, as far as possible without the handle's methods.
+    /// Writes what is queued, as far as possible without the handle's methods. What is encrypted
+    /// passes through `scratch`.
     ///
     /// # Errors
     /// The connection is broken.
-    pub fn write_queued(self, handle: Handle<'_>) -> Result<Written, WriteError> {
+    pub fn write_queued(self, handle: Handle<'_>, scratch: &Scratch) -> Result<Written, WriteError> {
         match self {
             Self::Native { fh, buffer } => handle.write_queued(fh, buffer),
             Self::Tls { fh, buffer } => {
-                let is_encrypted = tls::encrypt_queued(handle, buffer);
-                let buffer = handle.write_buffer();
-                let written = buffer.map_or(Ok(Written::All), |buffer| handle.write_queued(fh, buffer))?;
-                Ok(if is_encrypted { written } else { Written::ByHandle })
+                let Some(write_buffer) = handle.changeable_write_buffer() else { return Ok(Written::ByHandle) };
+                scratch.lend(|encrypted| {
+                    let is_encrypted = tls::encrypt_queued(handle, buffer, encrypted);
+                    let written = handle.write_behind(fh, write_buffer, encrypted)?;
+                    Ok(if is_encrypted { written } else { Written::ByHandle })
+                })
             }
             Self::PushWrite { frame } if sv::length(frame) == 0 => Ok(Written::All),
             Self::PushWrite { .. } => Ok(Written::ByHandle),

@@ -9,7 +9,7 @@ use crate::xs::conn::dispatch;
 use crate::xs::conn::interpreter::Interpreter;
 use crate::xs::conn::perl_subs;
 use crate::xs::conn::receive;
-use crate::xs::io::{clock, tls};
+use crate::xs::io::{clock, openssl};
 use crate::xs::perl::ffi::{self, After, CV, Perl, SV, Xsub};
 use crate::xs::perl::sv;
 use std::ffi::CString;
@@ -231,7 +231,7 @@ package "AnyEvent::WebSocket::Native::Engine" {
     use_tls = |call, _after| {
         let path = call.octets(0);
         if let Ok(path) = CString::new(path) {
-            tls::use_library(&path);
+            openssl::use_library(&path);
         }
     };
     /// `enable_deflate($connection, $window_bits, $no_context_takeover, $peer_window_bits, $peer_no_context_takeover,
