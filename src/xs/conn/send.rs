@@ -7,6 +7,8 @@ use super::perl_subs;
 use crate::engine::{
     CloseCode, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, MaskKey, Opcode, ProtocolError, UsageError, char_prefix,
 };
+use crate::xs::io::handle::Written;
+use crate::xs::io::tls::Session;
 use crate::xs::io::transport::Route;
 use crate::xs::perl::ffi::{After, SV};
 use crate::xs::perl::fork;
@@ -171,13 +173,30 @@ impl Connection {
         Ok(if self.engine.is_masked() { Some(mask_keys::next_key()?) } else { None })
     }
 
-    /// Writes a large frame from where its payload is, if nothing is queued before it; what the kernel does not take is
+    /// Sends a large frame from where its payload is, if nothing is queued before it; what the kernel does not take is
     /// queued. Returns `false`, and does nothing, if it cannot be done.
     fn send_uncopied(&mut self, opcode: u8, payload: &[u8], after: &mut After) -> Result<bool, SendError> {
-        let Route::Native { fh, buffer } = self.route() else { return Ok(false) };
-        let is_direct = !self.engine.is_masked() && !self.engine.owes_pong() && !self.may_batch();
+        if self.engine.is_masked() || self.engine.owes_pong() || self.may_batch() {
+            return Ok(false);
+        }
+        match self.route() {
+            Route::Native { fh, buffer } => self.write_uncopied(fh, buffer, opcode, payload, after),
+            Route::Tls { fh, buffer } => self.encrypt_uncopied(fh, buffer, opcode, payload, after),
+            Route::PushWrite { .. } => Ok(false),
+        }
+    }
+
+    /// Writes a frame from where its payload is.
+    fn write_uncopied(
+        &mut self,
+        fh: *mut SV,
+        buffer: *mut SV,
+        opcode: u8,
+        payload: &[u8],
+        after: &mut After,
+    ) -> Result<bool, SendError> {
         // What the kernel does not take must have a place to wait in.
-        if !is_direct || !self.handle().is_idle(buffer) || !sv::make_changeable(self.perl(), buffer) {
+        if !self.handle().is_idle(buffer) || !sv::make_changeable(self.perl(), buffer) {
             return Ok(false);
         }
         let mut header = Vec::with_capacity(MAX_HEADER_LEN);
@@ -185,33 +204,68 @@ impl Connection {
             return Ok(true);
         }
         match self.handle().write_both(fh, &header, payload) {
-            Ok(written) => self.queue_rest(&header, payload, written, buffer, after)?,
+            Ok(written) => {
+                if self.queue_rest(&header, payload, written, buffer)? {
+                    after.calling(perl_subs::DRAIN, [self.handle().reference()]);
+                    self.report_backlog(after);
+                }
+            }
             Err(error) => self.fail_writing(error, after),
         }
         Ok(true)
     }
 
-    /// Leaves to the handle what the kernel did not take of a frame.
-    fn queue_rest(
+    /// Encrypts a frame from where its payload is, and writes it.
+    fn encrypt_uncopied(
         &mut self,
-        header: &[u8],
-        payload: &[u8],
-        written: usize,
+        fh: *mut SV,
         buffer: *mut SV,
+        opcode: u8,
+        payload: &[u8],
         after: &mut After,
-    ) -> Result<(), SendError> {
-        let rest_of_header = &header[written.min(header.len())..];
-        let rest_of_payload = &payload[written.saturating_sub(header.len())..];
+    ) -> Result<bool, SendError> {
+        let (Some(session), Some(write_buffer)) = (Session::of(self.handle()), self.handle().changeable_write_buffer())
+        else {
+            return Ok(false);
+        };
+        // What the session does not take must have a place to wait in.
+        let is_free = self.outbox.is_empty() && sv::length(buffer) == 0 && sv::make_changeable(self.perl(), buffer);
+        if !is_free {
+            return Ok(false);
+        }
+        let mut header = Vec::with_capacity(MAX_HEADER_LEN);
+        if !self.engine.send_header(opcode, payload, &mut header)? {
+            return Ok(true);
+        }
+        let (has_rest, result) = self.interpreter.encrypted_scratch.lend(|encrypted| {
+            let done = session.encrypt_both(&header, payload, encrypted);
+            let has_rest = self.queue_rest(&header, payload, done, buffer)?;
+            Ok::<_, SendError>((has_rest, self.handle().write_behind(fh, write_buffer, encrypted)))
+        })?;
+        match result {
+            Ok(Written::All) if !has_rest => {}
+            Ok(Written::Later) if !has_rest => self.report_backlog(after),
+            Ok(_) => {
+                after.calling(perl_subs::DRAIN_TLS, [self.handle().reference()]);
+                self.report_backlog(after);
+            }
+            Err(error) => self.fail_writing(error, after),
+        }
+        Ok(true)
+    }
+
+    /// Queues what is left of a frame after its first `done` bytes. Returns `true` if something is.
+    fn queue_rest(&self, header: &[u8], payload: &[u8], done: usize, buffer: *mut SV) -> Result<bool, SendError> {
+        let rest_of_header = &header[done.min(header.len())..];
+        let rest_of_payload = &payload[done.saturating_sub(header.len())..];
         if rest_of_payload.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let room = rest_of_header.len() + rest_of_payload.len();
         let mut out = Appender::new(self.perl(), buffer, room).ok_or(SendError::Buffer)?;
         out.put_slice(rest_of_header);
         out.put_slice(rest_of_payload);
         out.finish();
-        after.calling(perl_subs::DRAIN, [self.handle().reference()]);
-        self.report_backlog(after);
-        Ok(())
+        Ok(true)
     }
 }

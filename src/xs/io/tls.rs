@@ -140,6 +140,17 @@ impl Session {
         done
     }
 
+    /// Like [`Self::encrypt`], for a header and its payload. Only the part of the payload is copied that is in one record
+    /// with the header.
+    pub fn encrypt_both(&self, header: &[u8], payload: &[u8], encrypted: &mut Vec<u8>) -> usize {
+        let (start, rest) = payload.split_at(payload.len().min(RECORD - header.len()));
+        let first = [header, start].concat();
+        match self.encrypt(&first, encrypted) {
+            done if done < first.len() => done,
+            done => done + self.encrypt(rest, encrypted),
+        }
+    }
+
     /// Moves what the session has encrypted before.
     fn take_outgoing(&self, encrypted: &mut Vec<u8>) {
         // SAFETY: the pointer is that of the handle's live session. `pending` bytes are reserved, and BIO_read

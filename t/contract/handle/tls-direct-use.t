@@ -96,6 +96,18 @@ subtest 'a peer that does not read, with 10 MB queued' => sub {
     wait_until('EOF', sub { $raw->{eof} });
 };
 
+subtest 'messages of many sizes, sent before the handshake and after it' => sub {
+    my ($server, $client) = tls_handles();
+    my $connection = AnyEvent::WebSocket::Connection->new(handle => $server);
+    my $raw = _raw($client);
+    # A TLS record has at most 16384 bytes, and the headers of these frames have 4 or 10.
+    my @bodies = map { join '', map { chr 65 + $_ % 26 } 1 .. $_ } 40_000, 16_379 .. 16_381, 32_764, 32_765, 65_536, 100_000, 5;
+    for my $when ('before', 'after') {
+        $connection->send($_) for @bodies;
+        is_deeply [grep { next_payload($raw) ne $bodies[$_] } 0 .. $#bodies], [], $when;
+    }
+};
+
 subtest 'out of scope with much queued' => sub {
     my ($connection, $raw) = ready();
     $raw->{handle}->stop_read;
