@@ -145,6 +145,41 @@ subtest 'a dropped condition variable' => sub {
     pass 'but nobody holds the connection then';
 };
 
+for my $transport (@transports) {
+    subtest "$transport: a handshake callback that runs the event loop" => sub {
+        my ($calls, $peer) = 0;
+        (my $attempt, $peer) = establishing(TRANSPORT => $transport, handshake => sub {
+            $calls++;
+            $peer->write(text('early', mask => 1));
+            $peer->half_close if $transport eq 'ws';
+            settle();
+            return $_[1];
+        });
+        $attempt->record;
+        $peer->write(request());
+        $attempt->connection;
+        is_deeply $attempt->seen->wait_messages(1)->bodies, ['early'], 'loses nothing that arrives meanwhile';
+        $attempt->seen->wait_finish if $transport eq 'ws';
+        is $calls, 1, 'is called once';
+    };
+
+    subtest "$transport: a callback of the condition variable that runs the event loop" => sub {
+        my ($attempt, $peer) = establishing(TRANSPORT => $transport);
+        my $seen;
+        $attempt->cv->cb(sub {
+            $seen = recorder(scalar $_[0]->recv);
+            $peer->write(text('one', mask => 1));
+            settle();
+            $peer->write(text('two', mask => 1));
+            settle();
+            poke();
+        });
+        $peer->write(request());
+        wait_until('the callback', sub { $seen });
+        is_deeply $seen->wait_messages(2)->bodies, ['one', 'two'], 'loses nothing that arrives meanwhile';
+    };
+}
+
 subtest 'send by the program does not cancel' => sub {
     my $called;
     my ($attempt, $peer) = establishing(handshake => sub { $called = 1; $_[1] });

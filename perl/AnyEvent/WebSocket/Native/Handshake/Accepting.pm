@@ -106,6 +106,7 @@ sub _proceed {
         _fail($attempt, "$result->{error}\n", $result->{status});
         return 1;
     }
+    AnyEvent::WebSocket::Native::Handshake::Stream::stop($attempt);
     $handle->{rbuf} = substr $octets, $result->{length};
     _answer($attempt);
     return 1;

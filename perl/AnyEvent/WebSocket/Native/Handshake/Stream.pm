@@ -13,13 +13,14 @@ use Errno ();
 # The number of bytes to read at once. Few requests have more.
 use constant SIZE => 2048;
 
-# Calls `take` with the attempt and everything that has arrived so far, each time when more has arrived. `watcher` must be
-# deleted from the attempt when the handshake ends.
+# Calls `take` with the attempt and everything that has arrived so far, each time when more has arrived, until `stop` is called.
 sub read {
     my ($attempt, $take) = @_;
     my $handle = $attempt->{handle};
     return _read_by_handle($attempt, $take) if !$attempt->{is_handle_plain};
     $attempt->{watcher} = AE::io $handle->{fh}, 0, sub {
+        # EV calls a watcher that was deleted until its callback has returned: a callback of the program may run the event loop.
+        return if !$attempt->{watcher};
         my $count = sysread $handle->{fh}, my $octets, SIZE;
         return _read_nothing($handle, $count) if !$count;
         $handle->{_activity} = $handle->{_ractivity} = AE::now;
@@ -27,6 +28,9 @@ sub read {
     };
     return;
 }
+
+# Leaves what arrives now to the connection. A handle reads it, but does not call `take` again before that has returned.
+sub stop { delete $_[0]{watcher} }
 
 # The handle, which keeps this callback, is freed when the attempt no longer has it.
 sub _read_by_handle {
