@@ -61,6 +61,17 @@ subtest '_do_handshake' => sub {
     is scalar @calls, 2, 'once each';
 };
 
+subtest '_do_handshake replaced in the class' => sub {
+    my $original = AnyEvent::WebSocket::Server->can('_do_handshake');
+    my @got;
+    no warnings 'redefine';
+    local *AnyEvent::WebSocket::Server::_do_handshake = sub { push @got, ref $_[3]; goto &$original };
+    my ($attempt, $peer) = establishing();
+    $peer->write(request());
+    isa_ok $attempt->connection, 'AnyEvent::WebSocket::Connection';
+    is_deeply \@got, ['Protocol::WebSocket::Handshake::Server'], 'gets a handshake, too';
+};
+
 subtest '_do_handshake that refuses' => sub {
     my $guard = overriding(_do_handshake => sub { $_[1]->croak('too many') });
     for my $env (undef, psgi_env()) {

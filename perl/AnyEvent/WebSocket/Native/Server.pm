@@ -39,13 +39,15 @@ sub _handle_args_tls {
     return (tls => 'accept', tls_ctx => { cert_file => $certificate, defined $key ? (key_file => $key) : () });
 }
 
-# Programs override this, and then `handshake` is a Protocol::WebSocket::Handshake::Server, with the request if that came
-# through PSGI. Otherwise it is made when a callback wants to see it.
+# Programs override or replace this, and then `handshake` is a Protocol::WebSocket::Handshake::Server, with the request if that
+# came through PSGI. Otherwise it is made when a callback wants to see it.
 sub _do_handshake {
     my ($self, $done, $fh, $handshake) = @_;
     AnyEvent::WebSocket::Native::Handshake::Accepting::start($self, $done, $fh, $handshake);
     return;
 }
+
+my $own_do_handshake = \&_do_handshake;
 
 sub establish {
     my ($self, $fh) = @_;
@@ -54,7 +56,7 @@ sub establish {
         $done->croak('fh parameter is mandatory for establish() method');
         return $done;
     }
-    my $is_overridden = $self->can('_do_handshake') != \&_do_handshake;
+    my $is_overridden = $self->can('_do_handshake') != $own_do_handshake;
     $self->_do_handshake($done, $fh, $is_overridden ? Protocol::WebSocket::Handshake::Server->new : undef);
     return $done;
 }
