@@ -6,6 +6,7 @@
 pub mod client;
 pub mod server;
 
+use super::io::methods::HandleMethods;
 use super::perl::ffi::{Perl, SV, State};
 use super::perl::magic::{self, Kind};
 use super::perl::sv;
@@ -35,7 +36,14 @@ unsafe fn with_state<T, R>(perl: Perl, object: *mut SV, kind: Kind, body: impl F
     Some(body(state))
 }
 
-/// Frees a state if it is a handshake's. Returns `false` if it is something else.
+/// Returns `true` if the methods of `handle` are AnyEvent::Handle's own. The result is cached on the XSUB `sub`.
+pub fn has_stock_methods(perl: Perl, sub: *mut SV, handle: *mut SV) -> bool {
+    // SAFETY: perl keeps an XSUB that runs, and state of this kind is the pointer of an `Rc<HandleMethods>`.
+    let methods = unsafe { magic::get_or_attach(perl, sub, Kind::HandleMethods, HandleMethods::default) };
+    sv::is_hash(handle) && methods.are_stock(perl, handle.cast())
+}
+
+/// Frees a state if it is of a kind that is used here. Returns `false` if it is something else.
 ///
 /// # Safety
 /// The state is live, and is not used again if this returns `true`.
@@ -45,6 +53,7 @@ pub unsafe fn free(state: &State) -> bool {
         match () {
             () if state.is(Kind::ServerHandshake) => drop(Rc::from_raw(state.state.cast::<server::State>())),
             () if state.is(Kind::ClientHandshake) => drop(Rc::from_raw(state.state.cast::<client::State>())),
+            () if state.is(Kind::HandleMethods) => drop(Rc::from_raw(state.state.cast::<HandleMethods>())),
             () => return false,
         }
     }

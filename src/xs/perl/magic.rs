@@ -28,6 +28,8 @@ pub enum Kind {
     Codec,
     /// State of an XSUB, of which each interpreter has its own copy: what its codecs share.
     CodecPools,
+    /// State of an XSUB, of which each interpreter has its own copy: whether the handles of handshakes have stock methods.
+    HandleMethods,
 }
 
 impl State {

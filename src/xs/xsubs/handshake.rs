@@ -3,8 +3,8 @@
 use super::arguments::Arguments;
 use super::table::{run, xsubs};
 use crate::engine::handshake::{AcceptKey, Expected, Opening, encode_key};
-use crate::xs::handshake::client;
 use crate::xs::handshake::server::Server;
+use crate::xs::handshake::{self, client};
 use crate::xs::perl::ffi::{After, CV, Perl, SV, Xsub};
 use crate::xs::perl::sv;
 
@@ -33,6 +33,12 @@ package "AnyEvent::WebSocket::Native::Engine" {
             Ok(Some(agreed)) => after.returning(sv::new_array(call.perl, call.deflate_values(agreed))),
             Ok(None) => {}
         }
+    };
+    /// `has_stock_methods($handle)`: returns true if the handle's methods are AnyEvent::Handle's own.
+    has_stock_methods = |call, after| {
+        let handle = call.arg(0).and_then(sv::referent);
+        let is_stock = |handle| handshake::has_stock_methods(call.perl, call.sub.cast(), handle);
+        after.returning(call.boolean(handle.is_some_and(is_stock)));
     };
     /// `server_handshake($head_limit, $line_limit, $is_strict)`: returns the state of a handshake on the server's side.
     server_handshake = |call, after| {

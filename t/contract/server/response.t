@@ -142,6 +142,20 @@ subtest 'a method of the class that a program replaces' => sub {
     is $bytes, response_with('X-A: b'), 'counts';
 };
 
+for my $when ('before', 'in') {
+    subtest "push_write of AnyEvent::Handle replaced $when the callback" => sub {
+        my $original = AnyEvent::Handle->can('push_write');
+        my $pushed = '';
+        no warnings 'redefine';
+        my $replace = sub { *AnyEvent::Handle::push_write = sub { $pushed .= $_[1]; goto &$original } };
+        local *AnyEvent::Handle::push_write = $original;
+        $replace->() if $when eq 'before';
+        my (undef, undef, $bytes) = answered(sub { $replace->() if $when eq 'in'; $_[1] });
+        is $bytes, $RESPONSE, 'the response';
+        is $pushed, $RESPONSE, 'is seen there';
+    };
+}
+
 subtest 'an old version' => sub {
     my ($attempt, $peer) = establishing(handshake => sub { $_[1]->version('no such version'); $_[1] });
     $peer->write(request());

@@ -63,7 +63,7 @@ sub start {
 sub _new_handle {
     my ($attempt, $fh) = @_;
     my @of_program = $attempt->{server}->_handle_args_tls;
-    $attempt->{is_handle_plain} = !@of_program;
+    $attempt->{has_arguments} = @of_program;
     my @arguments = (
         @of_program,
         fh => $fh,
@@ -72,7 +72,7 @@ sub _new_handle {
             return warn $message unless $is_fatal;
             _fail($attempt, "connection error: $message");
         });
-    return $attempt->{handle} = $attempt->{is_handle_plain} ? AnyEvent::Handle->new(@arguments) : _checked_handle(@arguments);
+    return $attempt->{handle} = @of_program ? _checked_handle(@arguments) : AnyEvent::Handle->new(@arguments);
 }
 
 # Croaks if the program's arguments are wrong, such as those of TLS.

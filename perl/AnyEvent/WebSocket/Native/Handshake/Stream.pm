@@ -1,11 +1,12 @@
 package AnyEvent::WebSocket::Native::Handshake::Stream;
 
-# Reads and writes the bytes of a server's handshakes. An AnyEvent::Handle without TLS, and without arguments of the program's
-# own, has nothing to do with them, and would take longer.
+# Reads and writes the bytes of a server's handshakes. An AnyEvent::Handle without TLS, and without arguments or methods of the
+# program's own, has nothing to do with them, and would take longer.
 
 use strict;
 use warnings;
 use AE ();
+use AnyEvent::WebSocket::Native::Engine ();
 use AnyEvent::WebSocket::Native::Handle ();
 use AnyEvent::WebSocket::Native::Handshake::Head ();
 use Errno ();
@@ -17,7 +18,7 @@ use constant SIZE => 2048;
 sub read {
     my ($attempt, $take) = @_;
     my $handle = $attempt->{handle};
-    return _read_by_handle($attempt, $take) if !$attempt->{is_handle_plain};
+    return _read_by_handle($attempt, $take) if !_is_plain($attempt);
     $attempt->{watcher} = AE::io $handle->{fh}, 0, sub {
         # EV calls a watcher that was deleted until its callback has returned: a callback of the program may run the event loop.
         return if !$attempt->{watcher};
@@ -27,6 +28,13 @@ sub read {
         $take->($attempt, $attempt->{octets} .= $octets);
     };
     return;
+}
+
+# A program may replace methods at any time, also the one that makes handles.
+sub _is_plain {
+    my ($attempt) = @_;
+    my $handle = $attempt->{handle};
+    return !$attempt->{has_arguments} && !$handle->{tls} && AnyEvent::WebSocket::Native::Engine::has_stock_methods($handle);
 }
 
 # Leaves what arrives now to the connection. A handle reads it, but does not call `take` again before that has returned.
@@ -55,7 +63,7 @@ sub _read_nothing {
 sub write {
     my ($attempt, $text) = @_;
     my $handle = $attempt->{handle};
-    my $count = $attempt->{is_handle_plain} ? syswrite $handle->{fh}, $text : undef;
+    my $count = _is_plain($attempt) ? syswrite $handle->{fh}, $text : undef;
     return $handle->push_write($text) if !$count;
     $handle->{_activity} = $handle->{_wactivity} = AE::now;
     $handle->push_write(substr $text, $count) if $count < length $text;
