@@ -30,6 +30,14 @@ subtest 'defaults' => sub {
     is $connection->max_fragments, undef, 'max_fragments' unless is_044();
 };
 
+subtest 'masked replaced in the class' => sub {
+    no warnings 'redefine';
+    local *AnyEvent::WebSocket::Connection::masked = sub { 1 };
+    my ($connection, $peer) = connection_and_peer();
+    $connection->send('hello');
+    ok $peer->next_frame->{masked}, 'is called';
+};
+
 my %read_only = (masked => 1, subprotocol => 'chat', max_payload_size => 1000, is_044() ? () : (max_fragments => 4));
 my %read_write = (close_code => 4001, close_reason => "gr\x{fc}n", close_error => 'broken');
 

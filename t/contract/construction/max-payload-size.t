@@ -118,6 +118,8 @@ subtest 'the attribute goes before the package variable' => sub {
     accepts(20, max_payload_size => undef);
     refuses(21, max_payload_size => undef);
     accepts(100_000, max_payload_size => 0);
+    $Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE = 'not a number';
+    accepts(30, max_payload_size => 30);
 };
 
 differs 'the package variable undefined' => 'has no bound then' => sub {

@@ -237,21 +237,25 @@ sub read_environment {
 sub native {
     my ($self, @set) = @_;
     return map { $_ => value($self, $_) } @NATIVE if ref $self ne $class || _is_accessor_replaced();
-    return (_limits_of_variables(), map { $_ => value($self, $_) } grep { $OPTION{$_}{native} } @set);
+    return (_limits_of_variables($self), map { $_ => value($self, $_) } grep { $OPTION{$_}{native} } @set);
 }
 
 # Returns true if a program has replaced an accessor that the original calls.
 sub _is_accessor_replaced {
-    return \&AnyEvent::WebSocket::Connection::max_payload_size != $accessor{max_payload_size}
+    return \&AnyEvent::WebSocket::Connection::masked != $accessor{masked}
+        || \&AnyEvent::WebSocket::Connection::max_payload_size != $accessor{max_payload_size}
         || \&AnyEvent::WebSocket::Connection::max_fragments != $accessor{max_fragments};
 }
 
-# Connections are made by the thousand, with the same few limits.
+# Returns the limits that package variables set, unless the connection has its own. Connections are made by the thousand, with
+# the same few limits.
 sub _limits_of_variables {
+    my ($self) = @_;
     no warnings 'once';
+    my ($size, $amount) = ($Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE, $Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT);
     return (
-        max_payload_size => $WHOLE{ $Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE // '' } // _max_payload_size(),
-        max_fragments => $WHOLE{ $Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT // '' } // _max_fragments(),
+        defined $self->{max_payload_size} ? () : (max_payload_size => $WHOLE{ $size // '' } // _max_payload_size()),
+        defined $self->{max_fragments} ? () : (max_fragments => $WHOLE{ $amount // '' } // _max_fragments()),
     );
 }
 
