@@ -75,6 +75,18 @@ subtest 'on_drain' => sub {
     pass 'and again after the next send';
 };
 
+for my $how ('a Close frame', 'the end of file') {
+    subtest "on_drain set after close, and $how of the peer" => sub {
+        my ($connection, $peer) = connection_and_peer();
+        $peer->stall;
+        $connection->send('x' x 5_000_000)->close;
+        $connection->handle->on_drain(sub { });
+        $how eq 'a Close frame' ? $peer->write(close_frame(1000))->wait_written : $peer->half_close;
+        settle();
+        is scalar(my @frames = $peer->resume->frames_to_eof), 2, 'our end is closed all the same';
+    };
+}
+
 subtest 'on_drain of an empty queue' => sub {
     my ($connection) = ready();
     my $drained = 0;

@@ -105,11 +105,9 @@ sub _answer_close {
     $self->close($code == NO_STATUS ? () : $code);
 }
 
-# Closes the write side. The timer runs only if that was done together with our Close frame.
-sub _shut_down {
-    my ($self) = @_;
-    $self->handle->push_shutdown if !$self->{_ws_close_timer};
-}
+# Closes the write side. That may have been done together with our Close frame, but the program may have set another on_drain
+# since, which makes the handle forget it.
+sub _shut_down { $_[0]->handle->push_shutdown }
 
 # --- failures
 
@@ -181,9 +179,9 @@ sub _report_end {
 
 sub _call_finish {
     my ($self, $message) = @_;
-    _shut_down($self);
     delete @$self{qw( _ws_close_timer _ws_drain_watcher _ws_drain_wait _ws_window_timer )};
     AnyEvent::WebSocket::Native::Keepalive::stop($self);
+    _shut_down($self);
     $self->close_error($message) if defined $message;
     $self->{_ws_end} = [$message];
     AnyEvent::WebSocket::Native::Inspection::trace($self, 'finished: ' . (defined $message ? $message : 'end of file'))
