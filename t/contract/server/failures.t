@@ -102,8 +102,8 @@ subtest 'the peer has gone when the response is written' => sub {
     my $called;
     my ($attempt, $peer) = establishing(handshake => sub { $called = 1; $_[1] });
     $peer->write(request())->wait_written->close;
-    local $! = EPIPE;
-    is $attempt->error, "connection error: $!", 'the error';
+    my $reason = do { local $! = EPIPE; "$!" };
+    is $attempt->error, "connection error: $reason", 'the error';
     ok $called, 'the callback had been called';
 };
 
