@@ -80,6 +80,24 @@ subtest '_do_handshake that refuses' => sub {
     }
 };
 
+subtest '_do_handshake that has read the request itself' => sub {
+    my $guard = overriding(_do_handshake => sub {
+        my ($self, $cv, $fh, $handshake) = @_;
+        sysread $fh, my $octets, 4096;
+        $handshake->parse($octets);
+        AnyEvent::WebSocket::Server::_do_handshake($self, $cv, $fh, $handshake);
+    });
+    for my $callback (undef, sub { ($_[1], $_[0]->resource_name) }) {
+        my ($ours, $theirs) = socket_pair();
+        my $peer = WebSocketTest::Peer->new($theirs)->write(request())->wait_written;
+        my $attempt = establishing_on($ours, SERVER => Sub->new(handshake => $callback));
+        my ($connection, @other) = $attempt->results;
+        isa_ok $connection, 'AnyEvent::WebSocket::Connection';
+        is_deeply \@other, $callback ? ['/chat'] : [], 'the request';
+        is response_of($peer), $RESPONSE, 'the response';
+    }
+};
+
 subtest '_do_handshake with another condition variable' => sub {
     my @results;
     my $guard = overriding(_do_handshake => sub {

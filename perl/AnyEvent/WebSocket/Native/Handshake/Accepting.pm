@@ -33,8 +33,8 @@ use constant {
 sub accept_as_it_is { return $_[1] }
 
 # Starts a handshake on `fh`, which ends with a connection in the condvar `done`, or an error. `handshake` is undef, or a
-# Protocol::WebSocket::Handshake::Server, with the request if that came through PSGI. The handle refers to itself until then:
-# nobody else has to keep it.
+# Protocol::WebSocket::Handshake::Server, with the request if that came through PSGI or the program has read it. The handle
+# refers to itself until then: nobody else has to keep it.
 sub start {
     my ($server, $done, $fh, $handshake) = @_;
     my $options = $server->{_ws_options} || {};
@@ -47,9 +47,8 @@ sub start {
     my $attempt = { server => $server, done => $done, protocol => $protocol };
     my $handle = _new_handle($attempt, $fh);
     $handle->{rbuf} = '';
-    # A request that came through PSGI is complete.
-    my $request = $handshake && $handshake->{req};
-    return if $request && $request->is_body && _proceed($attempt, '') || !$attempt->{handle};
+    my $is_read = AnyEvent::WebSocket::Native::Handshake::Server::has_request($handshake);
+    return if $is_read && _proceed($attempt, '') || !$attempt->{handle};
     AnyEvent::WebSocket::Native::Handshake::Stream::read($attempt, \&_proceed);
     my $seconds = AnyEvent::WebSocket::Native::Handshake::Deadline::seconds($options->{handshake_timeout});
     return unless $seconds && $attempt->{handle};

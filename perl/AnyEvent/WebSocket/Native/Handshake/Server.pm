@@ -22,25 +22,27 @@ sub new {
 
 # Takes everything that has arrived so far. Returns nothing while that is not enough; otherwise a reference to a hash: `error`,
 # the text for the program, and `status`, the HTTP status that tells the client; or the `length` of the request, after which
-# frames follow. A request that came through PSGI is in the handshake already.
+# frames follow. A request that came through PSGI, or that the program has read, is in the handshake already.
 sub receive {
     my ($self, $octets) = @_;
+    my $is_read = has_request($self->{handshake});
     my $result =
-        $self->_has_request
-        ? AnyEvent::WebSocket::Native::Engine::take_request($self->{state}, $self->_request_of_psgi)
+        $is_read
+        ? AnyEvent::WebSocket::Native::Engine::take_request($self->{state}, $self->_request_of_handshake)
         : AnyEvent::WebSocket::Native::Engine::read_request($self->{state}, $octets);
     return unless $result;
     my ($length, $error, $status) = @$result;
     return defined $length ? { length => $length } : { error => "handshake error: $error", status => $status };
 }
 
-sub _has_request {
-    my ($self) = @_;
-    my $request = $self->{handshake} && $self->{handshake}{req};
-    return $request && $request->is_body;
+# Returns true if a Protocol::WebSocket::Handshake::Server, or undef, has the whole request.
+sub has_request {
+    my ($handshake) = @_;
+    my $request = $handshake && $handshake->{req};
+    return $request && ($request->is_body || $request->is_done);
 }
 
-sub _request_of_psgi {
+sub _request_of_handshake {
     my ($self) = @_;
     my $request = $self->{handshake}->req;
     my $fields = $request->fields;
