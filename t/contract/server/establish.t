@@ -180,6 +180,21 @@ for my $transport (@transports) {
     };
 }
 
+subtest 'bytes that arrive while the handshake callback runs the event loop' => sub {
+    plan skip_all => 'by design: counts the turns of EV' if AnyEvent::detect() ne 'AnyEvent::Impl::EV';
+    my ($turns, $peer);
+    (my $attempt, $peer) = establishing(handshake => sub {
+        $peer->write(text('early', mask => 1))->wait_written;
+        my $before = EV::iteration();
+        after(0.1);
+        $turns = EV::iteration() - $before;
+        return $_[1];
+    });
+    $peer->write(request());
+    $attempt->connection;
+    cmp_ok $turns, '<', 100, 'do not keep it busy';
+};
+
 subtest 'send by the program does not cancel' => sub {
     my $called;
     my ($attempt, $peer) = establishing(handshake => sub { $called = 1; $_[1] });

@@ -29,6 +29,10 @@ sub poll_delay {
     return 1e-4;
 }
 
+# Takes the arguments of a watcher's callback whose watcher was deleted. EV would call it until the callback has returned that
+# deleted it, which may run the event loop.
+sub stop_deleted { $_[0]->stop if ref $_[0] eq 'EV::IO' }
+
 # --- the first iteration of the loop: until then nothing is delivered, so that the program can register its callbacks
 
 # Makes the loop call the handle callback once, which then calls `begin`, directly or through the library.

@@ -9,6 +9,7 @@ use AE ();
 use AnyEvent::WebSocket::Native::Engine ();
 use AnyEvent::WebSocket::Native::Handle ();
 use AnyEvent::WebSocket::Native::Handshake::Head ();
+use AnyEvent::WebSocket::Native::Loop ();
 use Errno ();
 
 # The number of bytes to read at once. Few requests have more.
@@ -20,8 +21,7 @@ sub read {
     my $handle = $attempt->{handle};
     return _read_by_handle($attempt, $take) if !_is_plain($attempt);
     $attempt->{watcher} = AE::io $handle->{fh}, 0, sub {
-        # EV calls a watcher that was deleted until its callback has returned: a callback of the program may run the event loop.
-        return if !$attempt->{watcher};
+        return AnyEvent::WebSocket::Native::Loop::stop_deleted(@_) if !$attempt->{watcher};
         my $count = sysread $handle->{fh}, my $octets, SIZE;
         return _read_nothing($handle, $count) if !$count;
         $handle->{_activity} = $handle->{_ractivity} = AE::now;
