@@ -108,7 +108,7 @@ sub _limit_of_variable {
 
 # --- the class
 
-my ($class, %accessor, %on_change);
+my ($class, %accessor, %glob, %on_change);
 
 # Adds these attributes to a class with its `has`. The modules whose subs are named above must be loaded.
 sub install {
@@ -122,7 +122,8 @@ sub install {
         $accessor{$name} = $option->{is_shown} ? _showing_accessor($name) : _accessor($name);
         no strict 'refs';
         no warnings 'redefine';
-        *{"${class}::$name"} = $accessor{$name};
+        $glob{$name} = \*{"${class}::$name"};
+        *{ $glob{$name} } = $accessor{$name};
     }
 }
 
@@ -242,9 +243,7 @@ sub native {
 
 # Returns true if a program has replaced an accessor that the original calls.
 sub _is_accessor_replaced {
-    return \&AnyEvent::WebSocket::Connection::masked != $accessor{masked}
-        || \&AnyEvent::WebSocket::Connection::max_payload_size != $accessor{max_payload_size}
-        || \&AnyEvent::WebSocket::Connection::max_fragments != $accessor{max_fragments};
+    return grep { *{ $glob{$_} }{CODE} != $accessor{$_} } qw( masked max_payload_size max_fragments );
 }
 
 # Returns the limits that package variables set, unless the connection has its own. Connections are made by the thousand, with
