@@ -115,4 +115,13 @@ subtest 'mistakes' => sub {
     }
 };
 
+for my $transport (@transports) {
+    subtest "$transport: a callback that runs the event loop for longer" => sub {
+        my ($attempt, $peer) =
+            establishing(TRANSPORT => $transport, handshake_timeout => $SHORT, handshake => sub { after(2 * $SHORT); $_[1] });
+        $peer->write(request());
+        isa_ok $attempt->connection, 'AnyEvent::WebSocket::Connection', 'what the condition variable has';
+    };
+}
+
 done_testing;

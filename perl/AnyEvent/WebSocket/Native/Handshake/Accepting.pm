@@ -106,6 +106,7 @@ sub _proceed {
         return 1;
     }
     AnyEvent::WebSocket::Native::Handshake::Stream::stop($attempt);
+    delete $attempt->{deadline};
     $handle->{rbuf} = substr $octets, $result->{length};
     _answer($attempt);
     return 1;
