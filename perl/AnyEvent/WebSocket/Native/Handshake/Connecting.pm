@@ -102,7 +102,6 @@ sub _open {
         });
     $handle->{rbuf} = '';
     delete $handle->{peername} if $is_secure && $client->ssl_no_verify;
-    $attempt->{is_handle_plain} = !$is_secure;
     _set_deadline($attempt);
     AnyEvent::WebSocket::Native::Handshake::Stream::write($attempt, $handshake->request);
     AnyEvent::WebSocket::Native::Handshake::Stream::read($attempt, \&_proceed) if $attempt->{handle};

@@ -1,6 +1,6 @@
 package AnyEvent::WebSocket::Native::Handshake::Stream;
 
-# Reads and writes the bytes of a server's handshakes. An AnyEvent::Handle without TLS, and without arguments or methods of the
+# Reads and writes the bytes of handshakes. An AnyEvent::Handle without TLS, and without arguments or methods of the
 # program's own, has nothing to do with them, and would take longer.
 
 use strict;
@@ -59,7 +59,7 @@ sub _read_nothing {
     AnyEvent::WebSocket::Native::Handle::read_error($handle, $error);
 }
 
-# Writes the response. The handle writes what the kernel does not take at once.
+# Writes the request or the response. The handle writes what the kernel does not take at once.
 sub write {
     my ($attempt, $text) = @_;
     my $handle = $attempt->{handle};
