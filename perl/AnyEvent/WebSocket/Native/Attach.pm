@@ -17,8 +17,8 @@ our @CARP_NOT = qw( AnyEvent::WebSocket::Native::Util Moo::Object );
 sub attach {
     my ($self, $arguments) = @_;
     AnyEvent::WebSocket::Native::Options::read_environment($self);
-    my @set = AnyEvent::WebSocket::Native::Options::names_set($self, $arguments);
-    AnyEvent::WebSocket::Native::Options::check($self, $arguments, @set);
+    my @set = AnyEvent::WebSocket::Native::Options::names_given($self, $arguments);
+    AnyEvent::WebSocket::Native::Options::check($self, @set);
     my $handle = $self->handle;
     _look_for_tls() if $handle->{tls};
     my $handle_callback = AnyEvent::WebSocket::Native::Engine::attach(

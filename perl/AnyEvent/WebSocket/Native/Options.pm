@@ -9,6 +9,7 @@ use AnyEvent::WebSocket::Native::Number ();
 use AnyEvent::WebSocket::Native::Util ();
 use Carp ();
 use Scalar::Util ();
+use mro ();
 
 our @CARP_NOT = qw( AnyEvent::WebSocket::Native::Util Class::Method::Modifiers Moo::Object );
 
@@ -133,7 +134,9 @@ sub _sub_named {
     return \&{"AnyEvent::WebSocket::Native::$name"};
 }
 
-sub _configure { _sub_named('Engine::configure')->($_[0], native($_[0], names_set($_[0]))) }
+sub _configure {
+    _sub_named('Engine::configure')->($_[0], native($_[0], grep { defined $_[0]{$_} } names()));
+}
 
 sub _accessor {
     my ($name) = @_;
@@ -165,20 +168,20 @@ sub check_value {
 
 # --- a connection
 
-# Returns the names of the attributes that are set, given the arguments of `new` if only these are; perhaps one more than once.
-# The hash of the connection is not iterated over, which would take memory for as long as it exists, unless a program's subclass
-# may have other attributes in it.
-sub names_set {
+# Takes the arguments of `new`. Warns of names that are probably misspelt. Returns the names of the attributes that are set,
+# perhaps one twice.
+sub names_given {
     my ($self, $arguments) = @_;
-    return keys %$self if ref $self ne $class;
-    return grep { defined $self->{$_} } $arguments ? (keys %$arguments, @ENVIRONMENT) : names();
+    my @names = keys %$arguments;
+    AnyEvent::WebSocket::Native::Util::warn_of_slips(ref $self, $arguments, names()) if grep { !$OPTION{$_} } @names;
+    # A program's subclass may set attributes by itself. Iterating over the hash of the connection takes memory for as long as
+    # that exists.
+    return ref $self eq $class ? grep { defined $self->{$_} } @names, @ENVIRONMENT : keys %$self;
 }
 
-# Croaks if an argument of `new` is invalid, and warns of names that are probably misspelt. `set` are the names set.
+# Croaks if one of the attributes that are set is invalid.
 sub check {
-    my ($self, $arguments, @set) = @_;
-    AnyEvent::WebSocket::Native::Util::warn_of_slips(ref $self, $arguments, names())
-        if grep { !$OPTION{$_} } keys %$arguments;
+    my ($self, @set) = @_;
     my $handle = $self->handle;
     _check_handle($handle) if ref $handle ne 'AnyEvent::Handle';
     for my $name (@set) {
@@ -241,9 +244,15 @@ sub native {
     return (_limits_of_variables($self), map { $_ => value($self, $_) } grep { $OPTION{$_}{native} } @set);
 }
 
-# Returns true if a program has replaced an accessor that the original calls.
+my ($generation, $is_replaced) = (0);
+
+# Returns true if a program has replaced an accessor that the original calls. Perl counts the changes of a package's subs.
 sub _is_accessor_replaced {
-    return grep { *{ $glob{$_} }{CODE} != $accessor{$_} } qw( masked max_payload_size max_fragments );
+    my $now = mro::get_pkg_gen($class);
+    return $is_replaced if $now == $generation;
+    $is_replaced = grep { *{ $glob{$_} }{CODE} != $accessor{$_} } qw( masked max_payload_size max_fragments );
+    $generation = $now;
+    return $is_replaced;
 }
 
 # Returns the limits that package variables set, unless the connection has its own. Connections are made by the thousand, with
