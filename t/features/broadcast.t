@@ -138,11 +138,19 @@ subtest 'prepare, in a program that has loaded no connection' => sub {
 
 subtest 'over TLS' => sub {
     plan skip_all => WebSocketTest::TLS::unavailable() if WebSocketTest::TLS::unavailable();
-    my ($server, $client) = map { $class->new(handle => $_->[0], masked => $_->[1]) } do { my ($s, $c) = tls_handles(); ([$s, 0], [$c, 1]) };
+    my ($server, $client) = map { $class->new(handle => $_->[0], masked => $_->[1], max_payload_size => 0) }
+        do { my ($s, $c) = tls_handles(); ([$s, 0], [$c, 1]) };
     my $seen = recorder($client);
     is $class->broadcast([$server], 'secret'), 1, 'counts';
     $seen->wait_messages(1);
     is_deeply $seen->bodies, ['secret'], 'and arrives';
+    $client->pause;
+    is $class->broadcast([$server, $server], $_), 2, 'counts each time that it is in the list' for 'small', $much, 'end';
+    cmp_ok $server->buffered_amount, '>', 1_000_000, 'waits while the peer does not read';
+    $client->resume;
+    $seen->wait_messages(7);
+    my @lengths = map { length } @{ $seen->bodies };
+    is_deeply \@lengths, [6, 5, 5, (length $much) x 2, 3, 3], 'and arrives whole, in order';
 };
 
 subtest 'classes with a send of their own' => sub {

@@ -4,7 +4,9 @@ use super::connection::{self, Connection, Engine};
 use crate::engine::{DeflateConfig, MAX_HEADER_LEN, UsageError, encode_frame};
 use crate::xs::io::clock;
 use crate::xs::io::descriptor::{self, WriteError};
-use crate::xs::io::handle::DirectWriter;
+use crate::xs::io::handle::{DirectWriter, Written};
+use crate::xs::io::tls::{self, Session};
+use crate::xs::io::transport::Route;
 use crate::xs::perl::ffi::{AV, HV, Perl, SV};
 use crate::xs::perl::sv::{self, Appender};
 use bytes::BufMut;
@@ -43,8 +45,15 @@ struct Frame {
 struct Recipient {
     element: *mut SV,
     frame: Rc<Frame>,
-    writer: DirectWriter,
-    fd: RawFd,
+    path: Path,
+}
+
+/// How a frame gets to a recipient.
+enum Path {
+    /// The descriptor.
+    Plain { writer: DirectWriter, fd: RawFd },
+    /// The handle's TLS session.
+    Encrypted,
 }
 
 /// The result of a broadcast.
@@ -52,7 +61,7 @@ struct Recipient {
 pub struct Deliveries {
     /// Number of connections that the message is sent to.
     pub count: u64,
-    /// Connections whose `send` must be called, for example because they mask, encrypt, or have bytes queued.
+    /// Connections whose `send` must be called, for example because they mask, or have bytes queued.
     pub rest: Vec<*mut SV>,
     /// Elements that are not connections of ours; they are not counted.
     pub foreign: Vec<*mut SV>,
@@ -157,11 +166,8 @@ impl<'a> Broadcast<'a> {
         if !connection.has_stock_handle() || self.overrides_send(connection) {
             return None;
         }
-        let writer = connection.handle().writer()?;
-        // The buffer is prepared now, because after a partial write the rest must be stored.
-        Appender::new(perl, writer.buffer, 0)?;
-        let fd = writer.fd(perl)?;
-        Some(Recipient { element, frame, writer, fd })
+        let path = if connection.handle().is_tls() { encrypted_path(connection) } else { plain_path(perl, connection) };
+        Some(Recipient { element, frame, path: path? })
     }
 
     fn count(&self, engine: &mut Engine, frame: &Frame) -> Result<(), UsageError> {
@@ -178,14 +184,27 @@ impl<'a> Broadcast<'a> {
 
     /// Writes the frame. Returns `true` if the kernel took all of it.
     fn write_to(&self, perl: Perl, recipient: &Recipient) -> Result<bool, WriteError> {
-        let Recipient { frame, writer: DirectWriter { buffer, activity, .. }, fd, .. } = recipient;
+        let octets = &recipient.frame.octets;
+        match &recipient.path {
+            Path::Plain { writer, fd } => self.write_plainly(perl, octets, writer, *fd),
+            Path::Encrypted => {
+                // SAFETY: the list keeps the object alive, and no Perl code runs.
+                let shared =
+                    sv::referent(recipient.element).and_then(|object| unsafe { connection::of_object(perl, object) });
+                shared.map_or(Ok(true), |shared| shared.borrow().encrypt_and_write(octets))
+            }
+        }
+    }
+
+    fn write_plainly(&self, perl: Perl, octets: &[u8], writer: &DirectWriter, fd: RawFd) -> Result<bool, WriteError> {
+        let DirectWriter { buffer, activity, .. } = writer;
         // The buffer is not empty if the list contains the connection twice.
         let is_first = sv::length(*buffer) == 0;
-        let written = if is_first { descriptor::write(*fd, &frame.octets)? } else { 0 };
+        let written = if is_first { descriptor::write(fd, octets)? } else { 0 };
         if written > 0 {
             activity.note(perl, self.now);
         }
-        let rest = &frame.octets[written..];
+        let rest = &octets[written..];
         if !rest.is_empty() {
             let mut out = Appender::new(perl, *buffer, rest.len()).expect("it was a string of octets");
             out.put_slice(rest);
@@ -223,6 +242,40 @@ impl<'a> Broadcast<'a> {
                 answer
             }
         }
+    }
+}
+
+/// Returns the path past the handle, if there is one.
+fn plain_path(perl: Perl, connection: &Connection) -> Option<Path> {
+    let writer = connection.handle().writer()?;
+    // The buffer is prepared now, because after a partial write the rest must be stored.
+    Appender::new(perl, writer.buffer, 0)?;
+    let fd = writer.fd(perl)?;
+    Some(Path::Plain { writer, fd })
+}
+
+/// Returns the path through the TLS session, if nothing is queued before the frame, and what cannot be written yet has a place
+/// to wait in.
+fn encrypted_path(connection: &Connection) -> Option<Path> {
+    let handle = connection.handle();
+    let is_free =
+        connection.outbox.is_empty() && handle.backlog() == 0 && handle.is_idle(handle.changeable_write_buffer()?);
+    let has_place = is_free && sv::make_changeable(handle.perl(), handle.unencrypted_buffer()?);
+    (has_place && Session::of(handle).is_some()).then_some(Path::Encrypted)
+}
+
+impl Connection {
+    /// Encrypts a frame and writes it. Returns `false` if something is left to the handle's methods.
+    fn encrypt_and_write(&self, octets: &[u8]) -> Result<bool, WriteError> {
+        let handle = self.handle();
+        let (Route::Tls { fh, buffer }, Some(write_buffer)) = (self.route(), handle.changeable_write_buffer()) else {
+            return Ok(true);
+        };
+        handle.queue(buffer, octets);
+        self.interpreter.encrypted_scratch.lend(|encrypted| {
+            let is_encrypted = tls::encrypt_queued(handle, buffer, encrypted);
+            Ok(handle.write_behind(fh, write_buffer, encrypted)? == Written::All && is_encrypted)
+        })
     }
 }
 

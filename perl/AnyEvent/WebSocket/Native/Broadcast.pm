@@ -7,6 +7,7 @@ use strict;
 use warnings;
 use AnyEvent::WebSocket::Native::Backpressure ();
 use AnyEvent::WebSocket::Native::Engine ();
+use AnyEvent::WebSocket::Native::Handle ();
 use AnyEvent::WebSocket::Native::Number ();
 use AnyEvent::WebSocket::Native::Payload ();
 use AnyEvent::WebSocket::Native::Util ();
@@ -49,10 +50,10 @@ sub _fetched {
     return [map { $$_ } @elements];
 }
 
-# The handle writes what the kernel did not take.
+# The handle writes what the kernel did not take, or the TLS session.
 sub _write_rest {
     my ($self) = @_;
-    $self->handle->_drain_wbuf;
+    AnyEvent::WebSocket::Native::Handle::drain_tls($self->handle);
     AnyEvent::WebSocket::Native::Backpressure::backlogged($self);
 }
 
