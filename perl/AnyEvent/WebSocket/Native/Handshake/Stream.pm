@@ -15,6 +15,9 @@ use Errno ();
 # The number of bytes to read at once. Few requests have more.
 use constant SIZE => 2048;
 
+# The bytes that arrived last. Perl would keep the memory of a variable in the callback, for each handshake.
+my $arrived;
+
 # Calls `take` with the attempt and everything that has arrived so far, each time when more has arrived, until `stop` is called.
 sub read {
     my ($attempt, $take) = @_;
@@ -22,10 +25,10 @@ sub read {
     return _read_by_handle($attempt, $take) if !_is_plain($attempt);
     $attempt->{watcher} = AE::io $handle->{fh}, 0, sub {
         return AnyEvent::WebSocket::Native::Loop::stop_deleted(@_) if !$attempt->{watcher};
-        my $count = sysread $handle->{fh}, my $octets, SIZE;
+        my $count = sysread $handle->{fh}, $arrived, SIZE;
         return _read_nothing($handle, $count) if !$count;
         $handle->{_activity} = $handle->{_ractivity} = AE::now;
-        $take->($attempt, $attempt->{octets} .= $octets);
+        $take->($attempt, $attempt->{octets} .= $arrived);
     };
     return;
 }
