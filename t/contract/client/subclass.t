@@ -113,6 +113,13 @@ subtest 'no handle' => sub {
     }
 };
 
+subtest 'a handle whose peer has gone' => sub {
+    my ($left, $right) = tcp_pair();
+    WebSocketTest::Peer->new($right)->reset;
+    is error_of(own(sub { $_[0]->($left) })->connect('ws://example.test/')), 'connect error: Connection reset by peer',
+        'the first error is reported, not the one that follows it';
+};
+
 subtest 'around' => sub {
     my $server = raw_server();
     my $client = Wrapping->new;

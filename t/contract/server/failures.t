@@ -63,6 +63,13 @@ for my $name (qw(empty undef)) {
     };
 }
 
+subtest 'RST while the callback runs' => sub {
+    my $peer;
+    (my $attempt, $peer) = establishing(TRANSPORT => 'tcp', handshake => sub { $peer->reset; $_[1] });
+    $peer->write(request());
+    is $attempt->error, 'connection error: Connection reset by peer', 'the first error, not the one that follows it';
+};
+
 my %incomplete = (nothing => '', 'half a line' => 'GET /', 'half a header' => substr request(), 0, 60);
 for my $transport (@transports) {
     for my $name (sort keys %incomplete) {

@@ -58,15 +58,21 @@ sub _read_nothing {
     my ($handle, $count) = @_;
     my $error = $!;
     return AnyEvent::WebSocket::Native::Handle::read_eof($handle) if defined $count;
-    return if grep { $error == $_ } Errno::EAGAIN, Errno::EINTR, Errno::EWOULDBLOCK;
-    AnyEvent::WebSocket::Native::Handle::read_error($handle, $error);
+    AnyEvent::WebSocket::Native::Handle::read_error($handle, $error) if _is_final($error);
 }
 
-# Writes the request or the response. The handle writes what the kernel does not take at once.
+sub _is_final {
+    my ($error) = @_;
+    return !grep { $error == $_ } Errno::EAGAIN, Errno::EINTR, Errno::EWOULDBLOCK;
+}
+
+# Writes the request or the response. The handle writes what the kernel does not take at once; it would not find an error again.
 sub write {
     my ($attempt, $text) = @_;
     my $handle = $attempt->{handle};
-    my $count = _is_plain($attempt) ? syswrite $handle->{fh}, $text : undef;
+    return $handle->push_write($text) if !_is_plain($attempt);
+    my $count = syswrite $handle->{fh}, $text;
+    return AnyEvent::WebSocket::Native::Handle::write_error($handle, $!) if !defined $count && _is_final($!);
     return $handle->push_write($text) if !$count;
     $handle->{_activity} = $handle->{_wactivity} = AE::now;
     $handle->push_write(substr $text, $count) if $count < length $text;
