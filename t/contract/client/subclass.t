@@ -120,6 +120,18 @@ subtest 'a handle whose peer has gone' => sub {
         'the first error is reported, not the one that follows it';
 };
 
+subtest 'a condvar whose callback dies while the handle is being taken' => sub {
+    for my $uri ('ws://example.test/', 'wss://example.test/') {
+        my ($left, $right) = tcp_pair();
+        WebSocketTest::Peer->new($right)->reset;
+        my $connected;
+        my $cv = own(sub { $connected = $_[0]; return })->connect($uri);
+        $cv->cb(sub { die "oops\n" });
+        ok !eval { $connected->($left); 1 }, "$uri: the exception arrives";
+        is $@, "oops\n", 'unchanged';
+    }
+};
+
 subtest 'around' => sub {
     my $server = raw_server();
     my $client = Wrapping->new;

@@ -79,11 +79,15 @@ sub _connected {
     my ($attempt, $fh) = @_;
     return unless $attempt->{done};    # an override has called back twice
     return _fail($attempt, 'unable to connect') unless $fh;
-    local $@;
-    return if eval { _open($attempt, $fh); 1 };
-    my $error = $@;
-    $error =~ s/ at \S+ line [0-9]+\.?\n\z|\n\z//;
-    return _fail($attempt, "handshake error: $error");
+    my $exception;
+    {
+        local $@;
+        return if eval { _open($attempt, $fh); 1 };
+        $exception = $@;
+    }
+    die $exception unless $attempt->{done};    # it comes from the callback of the condvar
+    $exception =~ s/ at \S+ line [0-9]+\.?\n\z|\n\z//;
+    return _fail($attempt, "handshake error: $exception");
 }
 
 sub _open {
@@ -100,6 +104,7 @@ sub _open {
             return warn $message unless $is_fatal;
             _fail($attempt, "connect error: $message");
         });
+    return unless $handle;
     $handle->{rbuf} = '';
     delete $handle->{peername} if $is_secure && $client->ssl_no_verify;
     _set_deadline($attempt);
