@@ -21,7 +21,8 @@ const KEEP_READ_BUFFER: usize = 4096;
 /// The result of reading from the transport.
 enum Arrival {
     Read(Read),
-    /// Bytes were read, but the handle's methods must continue: the TLS session ended or has something to send.
+    /// Bytes were read, but the handle's methods must continue: the TLS session ended, has something to send, or may now
+    /// take what waits.
     TlsEnd,
 }
 
@@ -156,7 +157,10 @@ impl Connection {
         let mut encrypted = Inbox::default();
         let read = encrypted.read(encrypted_scratch, fd);
         let is_drained = match read {
-            Read::Bytes(_) => self.inbox.decrypt_into(scratch, |plain| session.decrypt(encrypted.unread(), plain)),
+            Read::Bytes(_) => {
+                let is_all = self.inbox.decrypt_into(scratch, |plain| session.decrypt(encrypted.unread(), plain));
+                is_all && !self.handle().has_unencrypted()
+            }
             _ => true,
         };
         encrypted.clear(encrypted_scratch);

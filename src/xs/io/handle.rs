@@ -163,6 +163,11 @@ impl<'k> Handle<'k> {
         self.slot_lvalue(Slot::TlsWbuf)
     }
 
+    /// Returns `true` if bytes wait to be encrypted.
+    pub fn has_unencrypted(self) -> bool {
+        self.slot(Slot::TlsWbuf).is_some_and(|buffer| sv::length(buffer) > 0)
+    }
+
     /// Returns the means to write bytes directly, if the stream is not encrypted and [`Self::is_idle`] allows it.
     pub fn writer(self) -> Option<DirectWriter> {
         let fh = self.slot(Slot::Fh)?;

@@ -16,7 +16,7 @@ sub connection { AnyEvent::WebSocket::Connection->new(@_) }
 # Returns a connection on this side of a TLS pair, and the handle on the other side.
 sub connection_with {
     my ($side, %args) = @_;
-    my ($server, $client) = tls_handles();
+    my ($server, $client) = tls_handles(@{ delete $args{handles} || [] });
     my ($ours, $theirs) = $side eq 'accept' ? ($server, $client) : ($client, $server);
     return (connection(handle => $ours, masked => $side eq 'connect' ? 1 : 0, %args), _raw($theirs));
 }
@@ -39,7 +39,25 @@ sub next_frame {
     return $frame;
 }
 
+# Who has the last word in the handshake depends on the version, and on whether the server gives out tickets.
+my %setting = (
+    'TLS 1.2' => sub { Net::SSLeay::CTX_set_options($_[0], Net::SSLeay::OP_NO_TLSv1_3()) },
+    'TLS 1.3 without tickets' => sub { Net::SSLeay::CTX_set_num_tickets($_[0], 0) },
+);
 for my $side (qw(accept connect)) {
+    for my $name (sort keys %setting) {
+        subtest "$side, $name: a send before the handshake is done" => sub {
+            plan skip_all => 'this Net::SSLeay is too old'
+                if !eval { Net::SSLeay::OP_NO_TLSv1_3(); Net::SSLeay->can('CTX_set_num_tickets') };
+            my %server = tls_options('accept');
+            my $context = AnyEvent::TLS->new(%{ $server{tls_ctx} });
+            $setting{$name}->($context->ctx);
+            my ($connection, $raw) = connection_with($side, handles => [{ tls_ctx => $context }]);
+            $connection->send('early');
+            is next_frame($raw)->{payload}, 'early';
+        };
+    }
+
     subtest "$side: both directions" => sub {
         my ($connection, $raw) = connection_with($side);
         my $seen = recorder($connection);
