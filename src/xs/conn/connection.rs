@@ -286,7 +286,10 @@ pub unsafe fn find<'a>(perl: Perl, value: *mut SV) -> Lookup<'a> {
             return Lookup::NotAConnection;
         }
         match found.state.cast::<Shared>().as_ref() {
-            Some(shared) if !shared.borrow().object.is_null() => Lookup::Connection(shared),
+            // It can be in use already: OpenSSL calls Perl code, for instance that of Net::SSLeay::set_msg_callback.
+            Some(shared) if shared.try_borrow().map_or(true, |connection| !connection.object.is_null()) => {
+                Lookup::Connection(shared)
+            }
             _ => Lookup::Gone,
         }
     }

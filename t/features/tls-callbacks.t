@@ -1,0 +1,31 @@
+# Tests that Perl code which OpenSSL calls while it decrypts can use the connection. The original crashes.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use Test::More;
+use WebSocketTest;
+use WebSocketTest::TLS;
+
+plan skip_all => 'by design: the original crashes' if is_original();
+my $why_not = WebSocketTest::TLS::unavailable();
+plan skip_all => $why_not if $why_not;
+plan skip_all => 'this Net::SSLeay is too old' if !Net::SSLeay->can('set_msg_callback');
+
+subtest 'a callback that sends' => sub {
+    my ($server, $client) = map { AnyEvent::WebSocket::Connection->new(handle => $_) } tls_handles();
+    my ($at_server, $at_client) = map { recorder($_) } $server, $client;
+    $client->send('ready');
+    $at_server->wait_messages(1);
+    my @errors;
+    my $session = $server->handle->{tls};
+    Net::SSLeay::set_msg_callback($session, sub { push @errors, eval { $server->send('inside'); '' } // $@ });
+    $client->send('now');
+    $at_server->wait_messages(2);
+    Net::SSLeay::set_msg_callback($session, undef);
+    like $errors[0], qr/\Ainternal error: /, 'gets an exception';
+    $server->send('later');
+    is_deeply $at_client->wait_messages(1)->bodies, ['later'], 'and the connection stays good';
+};
+
+done_testing;
