@@ -1,6 +1,6 @@
 //! Anonymous subs with a state, which are used again.
 
-use super::ffi::{self, Perl, SV, SVf_ROK, SVs_TEMP, State, Xsub, xpvmg};
+use super::ffi::{self, Perl, SV, SVf_ROK, SVs_TEMP, State, Xsub, xpvcv};
 use super::sv::{self, TYPE_MASK};
 use std::ffi::c_void;
 
@@ -11,8 +11,17 @@ pub struct BoundSub {
     /// The state that hangs on the sub.
     pub state: *const c_void,
     sub: *mut SV,
-    /// The flags and the magic that the sub had when it was created.
+    /// The traits that the sub had when it was created.
+    traits: Traits,
+}
+
+/// What a program changes of a sub when it does something to it, for example blesses or undefines it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Traits {
     flags: u32,
+    /// The flags of a sub alone. They also show whether it still has a body.
+    sub_flags: u32,
+    /// The first of its magic.
     magic: *const c_void,
 }
 
@@ -24,8 +33,8 @@ impl BoundSub {
         let reference = unsafe { ffi::ws_new_bound_sub(perl, xsub, state) };
         let sub = sv::referent(reference).expect("a new reference");
         // SAFETY: `sub` is a new sub.
-        let (flags, magic) = unsafe { ((*sub).sv_flags, magic_of(sub)) };
-        Self { reference, state: pointer, sub, flags, magic }
+        let traits = unsafe { Traits::of(sub) };
+        Self { reference, state: pointer, sub, traits }
     }
 
     /// Returns `true` if the reference and the sub are as they were created, and only the caller has the reference, which
@@ -37,20 +46,22 @@ impl BoundSub {
         unsafe {
             let refers =
                 (*reference).sv_flags & !(TYPE_MASK | MORTAL) == SVf_ROK && (*reference).sv_u.svu_rv == self.sub;
-            refers
-                && (*reference).sv_refcnt == 1
-                && (*sub).sv_refcnt == 1
-                && (*sub).sv_flags == self.flags
-                && magic_of(sub) == self.magic
+            refers && (*reference).sv_refcnt == 1 && (*sub).sv_refcnt == 1 && Traits::of(sub) == self.traits
         }
     }
 }
 
-/// Returns the first of a sub's magic.
-///
-/// # Safety
-/// The sub is live.
-unsafe fn magic_of(sub: *mut SV) -> *const c_void {
-    // SAFETY: the body of a sub starts like `xpvmg`.
-    unsafe { (*(*sub).sv_any.cast::<xpvmg>()).xmg_u.xmg_magic.cast::<c_void>() }
+impl Traits {
+    /// Reads the traits of a sub.
+    ///
+    /// # Safety
+    /// The sub is live.
+    unsafe fn of(sub: *mut SV) -> Self {
+        // SAFETY: the body of a sub is an `xpvcv`.
+        unsafe {
+            let body = (*sub).sv_any.cast::<xpvcv>();
+            let magic = (*body).xmg_u.xmg_magic.cast::<c_void>();
+            Self { flags: (*sub).sv_flags, sub_flags: (*body).xcv_flags, magic }
+        }
+    }
 }

@@ -6,7 +6,7 @@
 pub use libperl_sys::{
     AV, CV, HE, HEK, HV, IO, PerlInterpreter, SV, SVf_FAKE, SVf_IOK, SVf_IsCOW, SVf_NOK, SVf_POK, SVf_PROTECT,
     SVf_READONLY, SVf_ROK, SVf_UTF8, SVp_IOK, SVp_NOK, SVp_POK, SVphv_SHAREKEYS, SVs_GMG, SVs_OBJECT, SVs_RMG, SVs_SMG,
-    SVs_TEMP, svtype, xpv, xpvav, xpvhv, xpviv, xpvmg,
+    SVs_TEMP, svtype, xpv, xpvav, xpvcv, xpvhv, xpviv, xpvmg,
 };
 
 /// The interpreter. It is passed explicitly everywhere; a perl that has only one ignores it.

@@ -205,6 +205,15 @@ subtest 'each is for its own callback, whatever becomes of it' => sub {
     }
 };
 
+subtest 'one that a callback undefines harms no other' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    $connection->on(each_message => sub { undef &{ $_[2] } });
+    my $log = 0;
+    $connection->on(each_message => sub { $log++; $_[2]->() });
+    for (1 .. 2) { $peer->write(text('x')); $peer->sync }
+    is $log, 1;
+};
+
 subtest 'one that only a weak reference held is gone after the call' => sub {
     my ($connection, $peer) = connection_and_peer();
     my @weak;
