@@ -3,6 +3,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../../lib";
+use Class::Method::Modifiers ();
 use Test::More;
 use WebSocketTest;
 use WebSocketTest::Usage;
@@ -43,6 +44,15 @@ subtest 'given' => sub {
 subtest 'undef is the default' => sub {
     accepts(65536, max_payload_size => undef);
     refuses(65537, max_payload_size => undef);
+};
+
+subtest 'set by a modifier of BUILD' => sub {
+    my $limit = 50;
+    my $set = sub { $_[0]{max_payload_size} = $limit if $limit };
+    Class::Method::Modifiers::install_modifier('AnyEvent::WebSocket::Connection', before => BUILD => $set);
+    accepts(50);
+    refuses(51);
+    undef $limit;
 };
 
 subtest '0 means no bound' => sub {

@@ -23,7 +23,7 @@ sub attach {
     _look_for_tls() if $handle->{tls};
     my $handle_callback = AnyEvent::WebSocket::Native::Engine::attach(
         $self, $handle, is_traced => AnyEvent::WebSocket::Native::Inspection::IS_TRACED,
-        AnyEvent::WebSocket::Native::Options::native($self, @set),
+        AnyEvent::WebSocket::Native::Options::native($self),
     );
     AnyEvent::WebSocket::Native::Options::take_effect($self, @set);
     return AnyEvent::WebSocket::Native::Handle::take_over($handle, $handle_callback)

@@ -135,7 +135,7 @@ sub _sub_named {
 }
 
 sub _configure {
-    _sub_named('Engine::configure')->($_[0], native($_[0], grep { defined $_[0]{$_} } names()));
+    _sub_named('Engine::configure')->($_[0], native($_[0]));
 }
 
 sub _accessor {
@@ -239,9 +239,9 @@ sub read_environment {
 # Returns the names and values of the library's settings. The value that comes last counts. Those that have a constant default
 # and are not set are left out: the library has the same defaults.
 sub native {
-    my ($self, @set) = @_;
+    my ($self) = @_;
     return map { $_ => value($self, $_) } @NATIVE if ref $self ne $class || _is_accessor_replaced();
-    return (_limits_of_variables($self), map { $_ => value($self, $_) } grep { $OPTION{$_}{native} } @set);
+    return (_limits_of_variables($self), map { $_ => value($self, $_) } grep { defined $self->{$_} } @NATIVE);
 }
 
 my ($generation, $is_replaced) = (0);
