@@ -188,9 +188,11 @@ impl<'a> Broadcast<'a> {
         match &recipient.path {
             Path::Plain { writer, fd } => self.write_plainly(perl, octets, writer, *fd),
             Path::Encrypted => {
-                // SAFETY: the list keeps the object alive, and no Perl code runs.
-                let shared =
-                    sv::referent(recipient.element).and_then(|object| unsafe { connection::of_object(perl, object) });
+                let find = |object| {
+                    // SAFETY: the list keeps the object alive, and no Perl code runs.
+                    unsafe { connection::of_object(perl, object) }
+                };
+                let shared = sv::referent(recipient.element).and_then(find);
                 shared.map_or(Ok(true), |shared| shared.borrow().encrypt_and_write(octets))
             }
         }
