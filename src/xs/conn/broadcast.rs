@@ -41,7 +41,7 @@ struct Frame {
     saved: usize,
 }
 
-/// A connection whose transport takes the frame directly. It must not be used after Perl code has run.
+/// A connection whose transport takes the frame directly.
 struct Recipient {
     element: *mut SV,
     frame: Rc<Frame>,
@@ -50,7 +50,7 @@ struct Recipient {
 
 /// How a frame gets to a recipient.
 enum Path {
-    /// The descriptor.
+    /// The descriptor. This must not be used after Perl code has run.
     Plain { writer: DirectWriter, fd: RawFd },
     /// The handle's TLS session.
     Encrypted,
@@ -107,12 +107,16 @@ impl<'a> Broadcast<'a> {
         if !elements.iter().all(|&element| sv::is_plain(element)) {
             return Ok(None);
         }
+        // That code may also empty the list.
+        elements.iter().for_each(|&element| sv::free_later(perl, sv::retain(element)));
         for group in elements.chunks(GROUP) {
             prefetch(perl, group);
             let mut recipients = Vec::with_capacity(group.len());
             for &element in group {
                 recipients.extend(self.select(perl, element, &mut deliveries)?);
             }
+            // The encrypted ones come last, because OpenSSL may call Perl code, which invalidates the other paths.
+            recipients.sort_by_key(|recipient| matches!(recipient.path, Path::Encrypted));
             for recipient in &recipients {
                 match self.write_to(perl, recipient) {
                     Ok(true) => {}
@@ -267,12 +271,16 @@ fn encrypted_path(connection: &Connection) -> Option<Path> {
 }
 
 impl Connection {
-    /// Encrypts a frame and writes it. Returns `false` if something is left to the handle's methods.
+    /// Encrypts a frame and writes it. Returns `false` if something is left to the handle's methods. Does nothing if Perl
+    /// code that OpenSSL has called for another connection made [`encrypted_path`] unusable.
     fn encrypt_and_write(&self, octets: &[u8]) -> Result<bool, WriteError> {
         let handle = self.handle();
         let (Route::Tls { fh, buffer }, Some(write_buffer)) = (self.route(), handle.changeable_write_buffer()) else {
             return Ok(true);
         };
+        if !sv::make_changeable(handle.perl(), buffer) {
+            return Ok(true);
+        }
         handle.queue(buffer, octets);
         self.interpreter.encrypted_scratch.lend(|encrypted| {
             let is_encrypted = tls::encrypt_queued(handle, buffer, encrypted);
