@@ -7,13 +7,13 @@ use super::perl_subs;
 use crate::engine::{
     CloseCode, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, MaskKey, Opcode, ProtocolError, UsageError, char_prefix,
 };
+use crate::xs::io::descriptor::WriteError;
 use crate::xs::io::handle::Written;
 use crate::xs::io::tls::Session;
 use crate::xs::io::transport::Route;
 use crate::xs::perl::ffi::{After, SV};
 use crate::xs::perl::fork;
 use crate::xs::perl::sv::{self, Appender};
-use bytes::BufMut;
 use std::borrow::Cow;
 use thiserror::Error;
 
@@ -40,6 +40,24 @@ struct Appended {
     result: Result<bool, SendError>,
     /// A pong that was owed was queued before it.
     has_pong: bool,
+}
+
+/// A frame in two parts.
+struct Frame<'a> {
+    header: &'a [u8],
+    payload: &'a [u8],
+}
+
+/// How a large frame is sent without copying its payload.
+enum Shortcut {
+    Write { fh: *mut SV, buffer: *mut SV },
+    Encrypt { session: Session, fh: *mut SV, buffers: Buffers },
+}
+
+/// The handle's buffers of bytes to be sent, both changeable.
+struct Buffers {
+    unencrypted: *mut SV,
+    encrypted: *mut SV,
 }
 
 /// A closure that asks the engine to append one frame to `out`, and returns `true` if it did.
@@ -179,74 +197,22 @@ impl Connection {
         if self.engine.is_masked() || self.engine.owes_pong() || self.may_batch() {
             return Ok(false);
         }
-        match self.route() {
-            Route::Native { fh, buffer } => self.write_uncopied(fh, buffer, opcode, payload, after),
-            Route::Tls { fh, buffer } => self.encrypt_uncopied(fh, buffer, opcode, payload, after),
-            Route::PushWrite { .. } => Ok(false),
-        }
-    }
-
-    /// Writes a frame from where its payload is.
-    fn write_uncopied(
-        &mut self,
-        fh: *mut SV,
-        buffer: *mut SV,
-        opcode: u8,
-        payload: &[u8],
-        after: &mut After,
-    ) -> Result<bool, SendError> {
-        // What the kernel does not take must have a place to wait in.
-        if !self.handle().is_idle(buffer) || !sv::make_changeable(self.perl(), buffer) {
-            return Ok(false);
-        }
+        let Some(shortcut) = self.shortcut() else { return Ok(false) };
         let mut header = Vec::with_capacity(MAX_HEADER_LEN);
         if !self.engine.send_header(opcode, payload, &mut header)? {
             return Ok(true);
         }
-        match self.handle().write_both(fh, &header, payload) {
-            Ok(written) => {
-                if self.queue_rest(&header, payload, written, buffer)? {
-                    after.calling(perl_subs::DRAIN, [self.handle().reference()]);
-                    self.report_backlog(after);
-                }
-            }
-            Err(error) => self.fail_writing(error, after),
-        }
-        Ok(true)
-    }
-
-    /// Encrypts a frame from where its payload is, and writes it.
-    fn encrypt_uncopied(
-        &mut self,
-        fh: *mut SV,
-        buffer: *mut SV,
-        opcode: u8,
-        payload: &[u8],
-        after: &mut After,
-    ) -> Result<bool, SendError> {
-        let (Some(session), Some(write_buffer)) = (Session::of(self.handle()), self.handle().changeable_write_buffer())
-        else {
-            return Ok(false);
+        let frame = Frame { header: &header, payload };
+        let result = match shortcut {
+            Shortcut::Write { fh, buffer } => self.write_uncopied(fh, buffer, &frame),
+            Shortcut::Encrypt { session, fh, buffers } => self.encrypt_uncopied(&session, fh, buffers, &frame),
         };
-        // What the session does not take must have a place to wait in.
-        let is_free = self.outbox.is_empty() && sv::length(buffer) == 0 && sv::make_changeable(self.perl(), buffer);
-        if !is_free {
-            return Ok(false);
-        }
-        let mut header = Vec::with_capacity(MAX_HEADER_LEN);
-        if !self.engine.send_header(opcode, payload, &mut header)? {
-            return Ok(true);
-        }
-        let (has_rest, result) = self.interpreter.encrypted_scratch.lend(|encrypted| {
-            let done = session.encrypt_both(&header, payload, encrypted);
-            let has_rest = self.queue_rest(&header, payload, done, buffer)?;
-            Ok::<_, SendError>((has_rest, self.handle().write_behind(fh, write_buffer, encrypted)))
-        })?;
         match result {
-            Ok(Written::All) if !has_rest => {}
-            Ok(Written::Later) if !has_rest => self.report_backlog(after),
-            Ok(_) => {
-                after.calling(perl_subs::DRAIN_TLS, [self.handle().reference()]);
+            Ok(Written::All) => {}
+            Ok(Written::Later) => self.report_backlog(after),
+            Ok(Written::ByHandle) => {
+                let drain = if self.handle().is_tls() { perl_subs::DRAIN_TLS } else { perl_subs::DRAIN };
+                after.calling(drain, [self.handle().reference()]);
                 self.report_backlog(after);
             }
             Err(error) => self.fail_writing(error, after),
@@ -254,18 +220,53 @@ impl Connection {
         Ok(true)
     }
 
-    /// Queues what is left of a frame after its first `done` bytes. Returns `true` if something is.
-    fn queue_rest(&self, header: &[u8], payload: &[u8], done: usize, buffer: *mut SV) -> Result<bool, SendError> {
-        let rest_of_header = &header[done.min(header.len())..];
-        let rest_of_payload = &payload[done.saturating_sub(header.len())..];
-        if rest_of_payload.is_empty() {
-            return Ok(false);
+    /// Returns the shortcut for a frame, if nothing is queued before it. Bytes that are not accepted at once wait in the
+    /// handle's buffers, so these must be changeable.
+    fn shortcut(&self) -> Option<Shortcut> {
+        let handle = self.handle();
+        let changeable = |buffer| Some(buffer).filter(|&buffer| sv::make_changeable(self.perl(), buffer));
+        match self.route() {
+            Route::Native { fh, buffer } => {
+                let buffer = handle.is_idle(buffer).then_some(buffer).and_then(changeable)?;
+                Some(Shortcut::Write { fh, buffer })
+            }
+            Route::Tls { fh, buffer } => {
+                let is_free = self.outbox.is_empty() && sv::length(buffer) == 0;
+                let unencrypted = is_free.then_some(buffer).and_then(changeable)?;
+                let buffers = Buffers { unencrypted, encrypted: handle.changeable_write_buffer()? };
+                Some(Shortcut::Encrypt { session: Session::of(handle)?, fh, buffers })
+            }
+            Route::PushWrite { .. } => None,
         }
-        let room = rest_of_header.len() + rest_of_payload.len();
-        let mut out = Appender::new(self.perl(), buffer, room).ok_or(SendError::Buffer)?;
-        out.put_slice(rest_of_header);
-        out.put_slice(rest_of_payload);
-        out.finish();
-        Ok(true)
+    }
+
+    /// Writes a frame from where its payload is.
+    fn write_uncopied(&self, fh: *mut SV, buffer: *mut SV, frame: &Frame<'_>) -> Result<Written, WriteError> {
+        let written = self.handle().write_both(fh, frame.header, frame.payload)?;
+        Ok(if self.queue_rest(frame, written, buffer) { Written::ByHandle } else { Written::All })
+    }
+
+    /// Encrypts a frame from where its payload is, and writes it.
+    fn encrypt_uncopied(
+        &self,
+        session: &Session,
+        fh: *mut SV,
+        buffers: Buffers,
+        frame: &Frame<'_>,
+    ) -> Result<Written, WriteError> {
+        self.interpreter.encrypted_scratch.lend(|encrypted| {
+            let done = session.encrypt_both(frame.header, frame.payload, encrypted);
+            let has_rest = self.queue_rest(frame, done, buffers.unencrypted);
+            let written = self.handle().write_behind(fh, buffers.encrypted, encrypted)?;
+            Ok(if has_rest { Written::ByHandle } else { written })
+        })
+    }
+
+    /// Queues what is left of a frame after its first `done` bytes in a changeable buffer. Returns `true` if something is.
+    fn queue_rest(&self, frame: &Frame<'_>, done: usize, buffer: *mut SV) -> bool {
+        let Frame { header, payload } = frame;
+        self.handle().queue(buffer, &header[done.min(header.len())..]);
+        self.handle().queue(buffer, &payload[done.saturating_sub(header.len())..]);
+        done < header.len() + payload.len()
     }
 }
