@@ -179,7 +179,7 @@ impl Connection {
         sv::is_changeable_array(list).then_some(list.cast())
     }
 
-    /// Has the memory fetched that a dispatch will touch.
+    /// Prefetches the memory that a dispatch will touch.
     pub fn prefetch(&self) {
         self.footprint.prefetch(self);
     }

@@ -1,11 +1,11 @@
-//! The memory that a message touches, fetched ahead.
+//! Prefetches the memory that a message touches.
 //!
 //! A message touches some sixty cache lines that belong to its connection alone: slots of two hashes, the file handle, the
 //! lists of callbacks, and the state here. With hundreds of connections hardly any of them is in a cache near the
 //! processor, and as each is found through another one, the processor would wait for one after the other. So a connection
-//! remembers where they were, and has all of them fetched at once.
+//! remembers their addresses, and prefetches all of them at once.
 //!
-//! Fetching ahead reads nothing. An address that is out of date costs a little time, and does no harm.
+//! A prefetch does not read memory, so an address that is out of date does no harm, and only costs a little time.
 
 use crate::xs::perl::ffi::{self, FOOTPRINT};
 use crate::xs::perl::places::{LINE, Places};
@@ -34,7 +34,7 @@ impl Default for Footprint {
 }
 
 impl Footprint {
-    /// Has all lines fetched, and all of `state`.
+    /// Prefetches all lines, and all of `state`.
     pub fn prefetch<T>(&self, state: *const T) {
         let Some(lines) = &self.lines else { return };
         // SAFETY: there are as many distances as `ws_prefetch` expects.
@@ -61,7 +61,7 @@ impl Lines {
         let mut distances = Vec::with_capacity(FOOTPRINT);
         for address in places.iter() {
             let line = (address as usize / LINE * LINE) as isize;
-            // What is too far away is not fetched.
+            // An address too far away for a distance of 32 bits is not prefetched.
             let distance = i32::try_from(line.wrapping_sub(start)).unwrap_or(0);
             if distances.len() < FOOTPRINT && !distances.contains(&distance) {
                 distances.push(distance);

@@ -5,7 +5,7 @@
 //! * [`receive`]: from the transport to the engine, through the [`inbox`].
 //! * [`dispatch`]: from the engine to [`callbacks`]. Events become [`job`]s, and [`prepare`] turns these into [`call`]s.
 //!   [`message`]: message objects. [`registration`]: the subs that unregister callbacks.
-//! * [`interpreter`]: the state shared by all connections. [`footprint`]: the memory that a message touches, fetched ahead.
+//! * [`interpreter`]: the state shared by all connections. [`footprint`]: prefetches the memory that a message touches.
 //! * [`send`]: from the program to the transport, with [`flush`]. [`mask_keys`]: random masking keys. [`broadcast`]:
 //!   one message to many connections.
 //! * [`perl_subs`]: the Perl subs that the binding calls.

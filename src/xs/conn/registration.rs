@@ -9,7 +9,7 @@ use crate::xs::perl::sv;
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
-/// What a sub unregisters: its state.
+/// The state of a sub: the callback that it unregisters.
 #[derive(Default)]
 pub struct Registration(RefCell<Registered>);
 

@@ -109,8 +109,7 @@ void ws_file_addresses(PerlInterpreter *perl, SV *fh, const void *out[WS_FILE_AD
     out[5] = layer ? layer->next : NULL;
 }
 
-/* Has `size` bytes from `state` on fetched into the processor's caches, and the memory at these distances from `start`. None of
- * it needs to exist. */
+/* Prefetches `size` bytes from `state` on, and the memory at these distances from `start`. None of it needs to exist. */
 void ws_prefetch(const void *state, STRLEN size, const void *start, const I32 distances[WS_FOOTPRINT])
 {
     STRLEN i;

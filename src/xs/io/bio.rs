@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 const TYPE_SOURCE_SINK: c_int = 0x0400;
 /// BIO_FLAGS_READ and BIO_FLAGS_SHOULD_RETRY: there is no input now, but this is not the end.
 const RETRY_READ: c_int = 0x01 | 0x08;
-/// BIO_CTRL_PENDING: how much input is there?
+/// BIO_CTRL_PENDING: asks how many bytes of input are left.
 const PENDING: c_int = 10;
 /// BIO_CTRL_FLUSH, which a session expects to succeed.
 const FLUSH: c_int = 11;
@@ -23,7 +23,7 @@ enum Memory {
     Nothing,
     /// These bytes are left to be read.
     Input { start: *const u8, len: usize },
-    /// What is written is appended. The vector itself is here, so that it is still there if Perl code dies in a callback
+    /// Written bytes are appended. The vector itself is stored here, so that it survives if Perl code dies in a callback
     /// of OpenSSL's, past our frames.
     Output(Vec<u8>),
 }

@@ -15,7 +15,7 @@ pub struct BoundSub {
     traits: Traits,
 }
 
-/// What a program changes of a sub when it does something to it, for example blesses or undefines it.
+/// The properties of a sub that change when a program blesses it, undefines it, or takes a weak reference to it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Traits {
     flags: u32,

@@ -40,7 +40,7 @@ pub const MAX_ARGS: usize = WS_MAX_ARGS as usize;
 pub const ADDRESSES_SIZE: usize = WS_ADDRESSES_SIZE as usize;
 /// Number of addresses through which a descriptor is found.
 pub const FILE_ADDRESSES: usize = WS_FILE_ADDRESSES as usize;
-/// Number of cache lines that are fetched ahead for a dispatch.
+/// Number of cache lines that are prefetched for a dispatch.
 pub const FOOTPRINT: usize = WS_FOOTPRINT as usize;
 
 /// The callback to call next. It gets the connection, and then the arguments.

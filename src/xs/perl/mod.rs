@@ -1,8 +1,8 @@
 //! Perl as the binding sees it. Nothing here knows about WebSockets or AnyEvent.
 //!
 //! * [`ffi`]: perl's types, the functions of `glue/`, and the structs that both languages use.
-//! * [`sv`]: values, mostly strings. [`keys`]: hash slots. [`places`]: where values are, for fetching
-//!   them ahead. [`buffer`]: the memory of long strings.
+//! * [`sv`]: values, mostly strings. [`keys`]: hash slots. [`places`]: the addresses of values, for
+//!   prefetching them. [`buffer`]: the memory of long strings.
 //! * [`magic`]: Rust state on Perl values. [`bound_sub`]: anonymous subs with a state.
 //! * [`after`]: what an XSUB asks its trampoline to do once no Rust frame is left.
 //! * [`fork`]: fork detection.

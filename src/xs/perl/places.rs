@@ -1,4 +1,4 @@
-//! The places in memory of Perl values, for fetching them ahead.
+//! The addresses of Perl values, for prefetching them.
 
 use super::ffi::{SV, SVf_POK, SVf_ROK, svtype, xpv, xpvav};
 use super::sv;

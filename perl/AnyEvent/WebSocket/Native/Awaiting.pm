@@ -48,7 +48,7 @@ our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
 sub _of {
     my ($self) = @_;
     my $awaiting = $self->{_ws_awaiting};
-    return $awaiting if $awaiting && (!$INC{'threads.pm'} || $awaiting->{thread} == threads->tid);
+    return $awaiting if $awaiting && $awaiting->{thread} == AnyEvent::WebSocket::Native::Util::thread_id();
     # That of a connection that was copied into this thread: it must not report an end here.
     $awaiting->{is_over} = 1 if $awaiting;
     return $self->{_ws_awaiting} = _new_of($self);
