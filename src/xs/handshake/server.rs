@@ -74,3 +74,10 @@ impl Server {
         Some(sv::new_string(perl, &self.request.as_ref()?.fields.joined(name)?))
     }
 }
+
+/// Accepts a request that is complete and valid: `[length, response]`. Returns `None` if it is not.
+pub fn accept(perl: Perl, octets: &[u8], limits: Limits, is_strict: bool) -> Option<*mut SV> {
+    let request = ServerHandshake::new(limits, is_strict).receive(octets).ok()??;
+    let response = Acceptance { key: request.key(), subprotocol: None, extensions: None }.encode();
+    Some(sv::new_array(perl, [sv::new_number(perl, request.len as u64), sv::new_string(perl, &response)]))
+}

@@ -3,7 +3,7 @@
 use super::arguments::Arguments;
 use super::table::{run, xsubs};
 use crate::engine::handshake::{AcceptKey, Expected, Opening, encode_key};
-use crate::xs::handshake::server::Server;
+use crate::xs::handshake::server::{self, Server};
 use crate::xs::handshake::{self, client};
 use crate::xs::perl::ffi::{After, CV, Perl, SV, Xsub};
 use crate::xs::perl::sv;
@@ -39,6 +39,13 @@ package "AnyEvent::WebSocket::Native::Engine" {
         let handle = call.arg(0).and_then(sv::referent);
         let is_stock = |handle| handshake::has_stock_methods(call.perl, call.sub.cast(), handle);
         after.returning(call.boolean(handle.is_some_and(is_stock)));
+    };
+    /// `accept_request($octets, $head_limit, $line_limit, $is_strict)`: returns `[$length, $response]` if the bytes begin with a
+    /// complete and valid request; otherwise undef.
+    accept_request = |call, after| {
+        let Ok(limits) = call.limits(1, after) else { return };
+        let accepted = server::accept(call.perl, call.octets(0), limits, call.is_true(3));
+        accepted.into_iter().for_each(|accepted| after.returning(accepted));
     };
     /// `server_handshake($head_limit, $line_limit, $is_strict)`: returns the state of a handshake on the server's side.
     server_handshake = |call, after| {

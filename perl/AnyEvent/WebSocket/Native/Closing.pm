@@ -76,7 +76,7 @@ sub _half_close {
     my ($self) = @_;
     AnyEvent::WebSocket::Native::Keepalive::stop($self);
     AnyEvent::WebSocket::Native::Awaiting::close_sent($self);
-    $self->handle->push_shutdown;
+    _shut_down($self);
     # POE's timers would keep the descriptor of a destroyed handle open, and during global destruction EV's loop may be gone.
     return if !$self->handle->{fh} || ${^GLOBAL_PHASE} eq 'DESTRUCT';
     my $timeout = AnyEvent::WebSocket::Native::Options::value($self, 'close_timeout') or return;
@@ -105,9 +105,17 @@ sub _answer_close {
     $self->close($code == NO_STATUS ? () : $code);
 }
 
-# Closes the write side. That may have been done together with our Close frame, but the program may have set another on_drain
-# since, which makes the handle forget it.
-sub _shut_down { $_[0]->handle->push_shutdown }
+# Closes the write side once everything queued is written. The program may have set another on_drain since that was asked for,
+# which makes the handle forget it.
+sub _shut_down {
+    my ($self) = @_;
+    my $handle = $self->handle;
+    my $asked = $self->{_ws_shutdown};
+    return if $asked && ref $handle->{on_drain} && Scalar::Util::refaddr($handle->{on_drain}) == Scalar::Util::refaddr($asked);
+    $handle->push_shutdown;
+    $self->{_ws_shutdown} = $handle->{on_drain};
+    return;
+}
 
 # --- failures
 

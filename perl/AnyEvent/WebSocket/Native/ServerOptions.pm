@@ -26,8 +26,8 @@ sub names {
     return sort keys %all;
 }
 
-# Returns the options of the handshake by name; `connection` are those of each connection. Croaks if one is invalid, and warns of
-# names that are probably misspelt.
+# Returns the options of the handshake by name; `connection` are those of each connection, and `is_usual` is true if no option
+# has to do with the response. Croaks if one is invalid, and warns of names that are probably misspelt.
 sub of {
     my ($class, $args) = @_;
     AnyEvent::WebSocket::Native::Util::warn_of_slips($class, $args, names());
@@ -42,6 +42,7 @@ sub of {
     delete $connection{max_payload_size};    # the server has it
     $connection{strict} = $args->{strict} if defined $args->{strict};
     $options{connection} = \%connection;
+    $options{is_usual} = !grep { $options{$_} } qw( deflate lenient origins subprotocols );
     return \%options;
 }
 

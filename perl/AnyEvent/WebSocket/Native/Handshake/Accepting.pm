@@ -8,7 +8,9 @@ use AE ();
 use AnyEvent::Handle ();
 use AnyEvent::WebSocket::Connection ();
 use AnyEvent::WebSocket::Deflate ();
+use AnyEvent::WebSocket::Native::Engine ();
 use AnyEvent::WebSocket::Native::Handshake::Deadline ();
+use AnyEvent::WebSocket::Native::Handshake::Head ();
 use AnyEvent::WebSocket::Native::Handshake::Old ();
 use AnyEvent::WebSocket::Native::Handshake::Rejection ();
 use AnyEvent::WebSocket::Native::Handshake::Server ();
@@ -38,13 +40,8 @@ sub accept_as_it_is { return $_[1] }
 sub start {
     my ($server, $done, $fh, $handshake) = @_;
     my $options = $server->{_ws_options} || {};
-    my $protocol =
-        $options->{lenient}
-        ? AnyEvent::WebSocket::Native::Handshake::Old->new_server($handshake)
-        : AnyEvent::WebSocket::Native::Handshake::Server->new(
-        $handshake,
-        AnyEvent::WebSocket::Native::ServerOptions::strict($options));
-    my $attempt = { server => $server, done => $done, protocol => $protocol };
+    my $attempt = { server => $server, done => $done, options => $options };
+    $attempt->{protocol} = _new_protocol($options, $handshake) if $handshake || !$options->{is_usual};
     my $handle = _new_handle($attempt, $fh);
     $handle->{rbuf} = '';
     my $is_read = AnyEvent::WebSocket::Native::Handshake::Server::has_request($handshake);
@@ -57,6 +54,13 @@ sub start {
         _fail($attempt, "$text\n", 408);
     };
     return;
+}
+
+sub _new_protocol {
+    my ($options, $handshake) = @_;
+    return AnyEvent::WebSocket::Native::Handshake::Old->new_server($handshake) if $options->{lenient};
+    my $is_strict = AnyEvent::WebSocket::Native::ServerOptions::strict($options);
+    return AnyEvent::WebSocket::Native::Handshake::Server->new($handshake, $is_strict);
 }
 
 sub _new_handle {
@@ -100,16 +104,30 @@ sub refuse_method {
 sub _proceed {
     my ($attempt, $octets) = @_;
     my $handle = $attempt->{handle} or return 1;
-    my $result = _receive($attempt, $octets) or return;
-    if (defined $result->{error}) {
-        _fail($attempt, "$result->{error}\n", $result->{status});
-        return 1;
+    my ($length, $response) = _usual_response($attempt, $octets);
+    if (!defined $length) {
+        my $result = _receive($attempt, $octets) or return;
+        if (defined $result->{error}) {
+            _fail($attempt, "$result->{error}\n", $result->{status});
+            return 1;
+        }
+        $length = $result->{length};
     }
     AnyEvent::WebSocket::Native::Handshake::Stream::stop($attempt);
     delete $attempt->{deadline};
-    $handle->{rbuf} = substr $octets, $result->{length};
-    _answer($attempt);
+    $handle->{rbuf} = substr $octets, $length;
+    _answer($attempt, $response);
     return 1;
+}
+
+# Returns the length of the request, and the response, if nobody has a say in it: for most requests, which are valid and arrive
+# as a whole. Otherwise returns nothing.
+sub _usual_response {
+    my ($attempt, $octets) = @_;
+    return if $attempt->{protocol} || $attempt->{server}{handshake} != \&accept_as_it_is;
+    my @limits = AnyEvent::WebSocket::Native::Handshake::Head::limits();
+    my $is_strict = AnyEvent::WebSocket::Native::ServerOptions::strict($attempt->{options}) ? 1 : 0;
+    return @{ AnyEvent::WebSocket::Native::Engine::accept_request($octets, @limits, $is_strict) || [] };
 }
 
 # Returns what the protocol makes of the bytes. What dies here is an error of the handshake: in establish_psgi, the program would
@@ -118,7 +136,8 @@ sub _receive {
     my ($attempt, $octets) = @_;
     local $@;
     my $result;
-    eval { $result = $attempt->{protocol}->receive($octets); 1 } and return $result;
+    my $protocol = $attempt->{protocol} ||= _new_protocol($attempt->{options});
+    eval { $result = $protocol->receive($octets); 1 } and return $result;
     return { error => 'handshake error: ' . ($@ =~ s/ at \S+ line [0-9]+\.?\n\z|\n\z//r), status => 400 };
 }
 
@@ -135,7 +154,7 @@ sub _fail {
 # Returns the condvar and the handle, once: the handshake has ended.
 sub _end {
     my ($attempt) = @_;
-    delete @$attempt{qw( deadline octets protocol watcher )};
+    delete @$attempt{qw( deadline octets options protocol watcher )};
     my ($done, $handle) = delete @$attempt{qw( done handle )};
     return $done ? ($done, $handle) : ();
 }
@@ -155,18 +174,18 @@ sub _reject {
     return;
 }
 
-# Sends the response, and makes the connection.
+# Sends the response, and makes the connection. `response` is undef unless it is the usual one.
 sub _answer {
-    my ($attempt) = @_;
+    my ($attempt, $response) = @_;
     local $@;
-    my $options = $attempt->{server}{_ws_options} || {};
+    my $options = $attempt->{options};
     if (my $is_allowed = $options->{origins}) {
         my $origin = $attempt->{protocol}->list('Origin');
         return _fail($attempt, 'handshake error: the origin is not allowed: ' . ($origin // 'none') . "\n", FORBIDDEN)
             if !$is_allowed->($origin);
     }
     my ($agreed, @others);
-    eval { ($agreed, @others) = _respond($attempt, $options); 1 } or return _fail($attempt, $@, FORBIDDEN);
+    eval { ($agreed, @others) = _respond($attempt, $response); 1 } or return _fail($attempt, $@, FORBIDDEN);
     return _fail($attempt, Carp::shortmess('handshake response was undef'), SERVER_ERROR) if !$agreed;
     my ($done, $handle) = _end($attempt) or return;
     my $connection = eval {
@@ -185,8 +204,17 @@ sub _answer {
 # Sends the response. Returns a reference to an array, of the connection's settings on which both sides have agreed, and the
 # other values of the callback; nothing if the callback has returned no response.
 sub _respond {
-    my ($attempt, $options) = @_;
-    my ($server, $protocol) = @$attempt{qw( server protocol )};
+    my ($attempt, $response) = @_;
+    my ($agreed, @others) = ([]);
+    ($response, $agreed, @others) = _compose($attempt) or return if !defined $response;
+    AnyEvent::WebSocket::Native::Handshake::Stream::write($attempt, $response);
+    return ($agreed, @others);
+}
+
+# Returns the response, and what _respond returns.
+sub _compose {
+    my ($attempt) = @_;
+    my ($server, $protocol, $options) = @$attempt{qw( server protocol options )};
     my $subprotocol = $options->{subprotocols} && _choose($options->{subprotocols}, $protocol);
     my ($extensions, $deflate);
     if (my $wanted = $options->{deflate}) {
@@ -206,9 +234,8 @@ sub _respond {
         $subprotocol = $response->subprotocol if $options->{subprotocols};
         $deflate = undef unless $deflate && _add_extensions(\$text, $extensions);
     }
-    AnyEvent::WebSocket::Native::Handshake::Stream::write($attempt, $text);
     my @agreed = ($deflate ? (deflate => $deflate) : (), defined $subprotocol ? (subprotocol => $subprotocol) : ());
-    return (\@agreed, @others);
+    return ($text, \@agreed, @others);
 }
 
 # Adds the header to a response that accepts. Returns false if it does not, or has one already.
