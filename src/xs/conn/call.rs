@@ -38,9 +38,12 @@ impl Call {
         }
     }
 
-    /// Creates the call that begins a burst: it arms the guard against nested event loops.
-    pub fn begin_burst(arm_guard: *mut SV) -> Self {
-        Self { kind: CallKind::WS_BEGIN_BURST, sub: arm_guard, ..Self::NOTHING }
+    /// Creates the call that begins a burst: the sub, if there is one, arms the guard against nested event loops. Takes over the
+    /// reference count of its argument.
+    pub fn begin_burst(arm_guard: Option<(*mut SV, *mut SV)>) -> Self {
+        let (sub, argument) = arm_guard.unwrap_or((null_mut(), null_mut()));
+        let args = [argument, null_mut(), null_mut()];
+        Self { kind: CallKind::WS_BEGIN_BURST, sub, args, count: 1, owned: args, ..Self::NOTHING }
     }
 
     /// Creates a call of a next_message callback; takes over the reference counts of both.

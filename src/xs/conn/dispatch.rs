@@ -4,6 +4,7 @@
 //! the stack while Perl code runs. Pending callbacks are queued in the connection. If a callback runs a nested event
 //! loop, the nested dispatch first calls those that are still queued and only then delivers later messages.
 
+use super::burst_guard::TimerCall;
 use super::connection::{Connection, Failure, Shared};
 use super::job::Job;
 use super::perl_subs;
@@ -112,6 +113,7 @@ impl Connection {
     }
 
     /// Replaces `call`, which was just made on Perl's `stack`, by the next one. Returns `false` if none is left.
+    #[inline]
     pub fn next_call(&mut self, stack: *const c_void, call: &mut Call) -> bool {
         self.last_dispatch.stack = stack;
         if let Some(message) = call.message() {
@@ -160,6 +162,7 @@ impl Connection {
     }
 
     /// Takes the next event from the inbox.
+    #[inline]
     fn next_event(&mut self) -> Option<Job> {
         let Self { engine, inbox, interpreter, .. } = self;
         if inbox.unread().is_empty() {
@@ -220,11 +223,25 @@ impl Connection {
     /// Ends the outermost dispatch: messages that are left wait for the event loop.
     fn leave_to_loop(&mut self, remaining: Option<Remaining>, after: &mut After) {
         self.inbox.detach(&self.interpreter.scratch);
-        // This comes first, because other calls may start a dispatch.
-        match remaining {
-            Some(Remaining::Messages) => after.calling_first(perl_subs::YIELD_TO_LOOP, [self.reference()]),
-            Some(Remaining::Nothing) => after.calling_first(perl_subs::DISARM_GUARD, [self.reference()]),
-            None => {}
+        if let Some(remaining) = remaining {
+            self.end_burst(remaining, after);
+        }
+    }
+
+    /// Ends a burst, by a call that comes before all others, because those may start a dispatch.
+    #[inline(never)]
+    fn end_burst(&mut self, remaining: Remaining, after: &mut After) {
+        let guard = &self.interpreter.burst_guard;
+        let timer_call = match (remaining, guard.is_shared()) {
+            (Remaining::Messages, true) => guard.arm(&self.this),
+            (Remaining::Nothing, true) => guard.disarm(&self.this),
+            (Remaining::Messages, false) => {
+                return after.calling_first(perl_subs::YIELD_TO_LOOP, [self.reference()]);
+            }
+            (Remaining::Nothing, false) => return after.calling_first(perl_subs::DISARM_GUARD, [self.reference()]),
+        };
+        if let Some(TimerCall { sub, timer }) = timer_call {
+            after.calling_sub_first(sub, [sv::retain(timer)]);
         }
     }
 

@@ -31,6 +31,7 @@ impl Inbox {
     }
 
     /// Copies the unparsed bytes to memory of their own, and gives back the shared read buffer.
+    #[inline]
     pub fn detach(&mut self, scratch: &Scratch) {
         let unread = self.unread().to_vec();
         self.clear(scratch);

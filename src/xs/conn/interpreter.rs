@@ -1,5 +1,6 @@
 //! The state shared by all connections of one interpreter.
 
+use super::burst_guard::BurstGuard;
 use super::message::MessagePool;
 use super::perl_subs;
 use crate::engine::DeflatePool;
@@ -42,8 +43,9 @@ pub struct Interpreter {
     pub handle_keys: handle::Keys,
     pub handle_methods: HandleMethods,
     pub dispatch_loop: DispatchLoop,
-    /// The Perl sub that each burst calls first, so it is not looked up by name each time.
-    pub arm_guard: *mut SV,
+    /// The Perl sub that each burst calls first, unless a timer is shared.
+    pub begin_burst: *mut SV,
+    pub burst_guard: BurstGuard,
     /// The XSUB `send`.
     send: &'static Xsub,
     /// The XSUB that unregisters an each_message callback.
@@ -70,7 +72,7 @@ impl Interpreter {
         // SAFETY: the interpreter is running.
         let dispatch_loop = unsafe { ffi::ws_new_dispatch_loop(perl) };
         // SAFETY: the name is a C string; the result may be null.
-        let arm_guard: *mut SV = unsafe { ffi::ws_sub(perl, perl_subs::ARM_GUARD.as_ptr()).cast() };
+        let begin_burst: *mut SV = unsafe { ffi::ws_sub(perl, perl_subs::BEGIN_BURST.as_ptr()).cast() };
         Self {
             perl,
             keys: Keys::new(perl),
@@ -78,7 +80,8 @@ impl Interpreter {
             handle_methods: HandleMethods::default(),
             dispatch_loop: DispatchLoop::new(perl, dispatch_loop),
             // Kept, because a program might redefine it.
-            arm_guard: if arm_guard.is_null() { arm_guard } else { sv::retain(arm_guard) },
+            begin_burst: if begin_burst.is_null() { begin_burst } else { sv::retain(begin_burst) },
+            burst_guard: BurstGuard::default(),
             send,
             unregister,
             unregister_subs: UnregisterSubs::default(),
@@ -87,6 +90,15 @@ impl Interpreter {
             encrypted_scratch: Scratch::default(),
             deflate: Rc::default(),
         }
+    }
+
+    /// Returns the shared state that hangs on `sub`, if there is some.
+    ///
+    /// # Safety
+    /// `sub` is live, and outlives the result.
+    pub unsafe fn on<'a>(perl: Perl, sub: *mut SV) -> Option<&'a Self> {
+        // SAFETY: as the caller guarantees; state of this kind is an `Interpreter`.
+        unsafe { magic::on(perl, sub).get(Kind::Interpreter) }
     }
 
     /// Returns `true` if the object's `send` is ours, and not replaced by a subclass or a program.

@@ -144,6 +144,7 @@ impl MessagePool {
     }
 
     /// Keeps a message for reuse, if it is unchanged and only the caller has a reference to any part of it.
+    #[inline]
     pub fn keep(&self, message: *mut SV) {
         let Some(unused) = self.as_unused(message).filter(|_| self.has_no_destructor()) else { return };
         let body = unused.body;
@@ -162,6 +163,7 @@ impl MessagePool {
     }
 
     /// Returns a message's parts if it is unchanged and only the caller has a reference to any of them.
+    #[inline]
     fn as_unused(&self, message: *mut SV) -> Option<Unused> {
         let object = sv::referent(message)?;
         // SAFETY: the reference, its hash and the values in it are live, and the flags show their types.
@@ -196,6 +198,7 @@ impl MessagePool {
 
     /// Returns the opcode and the body's scalar of an object that is exactly of this class, so that no method needs to
     /// be called.
+    #[inline]
     pub fn parts(&self, object: *mut SV) -> Option<(i64, *mut SV)> {
         // SAFETY: `object` is live, and the body of an object has a class.
         let is_message =

@@ -26,7 +26,7 @@ pub const READ_BY_HANDLE: &CStr = c"AnyEvent::WebSocket::Native::Handle::read_by
 /// `(handle, callback)`: read natively, unless the program has destroyed the handle or stopped reading.
 pub const READ_NATIVELY: &CStr = c"AnyEvent::WebSocket::Native::Handle::read_natively";
 /// `(connection)`: arm the nested-loop guard, because a burst begins.
-pub const ARM_GUARD: &CStr = c"AnyEvent::WebSocket::Native::Loop::arm_guard";
+pub const BEGIN_BURST: &CStr = c"AnyEvent::WebSocket::Native::Loop::begin_burst";
 /// `(connection)`: disarm the nested-loop guard, because the burst is over.
 pub const DISARM_GUARD: &CStr = c"AnyEvent::WebSocket::Native::Loop::disarm_guard";
 /// `(connection)`: start the timer that frees the compression window of sent messages when it is idle.

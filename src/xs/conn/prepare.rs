@@ -1,8 +1,9 @@
 //! Turns jobs into calls.
 
+use super::burst_guard::TimerCall;
 use super::callbacks;
 use super::connection::{Connection, Failure};
-use super::interpreter::Slot;
+use super::interpreter::{Interpreter, Slot};
 use super::job::Job;
 use super::perl_subs;
 use crate::engine::{CloseFrame, ControlPayload, Notice, Opcode};
@@ -14,13 +15,14 @@ use std::ptr::null_mut;
 
 impl Connection {
     /// Does the part of a job that needs no Perl code. Returns the call for the rest, if any.
+    #[inline]
     pub fn prepare(&mut self, job: Job) -> Option<Call> {
         if self.engine.has_trace() {
             self.jobs.push_front(job);
             return Some(Call::perl_sub(perl_subs::TRACE, [self.trace_lines()]));
         }
         match job {
-            Job::ArmGuard => Some(Call::begin_burst(self.interpreter.arm_guard)),
+            Job::ArmGuard => Some(Call::begin_burst(self.arm_guard())),
             Job::Message(message) | Job::PutBack { message, is_streamed: false } => self.message_call(message),
             Job::PutBack { message, is_streamed: true } => Some(self.chunk_call(message, true)),
             Job::NextMessage { callback, message } => Some(Call::next_message(callback, message)),
@@ -44,8 +46,20 @@ impl Connection {
         }
     }
 
+    /// Returns the sub that arms the guard against nested event loops, and its argument; nothing if it is armed already. Not
+    /// inlined: that would cost 80 instructions for each message.
+    #[inline(never)]
+    fn arm_guard(&self) -> Option<(*mut SV, *mut SV)> {
+        let Interpreter { burst_guard, begin_burst, .. } = &*self.interpreter;
+        if !burst_guard.is_shared() {
+            return Some((*begin_burst, self.reference()));
+        }
+        burst_guard.arm(&self.this).map(|TimerCall { sub, timer }| (sub, sv::retain(timer)))
+    }
+
     /// Returns the call directly if the only callback is one each_message callback and no jobs are queued; otherwise queues
     /// jobs.
+    #[inline]
     fn message_call(&mut self, message: *mut SV) -> Option<Call> {
         // SAFETY: the lists are live arrays, and no Perl code runs.
         let slots = |list| unsafe { sv::slots(list) };

@@ -19,7 +19,10 @@ static void call_sub(pTHX_ const struct ws_sub_call *call, I32 flags)
     for (i = 0; i < WS_MAX_ARGS && call->args[i]; i++)
         PUSHs(call->args[i]);
     PUTBACK;
-    call_pv(call->sub, flags | G_VOID | G_DISCARD);
+    if (call->name)
+        call_pv(call->name, flags | G_VOID | G_DISCARD);
+    else
+        call_sv(call->sub, flags | G_VOID | G_DISCARD);
     FREETMPS;
     LEAVE;
     POPSTACK;
@@ -75,7 +78,8 @@ static inline void make_call(pTHX_ const struct ws_call *call, SV *object, SV *c
     renew_topic(aTHX);
     PUSHMARK(SP);
     EXTEND(SP, 1 + WS_MAX_ARGS);
-    PUSHs(intact(aTHX_ connection, object));
+    if (call->kind != WS_BEGIN_BURST)
+        PUSHs(intact(aTHX_ connection, object));
     for (i = 0; i < call->count; i++)
         PUSHs(call->args[i]);
     PUTBACK;

@@ -17,7 +17,7 @@ enum ws_call_kind {
     WS_NOTHING,
     /** `sub`, a message callback of the program. */
     WS_CALLBACK,
-    /** `sub`, which begins a burst: more than one complete frame is buffered. */
+    /** `sub`, if there is one, without the connection; then a burst begins: more than one complete frame is buffered. */
     WS_BEGIN_BURST,
     /** The sub of the Perl half with this name. */
     WS_PERL_SUB,
@@ -32,7 +32,7 @@ struct ws_call {
     SV *sub;
     /** The name, or NULL. */
     const char *name;
-    /** The arguments after the connection. */
+    /** The arguments, after the connection. */
     SV *args[WS_MAX_ARGS];
     /** The number of these arguments. */
     int count;
@@ -41,10 +41,12 @@ struct ws_call {
     SV *owned[WS_MAX_ARGS];
 };
 
-/** A call of a sub of the Perl half. */
+/** A call of a sub of the Perl half, or of EV's. */
 struct ws_sub_call {
-    /** The sub's full name. */
-    const char *sub;
+    /** The sub's full name, or NULL. */
+    const char *name;
+    /** Otherwise a reference to the sub; not owned. */
+    SV *sub;
     /** The arguments, owned; NULL after the last. */
     SV *args[WS_MAX_ARGS];
 };

@@ -51,6 +51,7 @@ impl Route {
     ///
     /// # Errors
     /// The connection is broken.
+    #[inline]
     pub fn write_queued(self, handle: Handle<'_>, scratch: &Scratch) -> Result<Written, WriteError> {
         match self {
             Self::Native { fh, buffer } => handle.write_queued(fh, buffer),

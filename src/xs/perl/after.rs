@@ -4,7 +4,7 @@
 use super::ffi::{After, CV, MAX_ARGS, MAX_CALLS, Perl, SV, SubCall};
 use super::sv;
 use std::cell::Cell;
-use std::ffi::{CStr, c_void};
+use std::ffi::{CStr, c_char, c_void};
 use std::ptr::{null, null_mut};
 
 /// One interpreter's loop that calls callbacks.
@@ -26,7 +26,7 @@ impl DispatchLoop {
 
 impl Default for After {
     fn default() -> Self {
-        const NO_CALL: SubCall = SubCall { sub: std::ptr::null(), args: [null_mut(); MAX_ARGS] };
+        const NO_CALL: SubCall = SubCall { name: null(), sub: null_mut(), args: [null_mut(); MAX_ARGS] };
         Self {
             dispatch: null_mut(),
             connection: null(),
@@ -75,10 +75,14 @@ impl After {
     }
 
     /// Calls a Perl sub after those added before it, and takes over the arguments' reference counts.
-    pub fn calling<const N: usize>(&mut self, sub: &'static CStr, args: [*mut SV; N]) {
+    pub fn calling<const N: usize>(&mut self, name: &'static CStr, args: [*mut SV; N]) {
+        self.adding(name.as_ptr(), null_mut(), args);
+    }
+
+    fn adding<const N: usize>(&mut self, name: *const c_char, sub: *mut SV, args: [*mut SV; N]) {
         let mut padded = [null_mut(); MAX_ARGS];
         padded[..N].copy_from_slice(&args);
-        self.call[self.calls as usize] = SubCall { sub: sub.as_ptr(), args: padded };
+        self.call[self.calls as usize] = SubCall { name, sub, args: padded };
         self.calls += 1;
     }
 
@@ -88,8 +92,14 @@ impl After {
     }
 
     /// Calls a Perl sub before those added so far, and takes over the arguments' reference counts.
-    pub fn calling_first<const N: usize>(&mut self, sub: &'static CStr, args: [*mut SV; N]) {
-        self.calling(sub, args);
+    pub fn calling_first<const N: usize>(&mut self, name: &'static CStr, args: [*mut SV; N]) {
+        self.calling(name, args);
+        self.call[..self.calls as usize].rotate_right(1);
+    }
+
+    /// The same for a reference to a sub, which something else holds.
+    pub fn calling_sub_first<const N: usize>(&mut self, sub: *mut SV, args: [*mut SV; N]) {
+        self.adding(null(), sub, args);
         self.call[..self.calls as usize].rotate_right(1);
     }
 }

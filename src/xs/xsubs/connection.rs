@@ -13,6 +13,7 @@ use crate::xs::io::{clock, openssl};
 use crate::xs::perl::ffi::{self, After, CV, Perl, SV, Xsub};
 use crate::xs::perl::sv;
 use std::ffi::CString;
+use std::ptr::null_mut;
 
 xsubs! {
 package "AnyEvent::WebSocket::Connection" {
@@ -220,6 +221,27 @@ package "AnyEvent::WebSocket::Native::Engine" {
             }
         };
         after.returning(sv::new_array(call.perl, [error, call.boolean(false)]));
+    };
+    /// `share_guard($connection, $timer, \&start, \&stop)`: arms the nested-loop guard for this connection with a timer that
+    /// runs, and from now on with the same timer for all connections.
+    share_guard = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        let &[_, timer, start, stop] = call.args else { return };
+        let connection = shared.borrow();
+        connection.interpreter.burst_guard.share(call.perl, [timer, start, stop], &connection.this);
+    };
+    /// `take_guarded()`: the timer that all connections share has fired. Returns a reference to an array of the connection that
+    /// was guarded first, or undef if it is gone; and of true if the timer guards others.
+    take_guarded = |call, after| {
+        // SAFETY: the name is a C string; perl keeps the sub of a package, unless a program deletes it.
+        let interpreter = unsafe {
+            let attach = ffi::ws_sub(call.perl, TABLE[Row::attach as usize].name);
+            if attach.is_null() { None } else { Interpreter::on(call.perl, attach.cast()) }
+        };
+        let (first, is_more) = interpreter.map_or((None, false), |interpreter| interpreter.burst_guard.take());
+        let object = first.map_or(null_mut(), |shared| shared.borrow().object);
+        let object = if object.is_null() { sv::new_undef(call.perl) } else { sv::new_reference(call.perl, object.cast()) };
+        after.returning(sv::new_array(call.perl, [object, call.boolean(is_more)]));
     };
     /// `answer_ping($connection)`: the peer has read something; returns true if the last ping still waits for its answer.
     answer_ping = |call, after| {

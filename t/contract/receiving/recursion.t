@@ -3,6 +3,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../../lib";
+use List::Util qw(min sum);
 use Test::More;
 use WebSocketTest;
 
@@ -204,6 +205,25 @@ differs 'callbacks nested in one another, each waiting for the next message of o
     $peer->write(join '', map { text($_) } 1 .. 5);
     wait_until('the last message', sub { @begun == 5 });
     is_deeply \@begun, [1 .. 5], 'all get theirs';
+};
+
+differs 'several connections whose callbacks do so, inside one another' => $asleep => sub {
+    my @ends = map { [ready()] } 1 .. 4;
+    my @begun = (0) x @ends;
+    # A loop of EV that begins inside another calls pending callbacks, and then waits, even if they have done what it waits for.
+    my $wakes = AE::timer 0.01, 0.01, sub { };
+    for my $index (0 .. $#ends) {
+        $ends[$index][0]->on(each_message => sub {
+            my $number = $_[1]->body;
+            $begun[$index] = $number;
+            poke();
+            wait_until("message $number of all", sub { $number <= min(@begun) });
+            wait_until('message ' . ($number + 1), sub { $begun[$index] > $number }) if $number < 4;
+        });
+    }
+    $_->[1]->write(join '', map { text($_) } 1 .. 4) for @ends;
+    wait_until('the last messages', sub { 4 * @ends == sum(@begun) });
+    is_deeply \@begun, [(4) x @ends], 'all get theirs';
 };
 
 differs 'a slow callback before one that waits for the next message of the burst' => $asleep => sub {

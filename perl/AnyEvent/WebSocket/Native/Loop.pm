@@ -63,14 +63,33 @@ sub begin {
 # --- the guard against nested event loops: a timer that continues a dispatch if one of its callbacks runs the event loop
 
 # Delivers the messages behind that of the callback, and writes the frames that it has sent.
+sub _continue {
+    my ($self) = @_;
+    AnyEvent::WebSocket::Native::Engine::flush($self);
+    AnyEvent::WebSocket::Native::Engine::dispatch_pending($self);
+}
+
 sub arm_guard {
     my ($self, $delay) = @_;
     Scalar::Util::weaken $self;
-    $self->{_ws_guard} = AE::timer $delay || 0, 0, sub {
-        $self or return;
-        AnyEvent::WebSocket::Native::Engine::flush($self);
-        AnyEvent::WebSocket::Native::Engine::dispatch_pending($self);
-    };
+    $self->{_ws_guard} = AE::timer $delay || 0, 0, sub { _continue($self) if $self };
+}
+
+# Arms the guard for a dispatch with several messages. EV's timers can be stopped and started again, so there all connections
+# share one, and the library does not call this again.
+sub begin_burst {
+    my ($self) = @_;
+    return arm_guard($self) if $AnyEvent::MODEL ne 'AnyEvent::Impl::EV';
+    my $timer = EV::timer(0, 0, \&_continue_next);
+    AnyEvent::WebSocket::Native::Engine::share_guard($self, $timer, \&EV::Timer::start, \&EV::Timer::stop);
+}
+
+# Callbacks of one connection may wait for another, so the timer goes on before they are called.
+sub _continue_next {
+    my ($timer) = @_;
+    my ($connection, $is_more) = @{ AnyEvent::WebSocket::Native::Engine::take_guarded() };
+    $timer->start if $is_more;
+    _continue($connection) if $connection;
 }
 
 sub disarm_guard {
