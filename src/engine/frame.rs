@@ -89,17 +89,17 @@ pub fn encode_header(opcode: u8, payload_len: u64, mask: Option<MaskKey>, out: &
 }
 
 /// Appends a frame header with this first byte to `out`.
+#[inline]
 fn encode_header_after(first: u8, payload_len: u64, mask: Option<MaskKey>, out: &mut impl BufMut) {
     let masked = if mask.is_some() { MASKED } else { 0 };
-    out.put_u8(first);
     match payload_len {
-        0..126 => out.put_u8(masked | payload_len as u8),
+        0..126 => out.put_slice(&[first, masked | payload_len as u8]),
         126..=0xffff => {
-            out.put_u8(masked | LEN_16);
-            out.put_u16(payload_len as u16);
+            let [high, low] = (payload_len as u16).to_be_bytes();
+            out.put_slice(&[first, masked | LEN_16, high, low]);
         }
         _ => {
-            out.put_u8(masked | LEN_64);
+            out.put_slice(&[first, masked | LEN_64]);
             out.put_u64(payload_len);
         }
     }

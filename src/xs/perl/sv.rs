@@ -316,4 +316,12 @@ unsafe impl bytes::BufMut for Appender {
         // SAFETY: `new` reserved this memory.
         unsafe { UninitSlice::from_raw_parts_mut(self.start.add(self.len), self.remaining_mut()) }
     }
+
+    /// There is a single chunk, so this needs no loop.
+    #[inline]
+    fn put_slice(&mut self, octets: &[u8]) {
+        assert!(octets.len() <= self.remaining_mut());
+        self.chunk_mut()[..octets.len()].copy_from_slice(octets);
+        self.len += octets.len();
+    }
 }
