@@ -1,5 +1,6 @@
 //! One connection's state, and how Perl values hold it.
 
+use super::burst_guard::Guarded;
 use super::footprint::Footprint;
 use super::inbox::Inbox;
 use super::interpreter::{Interpreter, Slot};
@@ -143,6 +144,11 @@ impl Connection {
             sv::free_later(self.perl(), exception);
         }
         std::mem::replace(&mut self.handle_callback, null_mut())
+    }
+
+    /// Returns the connection as the guard against nested event loops keeps it.
+    pub fn guarded(&self) -> Guarded {
+        self.this.clone()
     }
 
     /// Returns the interpreter that the connection belongs to.

@@ -233,8 +233,8 @@ impl Connection {
     fn end_burst(&mut self, remaining: Remaining, after: &mut After) {
         let guard = &self.interpreter.burst_guard;
         let timer_call = match (remaining, guard.is_shared()) {
-            (Remaining::Messages, true) => guard.arm(&self.this),
-            (Remaining::Nothing, true) => guard.disarm(&self.this),
+            (Remaining::Messages, true) => guard.arm(&self.guarded()),
+            (Remaining::Nothing, true) => guard.disarm(&self.guarded()),
             (Remaining::Messages, false) => {
                 return after.calling_first(perl_subs::YIELD_TO_LOOP, [self.reference()]);
             }

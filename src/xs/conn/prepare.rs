@@ -54,7 +54,7 @@ impl Connection {
         if !burst_guard.is_shared() {
             return Some((*begin_burst, self.reference()));
         }
-        burst_guard.arm(&self.this).map(|TimerCall { sub, timer }| (sub, sv::retain(timer)))
+        burst_guard.arm(&self.guarded()).map(|TimerCall { sub, timer }| (sub, sv::retain(timer)))
     }
 
     /// Returns the call directly if the only callback is one each_message callback and no jobs are queued; otherwise queues

@@ -228,7 +228,7 @@ package "AnyEvent::WebSocket::Native::Engine" {
         let Some(shared) = call.connection(after) else { return };
         let &[_, timer, start, stop] = call.args else { return };
         let connection = shared.borrow();
-        connection.interpreter.burst_guard.share(call.perl, [timer, start, stop], &connection.this);
+        connection.interpreter.burst_guard.share(call.perl, [timer, start, stop], &connection.guarded());
     };
     /// `take_guarded()`: the timer that all connections share has fired. Returns a reference to an array of the connection that
     /// was guarded first, or undef if it is gone; and of true if the timer guards others.
@@ -239,6 +239,7 @@ package "AnyEvent::WebSocket::Native::Engine" {
             if attach.is_null() { None } else { Interpreter::on(call.perl, attach.cast()) }
         };
         let (first, is_more) = interpreter.map_or((None, false), |interpreter| interpreter.burst_guard.take());
+        let first = first.and_then(|connection| connection.downcast::<Shared>().ok());
         let object = first.map_or(null_mut(), |shared| shared.borrow().object);
         let object = if object.is_null() { sv::new_undef(call.perl) } else { sv::new_reference(call.perl, object.cast()) };
         after.returning(sv::new_array(call.perl, [object, call.boolean(is_more)]));
