@@ -156,6 +156,18 @@ for my $when ('before', 'in') {
     };
 }
 
+subtest 'new of AnyEvent::Handle replaced by one that reads' => sub {
+    my $original = AnyEvent::Handle->can('new');
+    no warnings 'redefine';
+    local *AnyEvent::Handle::new = sub {
+        my $handle = $original->(@_);
+        $handle->on_read(sub { });
+        return $handle;
+    };
+    my (undef, undef, $bytes) = answered(sub { $_[1] });
+    is $bytes, $RESPONSE, 'the server reads all the same';
+};
+
 subtest 'an old version' => sub {
     my ($attempt, $peer) = establishing(handshake => sub { $_[1]->version('no such version'); $_[1] });
     $peer->write(request());

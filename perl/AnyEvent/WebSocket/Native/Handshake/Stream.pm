@@ -33,11 +33,15 @@ sub read {
     return;
 }
 
-# A program may replace methods at any time, also the one that makes handles.
+# A program may replace methods at any time, also the one that makes handles, which may then read already.
 sub _is_plain {
     my ($attempt) = @_;
     my $handle = $attempt->{handle};
-    return !$attempt->{has_arguments} && !$handle->{tls} && AnyEvent::WebSocket::Native::Engine::has_stock_methods($handle);
+    return
+           !$attempt->{has_arguments}
+        && !$handle->{tls}
+        && !$handle->{_rw}
+        && AnyEvent::WebSocket::Native::Engine::has_stock_methods($handle);
 }
 
 # Leaves what arrives now to the connection. A handle reads it, but does not call `take` again before that has returned.
