@@ -4,7 +4,8 @@
 //!   [`outbox`]: the frames not written yet.
 //! * [`receive`]: from the transport to the engine, through the [`inbox`].
 //! * [`dispatch`]: from the engine to [`callbacks`]. Events become [`job`]s, and [`prepare`] turns these into [`call`]s.
-//!   [`burst_guard`]: continues it in nested event loops. [`message`]: message objects. [`registration`]: the subs that unregister callbacks.
+//!   [`burst_guard`]: continues in nested event loops. [`message`]: message objects. [`registration`]: the subs that
+//!   unregister callbacks.
 //! * [`interpreter`]: the state shared by all connections. [`footprint`]: prefetches the memory that a message touches.
 //! * [`send`]: from the program to the transport, with [`flush`]. [`mask_keys`]: random masking keys. [`broadcast`]:
 //!   one message to many connections.

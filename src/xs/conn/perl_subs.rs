@@ -27,11 +27,11 @@ pub const READ_BY_HANDLE: &CStr = c"AnyEvent::WebSocket::Native::Handle::read_by
 pub const READ_NATIVELY: &CStr = c"AnyEvent::WebSocket::Native::Handle::read_natively";
 /// `(connection)`: arm the nested-loop guard, because a burst begins.
 pub const BEGIN_BURST: &CStr = c"AnyEvent::WebSocket::Native::Loop::begin_burst";
-/// `(connection)`: disarm the nested-loop guard, because the burst is over.
+/// `(connection)`: disarm the nested-loop guard, unless it is shared, because the burst is over.
 pub const DISARM_GUARD: &CStr = c"AnyEvent::WebSocket::Native::Loop::disarm_guard";
 /// `(connection)`: start the timer that frees the compression window of sent messages when it is idle.
 pub const EXPECT_IDLENESS: &CStr = c"AnyEvent::WebSocket::Native::Compression::expect_idleness";
-/// `(connection)`: resume the dispatch in the loop's next iteration, by the timer of the nested-loop guard.
+/// `(connection)`: resume the dispatch in the loop's next iteration, by the timer of the nested-loop guard, unless that is shared.
 pub const YIELD_TO_LOOP: &CStr = c"AnyEvent::WebSocket::Native::Loop::yield_to_loop";
 /// `(connection, error or undef)`: the transport is closed.
 pub const FINISH: &CStr = c"AnyEvent::WebSocket::Native::Closing::finish";
