@@ -223,15 +223,17 @@ proptest! {
     }
 
     #[test]
-    fn a_stream_in_any_pieces_by_either_way_has_the_same_events_and_answers(
+    fn a_stream_in_any_pieces_by_any_way_has_the_same_events_and_answers(
         frames in vec(frame(), 0..8),
         config in config(),
         sizes in sizes(),
         closes_after in prop::option::of(1..4_usize),
     ) {
         let wire = frames.concat();
-        let [mut whole, mut pieces, mut direct] = [(); 3].map(|()| Endpoint::new(config, closes_after));
+        let [mut whole, mut pieces, mut direct, mut short] = [(); 4].map(|()| Endpoint::new(config, closes_after));
         whole.receive(&wire);
+        split(&wire, &sizes).for_each(|piece| short.receive_shortly(piece));
+        prop_assert_eq!((&short.seen, &short.sent), (&whole.seen, &whole.sent));
         split(&wire, &sizes).for_each(|piece| pieces.receive(piece));
         split(&wire, &sizes).for_each(|piece| direct.receive_directly(piece));
         prop_assert_eq!((&pieces.seen, &pieces.sent), (&whole.seen, &whole.sent));

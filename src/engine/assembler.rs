@@ -83,6 +83,13 @@ impl<B: MessageBuffer> Assembler<B> {
         self.is_streamed
     }
 
+    /// Returns `true` if a frame with this header is a message within the limits, of which only the bytes count.
+    #[inline]
+    pub(super) fn passes_on(&self, header: &FrameHeader) -> bool {
+        let is_message = header.fin && matches!(header.opcode, Opcode::Text | Opcode::Binary);
+        is_message && self.opcode.is_none() && !self.streams && !self.is_strict && header.payload_len <= self.max_size
+    }
+
     /// Takes the header of a data frame.
     ///
     /// # Errors

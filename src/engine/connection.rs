@@ -100,6 +100,27 @@ impl<B: MessageBuffer> Connection<B> {
         result
     }
 
+    /// Takes the message with which the input begins, if it is one frame that has arrived as a whole, and the connection does
+    /// nothing with messages but pass them on. Otherwise returns `None`, and changes nothing: [`Self::receive`] must be
+    /// called. This is a shortcut that most messages take. Passing on their events costs as much as parsing them.
+    #[inline]
+    pub fn receive_whole<'a>(&mut self, input: &mut &'a mut [u8]) -> Option<(Opcode, &'a [u8])> {
+        let is_between_frames = self.incoming.is_none() && self.partial_header_len == 0 && self.state.can_receive();
+        if !is_between_frames || self.deflate.is_some() || self.trace.is_some() {
+            return None;
+        }
+        let (header, at) = FrameHeader::parse_with(input, 0).ok()??;
+        let is_here = header.payload_len <= (input.len() - at) as u64;
+        if !is_here || !self.message.passes_on(&header) {
+            return None;
+        }
+        let incoming = self.begin_frame(header).ok()?;
+        take_front(input, at);
+        let octets = self.take_payload(incoming, input);
+        self.incoming = None;
+        Some((self.message.finish_unbuffered(octets).ok()?, octets))
+    }
+
     /// Returns the buffer of the message being received, so that payload can be read straight into it, and the number
     /// of bytes that the current frame still lacks. Returns `None` unless the next byte belongs to a message that is
     /// neither compressed nor streamed. Append the payload masked, as it arrived, and call [`Self::payload_appended`].

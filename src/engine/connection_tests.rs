@@ -48,9 +48,19 @@ fn octets_of(payload: Payload<'_, BytesMut>) -> Vec<u8> {
     }
 }
 
-fn feed(connection: &mut Connection<BytesMut>, mut bytes: Vec<u8>, events: &mut Vec<Seen>) {
+fn feed(connection: &mut Connection<BytesMut>, bytes: Vec<u8>, events: &mut Vec<Seen>) {
+    feed_by(false, connection, bytes, events);
+}
+
+/// Feeds bytes to a connection, and takes the shortcut where it can be taken, or never.
+fn feed_by(takes_shortcut: bool, connection: &mut Connection<BytesMut>, mut bytes: Vec<u8>, events: &mut Vec<Seen>) {
     let mut input = &mut bytes[..];
     loop {
+        if takes_shortcut {
+            while let Some((opcode, payload)) = connection.receive_whole(&mut input) {
+                events.push(seen(Event::Message { opcode, payload: Payload::Borrowed(payload) }));
+            }
+        }
         match connection.receive(&mut input) {
             Ok(Some(event)) => events.push(seen(event)),
             Ok(None) => break assert!(input.is_empty(), "all input is taken"),
@@ -59,25 +69,27 @@ fn feed(connection: &mut Connection<BytesMut>, mut bytes: Vec<u8>, events: &mut 
     }
 }
 
-/// Feeds a byte stream to fresh connections in pieces of every size, and asserts that all report the same events.
+/// Feeds a byte stream to fresh connections in pieces of every size, with the shortcut and without, and asserts that all report
+/// the same events, and the same traffic.
 fn run(config: Config, wire: &[u8]) -> Vec<Seen> {
     run_each(|| Connection::new(config), wire)
 }
 
 fn run_each(connection: impl Fn() -> Connection<BytesMut>, wire: &[u8]) -> Vec<Seen> {
-    let in_pieces_of = |size: usize| {
+    let in_pieces_of = |size: usize, takes_shortcut: bool| {
         let mut events = Vec::new();
         let mut connection = connection();
         for piece in wire.chunks(size) {
-            feed(&mut connection, piece.to_vec(), &mut events);
+            feed_by(takes_shortcut, &mut connection, piece.to_vec(), &mut events);
         }
-        events
+        (events, connection.traffic())
     };
-    let whole = in_pieces_of(wire.len().max(1));
-    for size in 1..wire.len().min(40) {
-        assert_eq!(in_pieces_of(size), whole, "in pieces of {size}");
+    let whole = in_pieces_of(wire.len().max(1), false);
+    for size in (1..wire.len().min(40)).chain([wire.len().max(1)]) {
+        assert_eq!(in_pieces_of(size, false), whole, "in pieces of {size}");
+        assert_eq!(in_pieces_of(size, true), whole, "in pieces of {size}, with the shortcut");
     }
-    whole
+    whole.0
 }
 
 fn frame(first_byte: u8, payload: &[u8]) -> Vec<u8> {
@@ -94,6 +106,40 @@ fn rfc_5_7_examples() {
     assert_eq!(run(LENIENT, b"\x8a\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"), [Seen::Pong(b"Hello".into())]);
     let binary: Vec<u8> = (0..=255).collect();
     assert_eq!(run(LENIENT, &[b"\x82\x7e\x01\x00", &binary[..]].concat()), [Seen::Binary(binary)]);
+}
+
+#[test]
+fn the_shortcut_takes_a_message_that_is_a_whole_frame_and_leaves_the_rest() {
+    let mut bytes = [frame(0x81, b"text"), frame(0x82, b""), frame(0x89, b"ping"), frame(0x81, b"more")].concat();
+    let mut connection = Connection::<BytesMut>::new(LENIENT);
+    let mut input = &mut bytes[..];
+    assert_eq!(connection.receive_whole(&mut input), Some((Opcode::Text, &b"text"[..])));
+    assert_eq!(connection.receive_whole(&mut input), Some((Opcode::Binary, &b""[..])));
+    assert_eq!(connection.receive_whole(&mut input), None, "a control frame");
+    assert_eq!(input, [frame(0x89, b"ping"), frame(0x81, b"more")].concat());
+    assert!(matches!(connection.receive(&mut input), Ok(Some(Event::Ping(_)))));
+    assert_eq!(connection.receive_whole(&mut &mut input[..5]), None, "a part of a frame");
+    assert_eq!(connection.receive_whole(&mut input), Some((Opcode::Text, &b"more"[..])), "is not taken");
+}
+
+#[test]
+fn the_shortcut_is_closed_if_more_has_to_be_done_with_a_message() {
+    let short = |change: fn(&mut Connection<BytesMut>)| {
+        let mut connection = Connection::new(LENIENT);
+        change(&mut connection);
+        connection.receive_whole(&mut &mut frame(0x81, b"text")[..]).is_some()
+    };
+    assert!(short(|_| {}));
+    assert!(!short(|connection| connection.set_streaming(true)));
+    assert!(!short(|connection| connection.trace_frames()));
+    assert!(!short(|connection| connection.configure(0, |config| config.strict = true)));
+    assert!(!short(|connection| connection.configure(0, |config| config.max_payload_size = Some(3))));
+    assert!(!short(|connection| connection.configure(0, |config| config.max_message_size = Some(3))));
+    assert!(!short(|connection| feed(connection, frame(0x01, b"begun"), &mut Vec::new())));
+    assert!(!short(|connection| feed(connection, b"\x81\x05begun"[..4].to_vec(), &mut Vec::new())));
+    assert!(!short(|connection| feed(connection, b"\x81".to_vec(), &mut Vec::new())));
+    assert!(!short(|connection| feed(connection, frame(0x88, b""), &mut Vec::new())));
+    assert!(!short(|connection| connection.abandon()));
 }
 
 #[test]

@@ -125,18 +125,58 @@ impl Connection {
         if call.may_run_program() {
             self.note_callback();
         }
+        let has_call = self.prepare_next(call);
+        if has_call && !self.outbox.is_empty() && !self.turn.is_quick() {
+            // The next callback may be slow. Bytes that the kernel does not take wait for the end of the dispatch.
+            self.flush_natively();
+        }
+        has_call
+    }
+
+    /// Replaces `call` by the next one. Returns `false` if none is left.
+    #[inline]
+    fn prepare_next(&mut self, call: &mut Call) -> bool {
+        if let Some(message) = self.next_whole_message() {
+            if let Some(callback) = self.only_callback() {
+                *call = self.each_message_call(sv::retain(callback), message);
+                return true;
+            }
+            self.jobs.push_front(Job::Message(message));
+        }
         while let Some(job) = self.next_job() {
             if let Some(next) = self.prepare(job) {
                 *call = next;
-                if !self.outbox.is_empty() && !self.turn.is_quick() {
-                    // The next callback may be slow. Bytes that the kernel does not take wait for the end of the
-                    // dispatch.
-                    self.flush_natively();
-                }
                 return true;
             }
         }
         false
+    }
+
+    /// Returns the next message if it needs no job: nothing must be done before it is delivered.
+    #[inline]
+    fn next_whole_message(&mut self) -> Option<*mut SV> {
+        let Self { engine, inbox, interpreter, .. } = self;
+        if !self.jobs.is_empty() || !self.turn.may_deliver() || inbox.unread().is_empty() {
+            return None;
+        }
+        let mut input = inbox.unread_mut();
+        let (opcode, octets) = engine.receive_whole(&mut input)?;
+        let left = input.len();
+        let message = interpreter.messages.message(opcode as u8, octets);
+        inbox.keep_last(left);
+        if self.must_arm_guard() {
+            self.jobs.extend([Job::ArmGuard, Job::Message(message)]);
+            return None;
+        }
+        Some(message)
+    }
+
+    /// Notes whether another complete frame is buffered. Returns `true` if the nested-loop guard must be armed before the
+    /// current one is dispatched.
+    #[inline]
+    fn must_arm_guard(&mut self) -> bool {
+        let is_complete = self.engine.is_frame_complete(self.inbox.unread());
+        self.turn.note_next(is_complete, clock::monotonic)
     }
 
     /// Returns the next queued job, or else the next event if it may be delivered now.
@@ -153,8 +193,7 @@ impl Connection {
             return None;
         }
         let job = self.next_event()?;
-        let is_complete = self.engine.is_frame_complete(self.inbox.unread());
-        if self.turn.note_next(is_complete, clock::monotonic) {
+        if self.must_arm_guard() {
             self.jobs.push_front(job);
             return Some(Job::ArmGuard);
         }

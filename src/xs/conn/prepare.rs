@@ -57,20 +57,27 @@ impl Connection {
         burst_guard.arm(&self.guarded()).map(|TimerCall { sub, timer }| (sub, sv::retain(timer)))
     }
 
-    /// Returns the call directly if the only callback is one each_message callback and no jobs are queued; otherwise queues
-    /// jobs.
+    /// Returns the callback for messages if there is one of each_message, and no other, and no jobs are queued.
     #[inline]
+    pub fn only_callback(&self) -> Option<*mut SV> {
+        // SAFETY: the lists are live arrays, and no Perl code runs.
+        let slots = |list| unsafe { sv::slots(list) };
+        let has_next = self.callbacks(Slot::NextMessage).is_some_and(|list| !slots(list).is_empty());
+        let each = self.callbacks(Slot::EachMessage).filter(|_| !has_next && self.jobs.is_empty())?;
+        match *slots(each) {
+            [callback] if !callback.is_null() => Some(callback),
+            _ => None,
+        }
+    }
+
+    /// Returns the call directly if there is only one callback and no jobs are queued; otherwise queues jobs.
     fn message_call(&mut self, message: *mut SV) -> Option<Call> {
+        if let Some(callback) = self.only_callback() {
+            return Some(self.each_message_call(sv::retain(callback), message));
+        }
         // SAFETY: the lists are live arrays, and no Perl code runs.
         let slots = |list| unsafe { sv::slots(list) };
         let next = self.callbacks(Slot::NextMessage).filter(|&list| !slots(list).is_empty());
-        if let (None, Some(each), true) = (next, self.callbacks(Slot::EachMessage), self.jobs.is_empty()) {
-            if let &[callback] = slots(each) {
-                if !callback.is_null() {
-                    return Some(self.each_message_call(sv::retain(callback), message));
-                }
-            }
-        }
         self.jobs.push_front(Job::QueueEachMessage { message });
         if let Some(next) = next {
             let perl = self.perl();
