@@ -267,7 +267,7 @@ impl Connection {
         }
     }
 
-    /// Ends a burst, by a call that comes before all others, because those may start a dispatch.
+    /// Ends a burst, by a call that comes before all others and before destructors, because those may start a dispatch.
     #[inline(never)]
     fn end_burst(&mut self, remaining: Remaining, after: &mut After) {
         let guard = &self.interpreter.burst_guard;

@@ -246,6 +246,18 @@ static void carry_out(pTHX_ struct ws_after *after)
         croak_sv(after->croak);
 }
 
+/* Makes the call that comes before destructors, which may run the event loop. */
+static void call_first(pTHX_ const struct ws_sub_call *call)
+{
+    int i;
+
+    if (!call->name && !call->sub)
+        return;
+    for (i = 0; i < WS_MAX_ARGS && call->args[i]; i++)
+        sv_2mortal(call->args[i]);
+    call_sub(aTHX_ call, G_EVAL | G_KEEPERR);
+}
+
 /* Replaces the value kept for $_ if a callback has put something there, which must not be kept with it. */
 static void renew_kept_topic(pTHX_ SV **kept)
 {
@@ -284,6 +296,7 @@ static void dispatch(pTHX_ struct ws_after *after)
     if (has_exception(aTHX) && !SvREADONLY(ERRSV))
         sv_setpvs(ERRSV, "");
     ws_rust_dispatched(after->connection, exception, rEtV != 0, after);
+    call_first(aTHX_ &after->first);
     if (!rEtV) {
         POPSTACK;
         FREETMPS;
@@ -317,6 +330,8 @@ XS_EXTERNAL(ws_xs_call)
 
     after.dispatch = after.returns = after.croak = NULL;
     after.needs_fetch = after.exiting = FALSE;
+    after.first.name = NULL;
+    after.first.sub = NULL;
     after.calls = 0;
     xsub->body(THX, cv, &ST(0), items, &after);
     if (after.needs_fetch) {

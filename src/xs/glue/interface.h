@@ -79,7 +79,9 @@ struct ws_after {
     bool needs_fetch;
     /** A callback called exit: continue with that. */
     bool exiting;
-    /** The number of calls to make. */
+    /** A call to make as soon as the dispatch has ended, before anything else that may run Perl code; or nothing. */
+    struct ws_sub_call first;
+    /** The number of other calls to make. */
     int calls;
     /** The calls, in order. */
     struct ws_sub_call call[WS_MAX_CALLS];

@@ -4,7 +4,7 @@
 use super::ffi::{After, CV, MAX_ARGS, MAX_CALLS, Perl, SV, SubCall};
 use super::sv;
 use std::cell::Cell;
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{CStr, c_void};
 use std::ptr::{null, null_mut};
 
 /// One interpreter's loop that calls callbacks.
@@ -37,6 +37,7 @@ impl Default for After {
             croak: null_mut(),
             needs_fetch: false,
             exiting: false,
+            first: NO_CALL,
             calls: 0,
             call: [NO_CALL; MAX_CALLS],
         }
@@ -76,13 +77,7 @@ impl After {
 
     /// Calls a Perl sub after those added before it, and takes over the arguments' reference counts.
     pub fn calling<const N: usize>(&mut self, name: &'static CStr, args: [*mut SV; N]) {
-        self.adding(name.as_ptr(), null_mut(), args);
-    }
-
-    fn adding<const N: usize>(&mut self, name: *const c_char, sub: *mut SV, args: [*mut SV; N]) {
-        let mut padded = [null_mut(); MAX_ARGS];
-        padded[..N].copy_from_slice(&args);
-        self.call[self.calls as usize] = SubCall { name, sub, args: padded };
+        self.call[self.calls as usize] = SubCall { name: name.as_ptr(), sub: null_mut(), args: padded(args) };
         self.calls += 1;
     }
 
@@ -91,15 +86,19 @@ impl After {
         self.calls = 0;
     }
 
-    /// Calls a Perl sub before those added so far, and takes over the arguments' reference counts.
+    /// Calls a Perl sub as soon as the dispatch has ended, and takes over the arguments' reference counts.
     pub fn calling_first<const N: usize>(&mut self, name: &'static CStr, args: [*mut SV; N]) {
-        self.calling(name, args);
-        self.call[..self.calls as usize].rotate_right(1);
+        self.first = SubCall { name: name.as_ptr(), sub: null_mut(), args: padded(args) };
     }
 
     /// The same for a reference to a sub, which something else holds.
     pub fn calling_sub_first<const N: usize>(&mut self, sub: *mut SV, args: [*mut SV; N]) {
-        self.adding(null(), sub, args);
-        self.call[..self.calls as usize].rotate_right(1);
+        self.first = SubCall { name: null(), sub, args: padded(args) };
     }
+}
+
+fn padded<const N: usize>(args: [*mut SV; N]) -> [*mut SV; MAX_ARGS] {
+    let mut padded = [null_mut(); MAX_ARGS];
+    padded[..N].copy_from_slice(&args);
+    padded
 }

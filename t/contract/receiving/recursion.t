@@ -5,6 +5,7 @@ use FindBin;
 use lib "$FindBin::Bin/../../lib";
 use List::Util qw(min sum);
 use Test::More;
+use Time::HiRes ();
 use WebSocketTest;
 
 # wait_until and wait_in_callback lift AnyEvent's guard against recursion, so that a callback can wait.
@@ -224,6 +225,31 @@ differs 'several connections whose callbacks do so, inside one another' => $asle
     $_->[1]->write(join '', map { text($_) } 1 .. 4) for @ends;
     wait_until('the last messages', sub { 4 * @ends == sum(@begun) });
     is_deeply \@begun, [(4) x @ends], 'all get theirs';
+};
+
+{
+    # Runs the event loop when it is destroyed.
+    package WebSocketTest::Waiter;
+
+    sub DESTROY { $_[0][0]->() }
+}
+
+differs 'a destructor that runs the event loop when a burst ends' => $asleep => sub {
+    my ($connection, $peer) = ready();
+    my ($other, $other_peer) = ready();
+    my $seen = recorder($other);
+    my @ids = 1 .. 8;
+    $other->on(next_message => sub { Time::HiRes::sleep(0.02) });    # so the rest waits for the loop's next iteration
+    my $wait = sub {
+        $other_peer->write(join '', map { text($_) } @ids);
+        wait_until('the first message', sub { @{ $seen->bodies } });
+    };
+    my $numbers = recorder($connection);
+    $connection->on(each_message => sub { $_ = $_[1]->body eq 'last' ? bless [$wait], 'WebSocketTest::Waiter' : 'other' });
+    $peer->write(text('first') . text('last'));
+    $numbers->wait_messages(2);
+    $seen->wait_messages(scalar @ids, 5);
+    is_deeply $seen->bodies, \@ids, 'another connection gets what has arrived meanwhile';
 };
 
 differs 'a slow callback before one that waits for the next message of the burst' => $asleep => sub {
