@@ -108,4 +108,20 @@ subtest 'values that are changed in the object' => sub {
     is_deeply \@other, ['changed'], 'also the callback';
 };
 
+{
+    package WebSocketTest::Callable;
+    use overload '&{}' => sub {
+        sub { ($_[1], 'called') }
+    };
+}
+
+subtest 'a callback that is replaced by an object' => sub {
+    my $server = $class->new;
+    $server->{handshake} = bless {}, 'WebSocketTest::Callable';
+    my ($attempt, $peer) = establishing(SERVER => $server);
+    $peer->write(request());
+    my ($connection, @other) = $attempt->results;
+    is_deeply \@other, ['called'], 'which can be called';
+};
+
 done_testing;

@@ -34,6 +34,9 @@ use constant {
 # The callback of a server that has none.
 sub accept_as_it_is { return $_[1] }
 
+# Returns true if a server has that callback. A program may have put an object there, whose class overloads operators.
+sub _accepts_as_it_is { return (Scalar::Util::refaddr($_[0]{handshake}) // 0) == Scalar::Util::refaddr(\&accept_as_it_is) }
+
 # Starts a handshake on `fh`, which ends with a connection in the condvar `done`, or an error. `handshake` is undef, or a
 # Protocol::WebSocket::Handshake::Server, with the request if that came through PSGI or the program has read it. The handle
 # refers to itself until then: nobody else has to keep it.
@@ -124,7 +127,7 @@ sub _proceed {
 # as a whole. Otherwise returns nothing.
 sub _usual_response {
     my ($attempt, $octets) = @_;
-    return if $attempt->{protocol} || $attempt->{server}{handshake} != \&accept_as_it_is;
+    return if $attempt->{protocol} || !_accepts_as_it_is($attempt->{server});
     my @limits = AnyEvent::WebSocket::Native::Handshake::Head::limits();
     my $is_strict = AnyEvent::WebSocket::Native::ServerOptions::strict($attempt->{options}) ? 1 : 0;
     return @{ AnyEvent::WebSocket::Native::Engine::accept_request($octets, @limits, $is_strict) || [] };
@@ -223,7 +226,7 @@ sub _compose {
     }
     my $text;
     my @others;
-    if ($server->{handshake} == \&accept_as_it_is && $protocol->can('acceptance')) {
+    if (_accepts_as_it_is($server) && $protocol->can('acceptance')) {
         $text = $protocol->acceptance($subprotocol, $extensions);
     } else {
         my ($request, $response) = $protocol->objects;
