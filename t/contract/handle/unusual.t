@@ -3,6 +3,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../../lib";
+use Scalar::Util ();
 use Test::More;
 use WebSocketTest;
 
@@ -21,6 +22,11 @@ use IO::Socket;
     package Scrambling;     # a subclass that changes the bytes
     our @ISA = 'AnyEvent::Handle';
     sub push_write { my ($self, $bytes) = @_; $self->SUPER::push_write($bytes ^ "\x55" x length $bytes) }
+}
+{
+    package Hasty;          # a subclass that does not wait until everything is written
+    our @ISA = 'AnyEvent::Handle';
+    sub push_shutdown { shutdown $_[0]{fh}, 1 }
 }
 {
     package Plain;          # a subclass that adds nothing
@@ -189,6 +195,24 @@ for my $class (qw(Plain Watching)) {
         is $seen->finished, 1, 'finish';
     };
 }
+
+subtest 'an overridden push_shutdown that leaves on_drain to the program' => sub {
+    my ($left, $right) = socket_pair();
+    my $weak;
+    {
+        my $connection = AnyEvent::WebSocket::Connection->new(handle => Hasty->new(fh => $left));
+        Scalar::Util::weaken($weak = $connection);
+        $connection->handle->on_drain(sub { $connection->isa('UNIVERSAL') });
+        my $seen = recorder($connection);
+        my $peer = WebSocketTest::Peer->new($right)->write(close_frame(4000));
+        $peer->wait_eof;
+        $peer->close;
+        $seen->wait_finish;
+        $connection->handle->destroy;
+    }
+    settle();
+    is $weak, undef, 'no on_drain keeps the connection of a destroyed handle';
+};
 
 subtest 'an overridden push_write sees every byte, an overridden push_shutdown the end' => sub {
     %Watching::seen = (write => '');

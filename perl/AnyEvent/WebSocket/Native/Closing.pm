@@ -113,7 +113,8 @@ sub _shut_down {
     my $asked = $self->{_ws_shutdown};
     return if $asked && ref $handle->{on_drain} && Scalar::Util::refaddr($handle->{on_drain}) == Scalar::Util::refaddr($asked);
     $handle->push_shutdown;
-    $self->{_ws_shutdown} = $handle->{on_drain};
+    # It may be the program's, and hold the connection.
+    Scalar::Util::weaken($self->{_ws_shutdown} = $handle->{on_drain}) if ref $handle->{on_drain};
     return;
 }
 
