@@ -227,6 +227,26 @@ differs 'several connections whose callbacks do so, inside one another' => $asle
     is_deeply \@begun, [(4) x @ends], 'all get theirs';
 };
 
+# Other loops let the exception out.
+differs 'an on_drain that dies while a callback waits for the next message' => $asleep => sub {
+    my ($connection, $peer) = ready();
+    my ($last, $must_die) = (0, 0);
+    my @died;
+    no warnings 'once';
+    local $EV::DIED = sub { push @died, $@ };
+    $connection->handle->on_drain(sub { die "in on_drain\n" if $must_die-- > 0 });
+    $connection->on(each_message => sub {
+        $last = $_[1]->body;
+        poke();
+        return $_[0]->send('waits for the next reply') if $last != 5;
+        $must_die = 1;
+        wait_until('message 6', sub { $last > 5 }, 5);
+    });
+    $peer->write(join '', map { text($_) } 1 .. 8);
+    wait_until('the last message', sub { $last == 8 });
+    is_deeply \@died, ["in on_drain\n"], 'the loop sees the exception';
+} if loop() eq 'EV';
+
 {
     # Runs the event loop when it is destroyed.
     package WebSocketTest::Waiter;

@@ -62,11 +62,12 @@ sub begin {
 
 # --- the guard against nested event loops: a timer that continues a dispatch if one of its callbacks runs the event loop
 
-# Delivers the messages behind that of the callback, and writes the frames that it has sent.
+# Delivers the messages behind that of the callback, and writes the frames that it has sent. That may call the handle's on_drain,
+# which may die.
 sub _continue {
     my ($self) = @_;
-    AnyEvent::WebSocket::Native::Engine::flush($self);
-    AnyEvent::WebSocket::Native::Engine::dispatch_pending($self);
+    AnyEvent::WebSocket::Native::Util::call_each(
+        [\&AnyEvent::WebSocket::Native::Engine::flush, \&AnyEvent::WebSocket::Native::Engine::dispatch_pending], $self);
 }
 
 sub arm_guard {
