@@ -378,6 +378,23 @@ subtest 'a paused callback that sends, and waits for the answer in the event loo
     is_deeply \@answers, ['request 1', 'request 2'], 'both are written at once';
 };
 
+subtest 'a callback after resume that waits in the event loop for the next message' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my @bodies;
+    $connection->on(each_message => sub {
+        push @bodies, $_[1]->body;
+        WebSocketTest::poke();
+        return if @bodies > 1;
+        $peer->write(text('2'));
+        wait_until('message 2', sub { @bodies == 2 });
+    });
+    settle();
+    $connection->pause->resume;
+    $peer->write(text('1'));
+    wait_until('both', sub { @bodies == 2 });
+    is "@bodies", '1 2', 'gets it';
+};
+
 subtest 'over TLS' => sub {
     plan skip_all => $no_tls if $no_tls;
     my ($left, $right) = socket_pair();

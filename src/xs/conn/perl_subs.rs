@@ -25,6 +25,8 @@ pub const WRITE_ERROR: &CStr = c"AnyEvent::WebSocket::Native::Handle::write_erro
 pub const READ_BY_HANDLE: &CStr = c"AnyEvent::WebSocket::Native::Handle::read_by_handle";
 /// `(handle, callback)`: read natively, unless the program has destroyed the handle or stopped reading.
 pub const READ_NATIVELY: &CStr = c"AnyEvent::WebSocket::Native::Handle::read_natively";
+/// `(handle, callback)`: read natively.
+pub const WATCH: &CStr = c"AnyEvent::WebSocket::Native::Handle::watch";
 /// `(connection)`: arm the nested-loop guard, because a burst begins.
 pub const BEGIN_BURST: &CStr = c"AnyEvent::WebSocket::Native::Loop::begin_burst";
 /// `(connection)`: disarm the nested-loop guard, unless it is shared, because the burst is over.

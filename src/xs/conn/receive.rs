@@ -11,6 +11,7 @@ use crate::xs::io::tls::Session;
 use crate::xs::io::transport::Source;
 use crate::xs::perl::ffi::{self, After, HV};
 use crate::xs::perl::sv;
+use std::ffi::CStr;
 use std::os::fd::RawFd;
 
 /// Number of missing payload bytes from which payload is read straight into its message.
@@ -70,7 +71,7 @@ pub fn on_read(shared: &Shared, handle: *mut HV, after: &mut After) {
     shared.borrow_mut().take_unread(handle);
     if shared.borrow().is_started {
         dispatch::start(shared, after);
-        read_natively(shared, after);
+        watch(shared, perl_subs::READ_NATIVELY, after);
     }
 }
 
@@ -82,13 +83,20 @@ pub fn is_at_eof(shared: &Shared, handle: *mut HV) -> bool {
     handle.is_eof() && handle.read_buffer().is_none_or(|buffer| sv::length(buffer) == 0)
 }
 
-/// Makes [`readable`] watch the descriptor, if the handle allows reading natively.
-fn read_natively(shared: &Shared, after: &mut After) {
+/// Makes [`readable`] watch the descriptor, if the handle allows reading natively. `sub` is a Perl sub that does so.
+fn watch(shared: &Shared, sub: &'static CStr, after: &mut After) {
     let connection = shared.borrow();
     if connection.source().is_some() && connection.handle().is_reading() {
         connection.handle().free_empty_read_buffer();
         let handle_callback = sv::new_reference(connection.perl(), connection.handle_callback);
-        after.calling(perl_subs::READ_NATIVELY, [connection.handle().reference(), handle_callback]);
+        after.calling(sub, [connection.handle().reference(), handle_callback]);
+    }
+}
+
+/// The handle has begun to read: makes [`readable`] watch the descriptor instead, if messages are delivered as they arrive.
+pub fn read_again(shared: &Shared, after: &mut After) {
+    if shared.borrow().is_started {
+        watch(shared, perl_subs::WATCH, after);
     }
 }
 

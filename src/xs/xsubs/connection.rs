@@ -70,6 +70,12 @@ package "AnyEvent::WebSocket::Native::Engine" {
         }
         after.returning(call.boolean(connection.is_started));
     };
+    /// `read_natively($connection)`: the handle has begun to read, from now on natively, if it allows that and messages are
+    /// delivered as they arrive.
+    read_natively = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        receive::read_again(shared, after);
+    };
     /// `take_read_buffer($connection)`: takes over what the handle has read, to be delivered later.
     take_read_buffer = |call, after| {
         let Some(shared) = call.connection(after) else { return };

@@ -146,6 +146,8 @@ sub resume_for {
     AnyEvent::WebSocket::Native::Engine::set_paused($self, 0);
     AnyEvent::WebSocket::Native::Keepalive::unhold($self);
     $self->handle->start_read;
+    # A handle that reads by itself delivers nothing while a callback runs the event loop.
+    AnyEvent::WebSocket::Native::Engine::read_natively($self);
     # The event loop delivers the messages that arrived before pause.
     AnyEvent::WebSocket::Native::Loop::arm_guard($self);
 }
