@@ -4,6 +4,8 @@
 #
 #   bench/compare.pl [--quick] [--servers NAME,...] [--cells CELL,...] [--runs N] [--seconds N] [--csv FILE] [--blib DIR]
 #
+# --quick measures ten cells once, for half a second each. The first run builds the load generator and the Rust servers.
+#
 # A cell is a kind with its numbers, or a kind alone, such as wss, for all its cells; bench/lib/Cells.pm lists them.
 #   ws:BYTESxIN_FLIGHTxCONNECTIONS    echo; also wss:, perl: for AnyEvent's own loop, deflate: and deflate_each: for
 #                                     compressed JSON, with and without context takeover, and cast: and wsscast: for a

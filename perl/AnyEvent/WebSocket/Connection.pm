@@ -390,7 +390,7 @@ original.>
 A frame is usually written at once. A reply sent from a message callback may wait up to about a millisecond, so that it
 leaves together with other replies. If the callback for the next message takes longer, the reply waits until that callback
 returns or runs the event loop. If that callback ends the process with C<exec>, C<POSIX::_exit> or a signal, the reply is
-lost; C<exit> still sends it. The same is true of a destructor that runs when the callback returns.
+lost; C<exit> still sends it. A destructor that runs as the callback returns counts as a part of the callback.
 
 =head2 close
 

@@ -166,11 +166,13 @@ L<AnyEvent::WebSocket::Connection/backend>, it can also be called where the orig
 
   print AnyEvent::WebSocket::Native->report;
 
-Returns a few lines of text that tell which classes programs run on, and why. From a shell:
+Returns a few lines of text that tell which classes programs run on, and why. A program that wants to know that of itself says
+C<require AnyEvent::WebSocket::Native>, because C<use> would load these classes. From a shell, with a small C<-m> for the same
+reason:
 
 =for code shell
 
-  perl -MAnyEvent::WebSocket::Native -e 'print AnyEvent::WebSocket::Native->report'
+  perl -mAnyEvent::WebSocket::Native -e 'print AnyEvent::WebSocket::Native->report'
 
 =head1 WHERE IT DIFFERS FROM THE ORIGINAL
 
