@@ -83,11 +83,10 @@ impl<B: MessageBuffer> Assembler<B> {
         self.is_streamed
     }
 
-    /// Returns `true` if a frame with this header is a message within the limits, of which only the bytes count.
+    /// Returns `true` if the next frame begins a message with which nothing is done but to check its size.
     #[inline]
-    pub(super) fn passes_on(&self, header: &FrameHeader) -> bool {
-        let is_message = header.fin && matches!(header.opcode, Opcode::Text | Opcode::Binary);
-        is_message && self.opcode.is_none() && !self.streams && !self.is_strict && header.payload_len <= self.max_size
+    pub(super) fn passes_on(&self) -> bool {
+        self.opcode.is_none() && !self.streams && !self.is_strict
     }
 
     /// Takes the header of a data frame.
@@ -119,7 +118,7 @@ impl<B: MessageBuffer> Assembler<B> {
         Ok(())
     }
 
-    fn check_size(&self, size: u64) -> Result<(), ProtocolError> {
+    pub(super) fn check_size(&self, size: u64) -> Result<(), ProtocolError> {
         if size > self.max_size { Err(ProtocolError::MessageTooBig { size, limit: self.max_size }) } else { Ok(()) }
     }
 

@@ -106,12 +106,13 @@ impl<B: MessageBuffer> Connection<B> {
     #[inline]
     pub fn receive_whole<'a>(&mut self, input: &mut &'a mut [u8]) -> Option<(Opcode, &'a [u8])> {
         let is_between_frames = self.incoming.is_none() && self.partial_header_len == 0 && self.state.can_receive();
-        if !is_between_frames || self.deflate.is_some() || self.trace.is_some() {
+        if !is_between_frames || self.deflate.is_some() || self.trace.is_some() || !self.message.passes_on() {
             return None;
         }
         let (header, at) = FrameHeader::parse_with(input, 0).ok()??;
+        let is_message = header.fin && matches!(header.opcode, Opcode::Text | Opcode::Binary);
         let is_here = header.payload_len <= (input.len() - at) as u64;
-        if !is_here || !self.message.passes_on(&header) {
+        if !is_message || !is_here || self.message.check_size(header.payload_len).is_err() {
             return None;
         }
         let incoming = self.begin_frame(header).ok()?;
