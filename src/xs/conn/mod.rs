@@ -11,8 +11,8 @@
 //!   one message to many connections.
 //! * [`perl_subs`]: the Perl subs that the binding calls.
 //!
-//! What runs for each message is marked `#[inline]`. Without the mark, unrelated changes decide whether the compiler inlines
-//! it, which makes up to 130 instructions a message.
+//! Functions that run for every message are marked `#[inline]`. Otherwise unrelated code influences which of them the compiler
+//! inlines, and a message can take 130 instructions more.
 
 #[cfg(feature = "xs")]
 pub mod broadcast;
