@@ -48,15 +48,23 @@ fn octets_of(payload: Payload<'_, BytesMut>) -> Vec<u8> {
     }
 }
 
-fn feed(connection: &mut Connection<BytesMut>, bytes: Vec<u8>, events: &mut Vec<Seen>) {
-    feed_by(false, connection, bytes, events);
+/// How messages are received.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    /// By [`Connection::receive`].
+    General,
+    /// By [`Connection::receive_whole`] where that takes them.
+    Shortcut,
 }
 
-/// Feeds bytes to a connection, and takes the shortcut where it can be taken, or never.
-fn feed_by(takes_shortcut: bool, connection: &mut Connection<BytesMut>, mut bytes: Vec<u8>, events: &mut Vec<Seen>) {
+fn feed(connection: &mut Connection<BytesMut>, bytes: Vec<u8>, events: &mut Vec<Seen>) {
+    feed_by(Way::General, connection, bytes, events);
+}
+
+fn feed_by(way: Way, connection: &mut Connection<BytesMut>, mut bytes: Vec<u8>, events: &mut Vec<Seen>) {
     let mut input = &mut bytes[..];
     loop {
-        if takes_shortcut {
+        if way == Way::Shortcut {
             while let Some((opcode, payload)) = connection.receive_whole(&mut input) {
                 events.push(seen(Event::Message { opcode, payload: Payload::Borrowed(payload) }));
             }
@@ -76,18 +84,19 @@ fn run(config: Config, wire: &[u8]) -> Vec<Seen> {
 }
 
 fn run_each(connection: impl Fn() -> Connection<BytesMut>, wire: &[u8]) -> Vec<Seen> {
-    let in_pieces_of = |size: usize, takes_shortcut: bool| {
+    let in_pieces_of = |size: usize, way: Way| {
         let mut events = Vec::new();
         let mut connection = connection();
         for piece in wire.chunks(size) {
-            feed_by(takes_shortcut, &mut connection, piece.to_vec(), &mut events);
+            feed_by(way, &mut connection, piece.to_vec(), &mut events);
         }
         (events, connection.traffic())
     };
-    let whole = in_pieces_of(wire.len().max(1), false);
+    let whole = in_pieces_of(wire.len().max(1), Way::General);
     for size in (1..wire.len().min(40)).chain([wire.len().max(1)]) {
-        assert_eq!(in_pieces_of(size, false), whole, "in pieces of {size}");
-        assert_eq!(in_pieces_of(size, true), whole, "in pieces of {size}, with the shortcut");
+        for way in [Way::General, Way::Shortcut] {
+            assert_eq!(in_pieces_of(size, way), whole, "in pieces of {size}, {way:?}");
+        }
     }
     whole.0
 }
@@ -138,6 +147,7 @@ fn the_shortcut_is_closed_if_more_has_to_be_done_with_a_message() {
     assert!(!short(|connection| feed(connection, frame(0x01, b"begun"), &mut Vec::new())));
     assert!(!short(|connection| feed(connection, b"\x81\x05begun"[..4].to_vec(), &mut Vec::new())));
     assert!(!short(|connection| feed(connection, b"\x81".to_vec(), &mut Vec::new())));
+    assert!(!short(|connection| feed(connection, b"\x89\x05pi".to_vec(), &mut Vec::new())));
     assert!(!short(|connection| feed(connection, frame(0x88, b""), &mut Vec::new())));
     assert!(!short(|connection| connection.abandon()));
 }
