@@ -45,8 +45,7 @@ pub fn deliver_pending(shared: &Shared, after: &mut After) {
 /// Asks the trampoline to dispatch the remaining messages, after the transport has closed.
 pub fn deliver_rest(shared: &Shared, after: &mut After) {
     let connection = &mut *shared.borrow_mut();
-    let is_left = !connection.inbox.unread().is_empty() || !connection.jobs.is_empty();
-    if connection.turn.is_idle() && is_left {
+    if connection.has_rest() {
         connection.turn.finish();
         connection.start_dispatch(shared, after);
     }
@@ -105,6 +104,11 @@ pub fn end(shared: &Shared, ending: Ending, after: &mut After) {
 }
 
 impl Connection {
+    /// Returns `true` if messages were left for the loop's next iteration.
+    pub fn has_rest(&self) -> bool {
+        self.turn.is_idle() && (!self.inbox.unread().is_empty() || !self.jobs.is_empty())
+    }
+
     /// Asks the trampoline to dispatch what has arrived; `shared` holds this connection.
     pub fn start_dispatch(&mut self, shared: &Shared, after: &mut After) {
         self.turn.enter();

@@ -82,7 +82,12 @@ package "AnyEvent::WebSocket::Native::Engine" {
         let handle = shared.borrow().handle;
         shared.borrow_mut().take_unread(handle);
     };
-    /// `deliver_rest($connection)`: delivers the messages that were left for the loop's next iteration, which will not come.
+    /// `has_rest($connection)`: returns true if messages were left for the loop's next iteration, which will not come.
+    has_rest = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        after.returning(call.boolean(shared.borrow().has_rest()));
+    };
+    /// `deliver_rest($connection)`: delivers them.
     deliver_rest = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         dispatch::deliver_rest(shared, after);

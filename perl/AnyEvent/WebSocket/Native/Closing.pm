@@ -39,11 +39,14 @@ sub code_of {
     return defined $number && $number >= 1000 && $number <= 4999 ? $number : undef;
 }
 
-# Implements the method `close`; `default` is the code to send if the program passes none.
-sub close_with_default {
-    my ($default, $self, $code, $reason) = @_;
+# The method `close` of connections.
+sub close {
+    my ($self, $code, $reason) = @_;
     # An empty Close frame is answered with an empty one, whatever the default is.
-    $code ||= AnyEvent::WebSocket::Native::Engine::owes_close($self) ? NO_STATUS : $default;
+    $code ||=
+        AnyEvent::WebSocket::Native::Engine::owes_close($self)
+        ? NO_STATUS
+        : $AnyEvent::WebSocket::Connection::DEFAULT_CLOSE_CODE;
     my $number = code_of($code);
     Carp::croak("close: $code is not a close code, which is a whole number from 1000 to 4999") unless defined $number;
     return $self unless AnyEvent::WebSocket::Native::Engine::can_close($self);
@@ -95,22 +98,29 @@ sub close_received {
         $self->close_reason(length $reason ? Encode::decode('UTF-8', $reason) : '');
     }
     return unless $is_valid;
+    # Programs override or replace `close`, and expect it to be called here, too.
+    my @answer =
+          $self->can('close') != \&close ? (\&_call_close, \&_shut_down)
+        : AnyEvent::WebSocket::Native::Engine::can_close($self) ? (\&_send_close, \&_half_close)
+        : \&_shut_down;
     AnyEvent::WebSocket::Native::Util::call_each(
-        [\&_answer_close, \&_shut_down, \&AnyEvent::WebSocket::Native::Awaiting::no_more_messages],
-        $self, $code);
+        [@answer, \&AnyEvent::WebSocket::Native::Awaiting::no_more_messages],
+        $self, $code == NO_STATUS ? undef : $code, '');
 }
 
-sub _answer_close {
+sub _call_close {
     my ($self, $code) = @_;
-    $self->close($code == NO_STATUS ? () : $code);
+    $self->close(defined $code ? $code : ());
 }
 
-# Closes the write side once everything queued is written. The program may have set another on_drain since that was asked for,
-# which makes the handle forget it.
+# Closes the write side once everything queued is written. The slot _ws_shutdown has 1 when that is done, or the on_drain with
+# which the handle will do it. The program may have set another since, which makes the handle forget it.
 sub _shut_down {
     my ($self) = @_;
-    my $handle = $self->handle;
     my $asked = $self->{_ws_shutdown};
+    return if $asked && !ref $asked;
+    my $handle = $self->handle;
+    return $self->{_ws_shutdown} = 1 if !$asked && AnyEvent::WebSocket::Native::Handle::shut_down_at_once($handle);
     return if $asked && ref $handle->{on_drain} && Scalar::Util::refaddr($handle->{on_drain}) == Scalar::Util::refaddr($asked);
     $handle->push_shutdown;
     # It may be the program's, and hold the connection.
@@ -131,7 +141,12 @@ sub failed {
 
 sub _report_failure {
     my ($self) = @_;
-    my ($error, $is_exception) = @{ AnyEvent::WebSocket::Native::Engine::take_failure($self) || return };
+    my $failure = AnyEvent::WebSocket::Native::Engine::take_failure($self) || return;
+    _call_parse_error($self, @$failure);
+}
+
+sub _call_parse_error {
+    my ($self, $error, $is_exception) = @_;
     # As text, because an exception may hold the connection.
     $self->{_ws_failure} = _shown($error);
     AnyEvent::WebSocket::Native::Inspection::trace(
@@ -173,6 +188,7 @@ sub finish {
 # Whatever callbacks do, finish is called once.
 sub _finish_now {
     my ($self, $message) = @_;
+    return _report_end($self, $message) if !AnyEvent::WebSocket::Native::Engine::has_rest($self);
     AnyEvent::WebSocket::Native::Util::call_each(
         [\&AnyEvent::WebSocket::Native::Engine::deliver_rest, \&_report_end], $self,
         $message);
@@ -181,9 +197,12 @@ sub _finish_now {
 sub _report_end {
     my ($self, $message) = @_;
     return unless AnyEvent::WebSocket::Native::Engine::transport_closed($self);
-    AnyEvent::WebSocket::Native::Util::call_each(
-        [\&_report_failure, \&_call_finish, \&AnyEvent::WebSocket::Native::Awaiting::finished],
-        $self, $message);
+    my $failure = AnyEvent::WebSocket::Native::Engine::take_failure($self);
+    return _call_finish($self, $message) if !$failure && !$self->{_ws_awaiting};
+    AnyEvent::WebSocket::Native::Util::call_all(
+        $failure ? sub { _call_parse_error($self, @$failure) } : (),
+        sub { _call_finish($self, $message) },
+        sub { AnyEvent::WebSocket::Native::Awaiting::finished($self) });
 }
 
 sub _call_finish {

@@ -46,6 +46,7 @@ my %METHODS = (
     Awaiting => [qw( closed drained receive )],
     Backpressure => [qw( buffered_amount pause resume )],
     Broadcast => [qw( broadcast )],
+    Closing => [qw( close )],
     Compression => [qw( enable_deflate )],
     Engine => [qw( state )],
     Formats => [qw( send_binary send_json send_text )],
@@ -83,7 +84,5 @@ sub on {
     return unless defined wantarray;
     return sub { AnyEvent::WebSocket::Native::Events::remove($self, $event, $cb) };
 }
-
-sub close { AnyEvent::WebSocket::Native::Closing::close_with_default($DEFAULT_CLOSE_CODE, @_) }
 
 1;

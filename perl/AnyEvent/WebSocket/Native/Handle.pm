@@ -24,7 +24,21 @@ sub read_eof {
     my ($handle) = @_;
     delete $handle->{_rw};
     $handle->{_eof} = 1;
-    $handle->_drain_rbuf;
+    return $handle->_drain_rbuf if !_has_taken_all($handle);
+    local $handle->{_skip_drain_rbuf} = 1;
+    $handle->{on_eof}($handle);
+}
+
+# Returns true if all that _drain_rbuf will do is call on_eof.
+sub _has_taken_all {
+    my ($handle) = @_;
+    return
+           $handle->{on_eof}
+        && $handle->{on_read}
+        && !length $handle->{rbuf}
+        && !exists $handle->{_tls_rbuf}
+        && !$handle->{_skip_drain_rbuf}
+        && !@{ $handle->{_queue} || [] };
 }
 
 sub read_error { $_[0]->_error($_[1], 1) }
@@ -59,6 +73,19 @@ sub read_natively {
 }
 
 # --- for the other modules
+
+my @SHUTDOWN_METHODS = \(&AnyEvent::Handle::push_shutdown, &AnyEvent::Handle::on_drain);
+
+# Does what push_shutdown does, if nothing waits to be written. Returns false, and does nothing, if the handle must do it.
+sub shut_down_at_once {
+    my ($handle) = @_;
+    return if ref $handle ne 'AnyEvent::Handle' || $handle->{tls} || $handle->{on_drain} || length $handle->{wbuf};
+    my ($push_shutdown, $on_drain) = @SHUTDOWN_METHODS;
+    return if \&AnyEvent::Handle::push_shutdown != $push_shutdown || \&AnyEvent::Handle::on_drain != $on_drain;
+    delete $handle->{low_water_mark};
+    shutdown $handle->{fh}, 1;
+    return 1;
+}
 
 # Returns the number of bytes that wait to be written. Does not copy the buffers, because perl would share their memory.
 sub backlog {
