@@ -2,6 +2,7 @@
 #include "glue.h"
 #include <perliol.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -79,6 +80,24 @@ void ws_addresses(int fd, char *out, STRLEN len[2])
     len[1] = getsockname(fd, (struct sockaddr *)&address, &size) == 0 && size <= sizeof address ? size : 0;
     memcpy(out + len[0], &address, len[1]);
     errno = before;
+}
+
+/* Makes a descriptor nonblocking, and out-of-band data a part of the stream, as AnyEvent::Handle does. Returns false, and
+ * does nothing, if it is a socket that is no stream. */
+bool ws_prepare_stream(int fd)
+{
+    const int before = errno;
+    const int on = 1;
+    int type;
+    socklen_t size = sizeof type;
+    const bool is_stream = getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0 || type == SOCK_STREAM;
+
+    if (is_stream) {
+        (void)fcntl(fd, F_SETFL, O_NONBLOCK);
+        (void)setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
+    }
+    errno = before;
+    return is_stream;
 }
 
 /* Writes two pieces of memory, one after the other; returns what ws_write does. */

@@ -6,12 +6,13 @@
 pub mod client;
 pub mod server;
 
-use super::io::methods::HandleMethods;
+use super::io::methods::{self, HandleMethods};
 use super::perl::ffi::{Perl, SV, State};
 use super::perl::magic::{self, Kind};
 use super::perl::sv;
 use crate::engine::handshake::{Fields, Limits};
 use std::cell::RefCell;
+use std::ffi::CString;
 use std::ptr::null_mut;
 use std::rc::Rc;
 
@@ -41,6 +42,12 @@ pub fn has_stock_methods(perl: Perl, sub: *mut SV, handle: *mut SV) -> bool {
     // SAFETY: perl keeps an XSUB that runs, and state of this kind is the pointer of an `Rc<HandleMethods>`.
     let methods = unsafe { magic::get_or_attach(perl, sub, Kind::HandleMethods, HandleMethods::default) };
     sv::is_hash(handle) && methods.are_stock(perl, handle.cast())
+}
+
+/// Returns `true` if the methods of `handle` with these names are AnyEvent::Handle's own.
+pub fn has_stock_methods_named(perl: Perl, handle: *mut SV, mut names: impl Iterator<Item = CString>) -> bool {
+    // SAFETY: an object has a class.
+    sv::is_object(handle) && names.all(|name| unsafe { methods::is_stock(perl, sv::class(handle), &name) })
 }
 
 /// Frees a state if it is of a kind that is used here. Returns `false` if it is something else.

@@ -75,9 +75,9 @@ impl Server {
     }
 }
 
-/// Accepts a request that is complete and valid: `[length, response]`. Returns `None` if it is not.
+/// Returns the response that accepts a request. Returns `None` if the bytes are not a complete and valid request alone.
 pub fn accept(perl: Perl, octets: &[u8], limits: Limits, is_strict: bool) -> Option<*mut SV> {
     let request = ServerHandshake::new(limits, is_strict).receive(octets).ok()??;
-    let response = Acceptance { key: request.key(), subprotocol: None, extensions: None }.encode();
-    Some(sv::new_array(perl, [sv::new_number(perl, request.len as u64), sv::new_string(perl, &response)]))
+    let response = || Acceptance { key: request.key(), subprotocol: None, extensions: None }.encode();
+    (request.len == octets.len()).then(|| sv::new_string(perl, &response()))
 }

@@ -79,6 +79,13 @@ pub fn addresses(fd: RawFd) -> Addresses {
     Addresses { octets: out[..len[0] + len[1]].into(), peer_len: len[0] }
 }
 
+/// Makes a descriptor nonblocking, and out-of-band data a part of the stream. Returns `false`, and does nothing, if it is a
+/// socket that is no stream.
+pub fn prepare_stream(fd: RawFd) -> bool {
+    // SAFETY: the system checks the descriptor.
+    unsafe { ffi::ws_prepare_stream(fd) }
+}
+
 /// The errno with which writing failed for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WriteError(pub i32);

@@ -375,7 +375,8 @@ impl DirectWriter {
     }
 }
 
-fn fileno(perl: Perl, fh: *mut SV) -> Option<RawFd> {
+/// Returns the descriptor of a file handle, if it has one that read(2) and write(2) can use.
+pub fn fileno(perl: Perl, fh: *mut SV) -> Option<RawFd> {
     // SAFETY: `fh` is live.
     let fd = unsafe { ffi::ws_fd(perl, fh) };
     (fd >= 0).then_some(fd)

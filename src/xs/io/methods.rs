@@ -2,7 +2,7 @@
 //! program may replace a method at any time, in a subclass or in the class itself; then the binding only calls the
 //! handle's methods.
 
-use crate::xs::perl::ffi::{self, HV, Perl, SVs_OBJECT};
+use crate::xs::perl::ffi::{self, HV, Perl};
 use crate::xs::perl::sv;
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -33,6 +33,15 @@ struct CachedResult {
     is_stock: bool,
 }
 
+/// Returns `true` if a class has the method of this name that AnyEvent::Handle defines.
+///
+/// # Safety
+/// `class` is a live stash.
+pub unsafe fn is_stock(perl: Perl, class: *mut HV, name: &CStr) -> bool {
+    // SAFETY: the caller guarantees the class; the others are C strings.
+    unsafe { ffi::ws_is_defined_in(perl, class, name.as_ptr(), PACKAGE.as_ptr(), FILE.as_ptr()) }
+}
+
 /// Caches the result of the last check: programs mostly have a single class of handles.
 pub struct HandleMethods(Cell<CachedResult>);
 
@@ -57,13 +66,11 @@ impl HandleMethods {
     fn look_up(&self, perl: Perl, handle: *mut HV) -> bool {
         // SAFETY: `handle` is a live hash, and an object has a class.
         unsafe {
-            if (*handle).sv_flags & SVs_OBJECT == 0 {
+            if !sv::is_object(handle.cast()) {
                 return false;
             }
             let class = sv::class(handle.cast());
-            let is_stock = METHODS
-                .iter()
-                .all(|name| ffi::ws_is_defined_in(perl, class, name.as_ptr(), PACKAGE.as_ptr(), FILE.as_ptr()));
+            let is_stock = METHODS.iter().all(|name| is_stock(perl, class, name));
             // Looking up methods may have changed the generation, so read it only now.
             self.0.set(CachedResult { class, generation: ffi::ws_class_generation(perl, class), is_stock });
             is_stock

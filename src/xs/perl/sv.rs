@@ -42,6 +42,12 @@ pub fn is_plain_array(sv: *mut SV) -> bool {
     unsafe { (*sv).sv_flags & (TYPE_MASK | SVs_OBJECT) == svtype::SVt_PVAV as u32 }
 }
 
+/// Returns `true` if a value is blessed.
+pub fn is_object(sv: *mut SV) -> bool {
+    // SAFETY: callers pass live SVs.
+    unsafe { (*sv).sv_flags & SVs_OBJECT != 0 }
+}
+
 /// Returns `true` if a value is an array that native code may change: it is not read-only and has no magic.
 pub fn is_changeable_array(sv: *mut SV) -> bool {
     const SPECIAL: u32 = SVf_READONLY | SVf_PROTECT | SVs_GMG | SVs_SMG | SVs_RMG;

@@ -5,8 +5,10 @@ use super::table::{run, xsubs};
 use crate::engine::handshake::{AcceptKey, Expected, Opening, encode_key};
 use crate::xs::handshake::server::{self, Server};
 use crate::xs::handshake::{self, client};
+use crate::xs::io::{descriptor, handle};
 use crate::xs::perl::ffi::{After, CV, Perl, SV, Xsub};
 use crate::xs::perl::sv;
+use std::ffi::CString;
 
 xsubs! {
 package "AnyEvent::WebSocket::Native::Engine" {
@@ -40,8 +42,20 @@ package "AnyEvent::WebSocket::Native::Engine" {
         let is_stock = |handle| handshake::has_stock_methods(call.perl, call.sub.cast(), handle);
         after.returning(call.boolean(handle.is_some_and(is_stock)));
     };
-    /// `accept_request($octets, $head_limit, $line_limit, $is_strict)`: returns `[$length, $response]` if the bytes begin with a
-    /// complete and valid request; otherwise undef.
+    /// `has_stock_methods_named($handle, $name, ...)`: returns true if these of the handle's methods are AnyEvent::Handle's own.
+    has_stock_methods_named = |call, after| {
+        let Some(handle) = call.arg(0).and_then(sv::referent) else { return };
+        let names = call.args[1..].iter().map(|&name| CString::new(sv::plain_octets(name)).unwrap_or_default());
+        after.returning(call.boolean(handshake::has_stock_methods_named(call.perl, handle, names)));
+    };
+    /// `prepare_stream($fh)`: does to a file handle what AnyEvent::Handle does to its own. Returns false, and does nothing, if it
+    /// has no descriptor, or is a socket that is no stream.
+    prepare_stream = |call, after| {
+        let fd = call.arg(0).and_then(|fh| handle::fileno(call.perl, fh));
+        after.returning(call.boolean(fd.is_some_and(descriptor::prepare_stream)));
+    };
+    /// `accept_request($octets, $head_limit, $line_limit, $is_strict)`: returns the response that accepts a request; undef if
+    /// the bytes are not a complete and valid request alone.
     accept_request = |call, after| {
         let Ok(limits) = call.limits(1, after) else { return };
         let accepted = server::accept(call.perl, call.octets(0), limits, call.is_true(3));

@@ -16,16 +16,13 @@ our @CARP_NOT = qw( AnyEvent::WebSocket::Native::Util Moo::Object );
 
 sub attach {
     my ($self, $arguments) = @_;
-    AnyEvent::WebSocket::Native::Options::read_environment($self);
-    my @set = AnyEvent::WebSocket::Native::Options::names_given($self, $arguments);
-    AnyEvent::WebSocket::Native::Options::check($self, @set);
+    my ($settings, @set) = AnyEvent::WebSocket::Native::Options::settle($self, $arguments);
     my $handle = $self->handle;
     _look_for_tls() if $handle->{tls};
     my $handle_callback = AnyEvent::WebSocket::Native::Engine::attach(
-        $self, $handle, is_traced => AnyEvent::WebSocket::Native::Inspection::IS_TRACED,
-        AnyEvent::WebSocket::Native::Options::native($self),
+        $self, $handle, is_traced => AnyEvent::WebSocket::Native::Inspection::IS_TRACED, @$settings,
     );
-    AnyEvent::WebSocket::Native::Options::take_effect($self, @set);
+    AnyEvent::WebSocket::Native::Options::take_effect($self, @set) if @set;
     return AnyEvent::WebSocket::Native::Handle::take_over($handle, $handle_callback)
         if AnyEvent::WebSocket::Native::Engine::start_if_untouched($self);
     $handle->on_error($handle_callback);

@@ -59,7 +59,8 @@ my %OPTION = (
 
 my @NATIVE = grep { $OPTION{$_}{native} } names();
 my @ENVIRONMENT = grep { $OPTION{$_}{environment} } names();
-AnyEvent::WebSocket::Native::Util::switched_on($OPTION{$_}{environment}) for @ENVIRONMENT;
+my @VARIABLES = map { $OPTION{$_}{environment} } @ENVIRONMENT;
+AnyEvent::WebSocket::Native::Util::switched_on($_) for @VARIABLES;
 my %IS_NUMBER = map { $_ => 1 } grep { $NUMBER{ $OPTION{$_}{kind} || '' } } names();
 
 sub names { return sort keys %OPTION }
@@ -168,9 +169,29 @@ sub check_value {
 
 # --- a connection
 
-# Takes the arguments of `new`. Warns of names that are probably misspelt. Returns the names of the attributes that are set,
-# perhaps one twice.
-sub names_given {
+# Takes the arguments of `new`. Croaks if an attribute is invalid. Returns a reference to an array of the library's settings, and
+# the names of the attributes that are set, perhaps one twice; of most connections, only the handle is, and no name is returned.
+sub settle {
+    my ($self, $arguments) = @_;
+    return [_limits_of_variables($self)] if _has_only_handle($self, $arguments);
+    _read_environment($self);
+    my @set = _names_given($self, $arguments);
+    _check($self, @set);
+    return ([native($self)], @set);
+}
+
+sub _has_only_handle {
+    my ($self, $arguments) = @_;
+    return
+           ref $self eq $class
+        && ref $arguments->{handle} eq 'AnyEvent::Handle'
+        && !grep({ $_ ne 'handle' && (defined $arguments->{$_} || !$OPTION{$_}) } keys %$arguments)
+        && !grep({ $ENV{$_} } @VARIABLES)
+        && !_is_class_changed();
+}
+
+# Warns of names that are probably misspelt. Returns the names of the attributes that are set.
+sub _names_given {
     my ($self, $arguments) = @_;
     my @names = keys %$arguments;
     AnyEvent::WebSocket::Native::Util::warn_of_slips(ref $self, $arguments, names()) if grep { !$OPTION{$_} } @names;
@@ -180,7 +201,7 @@ sub names_given {
 }
 
 # Croaks if one of the attributes that are set is invalid.
-sub check {
+sub _check {
     my ($self, @set) = @_;
     my $handle = $self->handle;
     _check_handle($handle) if ref $handle ne 'AnyEvent::Handle';
@@ -227,7 +248,7 @@ sub _of_environment {
 }
 
 # Sets the flags that the environment switches on, unless they were passed to `new`.
-sub read_environment {
+sub _read_environment {
     my ($self) = @_;
     for my $name (@ENVIRONMENT) {
         next unless $ENV{ $OPTION{$name}{environment} };
@@ -240,19 +261,21 @@ sub read_environment {
 # and are not set are left out: the library has the same defaults.
 sub native {
     my ($self) = @_;
-    return map { $_ => value($self, $_) } @NATIVE if ref $self ne $class || _is_accessor_replaced();
+    return map { $_ => value($self, $_) } @NATIVE if ref $self ne $class || _is_class_changed();
     return (_limits_of_variables($self), map { $_ => value($self, $_) } grep { defined $self->{$_} } @NATIVE);
 }
 
-my ($generation, $is_replaced) = (0);
+my ($generation, $is_changed) = (0);
 
-# Returns true if a program has replaced an accessor that the original calls. Perl counts the changes of a package's subs.
-sub _is_accessor_replaced {
+# Returns true if a program has replaced an accessor that the original calls, or BUILD, which may set attributes. Perl counts the
+# changes of a package's subs.
+sub _is_class_changed {
     my $now = mro::get_pkg_gen($class);
-    return $is_replaced if $now == $generation;
-    $is_replaced = grep { *{ $glob{$_} }{CODE} != $accessor{$_} } qw( masked max_payload_size max_fragments );
+    return $is_changed if $now == $generation;
+    $is_changed = $class->can('BUILD') != _sub_named('Attach::attach')
+        || grep { *{ $glob{$_} }{CODE} != $accessor{$_} } qw( masked max_payload_size max_fragments );
     $generation = $now;
-    return $is_replaced;
+    return $is_changed;
 }
 
 # Returns the limits that package variables set, unless the connection has its own. Connections are made by the thousand, with

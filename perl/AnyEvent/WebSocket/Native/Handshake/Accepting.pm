@@ -11,6 +11,7 @@ use AnyEvent::WebSocket::Deflate ();
 use AnyEvent::WebSocket::Native::Engine ();
 use AnyEvent::WebSocket::Native::Handshake::Deadline ();
 use AnyEvent::WebSocket::Native::Handshake::Head ();
+use AnyEvent::WebSocket::Native::Handshake::NewHandle ();
 use AnyEvent::WebSocket::Native::Handshake::Old ();
 use AnyEvent::WebSocket::Native::Handshake::Rejection ();
 use AnyEvent::WebSocket::Native::Handshake::Server ();
@@ -47,7 +48,7 @@ sub start {
     $attempt->{protocol} = _new_protocol($options, $handshake) if $handshake || !$options->{is_usual};
     my $handle = _new_handle($attempt, $fh);
     $handle->{rbuf} = '';
-    my $is_read = AnyEvent::WebSocket::Native::Handshake::Server::has_request($handshake);
+    my $is_read = $handshake && AnyEvent::WebSocket::Native::Handshake::Server::has_request($handshake);
     return if $is_read && _proceed($attempt, '') || !$attempt->{handle};
     AnyEvent::WebSocket::Native::Handshake::Stream::read($attempt, \&_proceed);
     my $seconds = AnyEvent::WebSocket::Native::Handshake::Deadline::seconds($options->{handshake_timeout});
@@ -70,15 +71,15 @@ sub _new_handle {
     my ($attempt, $fh) = @_;
     my @of_program = $attempt->{server}->_handle_args_tls;
     $attempt->{has_arguments} = @of_program;
-    my @arguments = (
-        @of_program,
-        fh => $fh,
-        on_error => sub {
-            my (undef, $is_fatal, $message) = @_;
-            return warn $message unless $is_fatal;
-            _fail($attempt, "connection error: $message");
-        });
-    return $attempt->{handle} = @of_program ? _checked_handle(@arguments) : AnyEvent::Handle->new(@arguments);
+    my $on_error = sub {
+        my (undef, $is_fatal, $message) = @_;
+        return warn $message unless $is_fatal;
+        _fail($attempt, "connection error: $message");
+    };
+    return $attempt->{handle} =
+        @of_program
+        ? _checked_handle(@of_program, fh => $fh, on_error => $on_error)
+        : AnyEvent::WebSocket::Native::Handshake::NewHandle::of($fh, $on_error);
 }
 
 # Croaks if the program's arguments are wrong, such as those of TLS.
@@ -107,30 +108,30 @@ sub refuse_method {
 sub _proceed {
     my ($attempt, $octets) = @_;
     my $handle = $attempt->{handle} or return 1;
-    my ($length, $response) = _usual_response($attempt, $octets);
-    if (!defined $length) {
+    my $response = _usual_response($attempt, $octets);
+    if (!defined $response) {
         my $result = _receive($attempt, $octets) or return;
         if (defined $result->{error}) {
             _fail($attempt, "$result->{error}\n", $result->{status});
             return 1;
         }
-        $length = $result->{length};
+        AnyEvent::WebSocket::Native::Handshake::Stream::stop($attempt);
+        delete $attempt->{deadline};
+        $handle->{rbuf} = substr $octets, $result->{length};
     }
-    AnyEvent::WebSocket::Native::Handshake::Stream::stop($attempt);
-    delete $attempt->{deadline};
-    $handle->{rbuf} = substr $octets, $length;
     _answer($attempt, $response);
     return 1;
 }
 
-# Returns the length of the request, and the response, if nobody has a say in it: for most requests, which are valid and arrive
-# as a whole. Otherwise returns nothing.
+# Returns the response if nobody has a say in it: to most requests, which are valid, and with which nothing else arrives. Otherwise
+# returns undef.
 sub _usual_response {
     my ($attempt, $octets) = @_;
-    return if $attempt->{protocol} || !_accepts_as_it_is($attempt->{server});
-    my @limits = AnyEvent::WebSocket::Native::Handshake::Head::limits();
+    return undef if $attempt->{protocol} || !_accepts_as_it_is($attempt->{server});
     my $is_strict = AnyEvent::WebSocket::Native::ServerOptions::strict($attempt->{options}) ? 1 : 0;
-    return @{ AnyEvent::WebSocket::Native::Engine::accept_request($octets, @limits, $is_strict) || [] };
+    return AnyEvent::WebSocket::Native::Engine::accept_request(
+        $octets, AnyEvent::WebSocket::Native::Handshake::Head::limits(), $is_strict,
+    );
 }
 
 # Returns what the protocol makes of the bytes. What dies here is an error of the handshake: in establish_psgi, the program would
@@ -188,33 +189,30 @@ sub _answer {
             if !$is_allowed->($origin);
     }
     my ($agreed, @others);
-    eval { ($agreed, @others) = _respond($attempt, $response); 1 } or return _fail($attempt, $@, FORBIDDEN);
-    return _fail($attempt, Carp::shortmess('handshake response was undef'), SERVER_ERROR) if !$agreed;
-    my ($done, $handle) = _end($attempt) or return;
-    my $connection = eval {
-        AnyEvent::WebSocket::Connection->new(
+    if (!defined $response) {
+        eval { ($response, $agreed, @others) = _compose($attempt); 1 } or return _fail($attempt, $@, FORBIDDEN);
+        return _fail($attempt, Carp::shortmess('handshake response was undef'), SERVER_ERROR) if !defined $response;
+    }
+    my ($done, $handle, $connection);
+    eval {
+        AnyEvent::WebSocket::Native::Handshake::Stream::write($attempt, $response);
+        ($done, $handle) = _end($attempt) or return 1;
+        $connection = AnyEvent::WebSocket::Connection->new(
             handle => $handle, max_payload_size => $attempt->{server}{max_payload_size},
-            %{ $options->{connection} || {} }, @$agreed,
+            %{ $options->{connection} || {} }, $agreed ? @$agreed : (),
         );
-    } or return $done->croak($@);
-    return if eval { $done->send($connection, @others); 1 };
+        $done->send($connection, @others);
+        1;
+    } and return;
+    return _fail($attempt, $@, FORBIDDEN) if !$done;
     my $error = $@;
-    warn "The callback of AnyEvent::WebSocket::Server's establish died: $error";
+    warn "The callback of AnyEvent::WebSocket::Server's establish died: $error" if $connection;
     $done->croak($error);
     return;
 }
 
-# Sends the response. Returns a reference to an array, of the connection's settings on which both sides have agreed, and the
-# other values of the callback; nothing if the callback has returned no response.
-sub _respond {
-    my ($attempt, $response) = @_;
-    my ($agreed, @others) = ([]);
-    ($response, $agreed, @others) = _compose($attempt) or return if !defined $response;
-    AnyEvent::WebSocket::Native::Handshake::Stream::write($attempt, $response);
-    return ($agreed, @others);
-}
-
-# Returns the response, and what _respond returns.
+# Returns the response; a reference to an array, of the connection's settings on which both sides have agreed; and the other values
+# of the callback. Returns nothing if the callback has returned no response.
 sub _compose {
     my ($attempt) = @_;
     my ($server, $protocol, $options) = @$attempt{qw( server protocol options )};

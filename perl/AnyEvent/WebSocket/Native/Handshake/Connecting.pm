@@ -14,6 +14,7 @@ use AnyEvent::WebSocket::Native::Handshake::Client ();
 use AnyEvent::WebSocket::Native::ClientOptions ();
 use AnyEvent::WebSocket::Native::Handshake::Compression ();
 use AnyEvent::WebSocket::Native::Handshake::Deadline ();
+use AnyEvent::WebSocket::Native::Handshake::NewHandle ();
 use AnyEvent::WebSocket::Native::Handshake::Old ();
 use AnyEvent::WebSocket::Native::Handshake::Redirect ();
 use AnyEvent::WebSocket::Native::Handshake::Refusal ();
@@ -96,14 +97,18 @@ sub _open {
     my $address = $attempt->{address} ||= AnyEvent::WebSocket::Native::Handshake::Address::parse($uri->as_string);
     my $is_secure = $uri ? $uri->secure : $address->{secure};
     my $handshake = $attempt->{handshake} = _new_handshake($attempt);
-    my $handle = $attempt->{handle} = AnyEvent::Handle->new(
+    my $on_error = sub {
+        my (undef, $is_fatal, $message) = @_;
+        return warn $message unless $is_fatal;
+        _fail($attempt, "connect error: $message");
+    };
+    my $handle = $attempt->{handle} = $is_secure
+        ? AnyEvent::Handle->new(
         fh => $fh,
-        $is_secure ? _tls($client, $uri ? $uri->host : $address->{host}) : (),
-        on_error => sub {
-            my (undef, $is_fatal, $message) = @_;
-            return warn $message unless $is_fatal;
-            _fail($attempt, "connect error: $message");
-        });
+        _tls($client, $uri ? $uri->host : $address->{host}),
+        on_error => $on_error,
+        )
+        : AnyEvent::WebSocket::Native::Handshake::NewHandle::of($fh, $on_error);
     return unless $handle;
     $handle->{rbuf} = '';
     delete $handle->{peername} if $is_secure && $client->ssl_no_verify;
