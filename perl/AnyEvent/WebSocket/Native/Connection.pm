@@ -61,18 +61,21 @@ for my $module (keys %METHODS) {
 
 *BUILD = \&AnyEvent::WebSocket::Native::Attach::attach;
 
-# Further work when a callback is registered, by event.
-my %ON = (
-    drain => \&AnyEvent::WebSocket::Native::Backpressure::backlogged,
-    finish => \&AnyEvent::WebSocket::Native::Closing::finish_late,
+# Further work when a callback is registered, by event; and the slot that must be set for it, if there is one.
+my %THEN = (
+    drain => [undef, \&AnyEvent::WebSocket::Native::Backpressure::backlogged],
+    finish => ['_ws_end', \&AnyEvent::WebSocket::Native::Closing::finish_late],
     (   map {
-            $_ => sub { AnyEvent::WebSocket::Native::Awaiting::put_back($_[0], 0) }
+            $_ => ['_ws_awaiting', sub { AnyEvent::WebSocket::Native::Awaiting::put_back($_[0], 0) }]
         } qw( each_message next_message )
     ),
-    message_chunk => sub {
-        AnyEvent::WebSocket::Native::Engine::set_streaming($_[0], 1);
-        AnyEvent::WebSocket::Native::Awaiting::put_back($_[0], 1);
-    },
+    message_chunk => [
+        undef,
+        sub {
+            AnyEvent::WebSocket::Native::Engine::set_streaming($_[0], 1);
+            AnyEvent::WebSocket::Native::Awaiting::put_back($_[0], 1);
+        },
+    ],
 );
 
 sub on {
@@ -80,7 +83,10 @@ sub on {
     Carp::croak("on: the callback must be a code reference")
         unless ref $cb eq 'CODE' || AnyEvent::WebSocket::Native::Util::is_callable($cb);
     AnyEvent::WebSocket::Native::Events::add($self, $event, $cb);
-    $ON{$event}->($self, $cb) if $ON{$event};
+    if (my $then = $THEN{$event}) {
+        my ($slot, $work) = @$then;
+        $work->($self, $cb) if !defined $slot || $self->{$slot};
+    }
     return unless defined wantarray;
     return sub { AnyEvent::WebSocket::Native::Events::remove($self, $event, $cb) };
 }

@@ -22,28 +22,28 @@ my %SLOT = (
 
 sub add {
     my ($self, $event, $cb) = @_;
-    push @{ _list_of($self, $event) }, $cb;
+    my $slot = defined $event && $SLOT{$event} || _croak_unknown($event);
+    push @{ $self->{$slot} }, $cb;
 }
 
 # Removes a callback, or the one at that address.
 sub remove {
     my ($self, $event, $cb) = @_;
     my $id = ref $cb ? Scalar::Util::refaddr $cb : $cb;
-    my $list = _list_of($self, $event);
+    my $slot = defined $event && $SLOT{$event} || _croak_unknown($event);
+    my $list = $self->{$slot} ||= [];
     @$list = grep { $id != Scalar::Util::refaddr($_) } @$list;
     AnyEvent::WebSocket::Native::Engine::set_streaming($self, 0) if $event eq 'message_chunk' && !@$list;
     $self->{_ws_awaiting}->callback_removed if $self->{_ws_awaiting};
     return;
 }
 
-sub _list_of {
-    my ($self, $event) = @_;
-    my $slot = defined $event && $SLOT{$event}
-        or Carp::croak('unrecognized event: '
+sub _croak_unknown {
+    my ($event) = @_;
+    Carp::croak('unrecognized event: '
             . (defined $event ? $event : 'undef')
             . '; the events are '
             . AnyEvent::WebSocket::Native::Util::list_of(keys %SLOT));
-    return $self->{$slot} ||= [];
 }
 
 # Returns a copy of the list, because callbacks may remove themselves.
