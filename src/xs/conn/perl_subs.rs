@@ -35,6 +35,8 @@ pub const DISARM_GUARD: &CStr = c"AnyEvent::WebSocket::Native::Loop::disarm_guar
 pub const EXPECT_IDLENESS: &CStr = c"AnyEvent::WebSocket::Native::Compression::expect_idleness";
 /// `(connection)`: resume the dispatch in the loop's next iteration, by the timer of the nested-loop guard, unless that is shared.
 pub const YIELD_TO_LOOP: &CStr = c"AnyEvent::WebSocket::Native::Loop::yield_to_loop";
+/// `(connection, handle)`: the peer closed its end, which the handle only has to note.
+pub const HUNG_UP: &CStr = c"AnyEvent::WebSocket::Native::Closing::hung_up";
 /// `(connection, error or undef)`: the transport is closed.
 pub const FINISH: &CStr = c"AnyEvent::WebSocket::Native::Closing::finish";
 /// `(connection, lines)`: log the recorded frames.

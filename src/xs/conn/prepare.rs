@@ -38,7 +38,7 @@ impl Connection {
             }
             Job::Pong(notice) | Job::Notify(notice) => self.notify(&notice),
             Job::AnswerPing(payload) => self.answer_or_defer(payload),
-            Job::Close(frame) => Some(self.answer_close(&frame)),
+            Job::Close(frame) => Some(self.close_received(&frame)),
             Job::Fail(error) => {
                 self.failure = Some(Failure::Violation(error));
                 None
@@ -161,7 +161,7 @@ impl Connection {
     }
 
     /// Creates a call of the sub that sets the attributes of a Close frame and, if the frame is valid, answers it.
-    fn answer_close(&mut self, frame: &CloseFrame) -> Call {
+    fn close_received(&mut self, frame: &CloseFrame) -> Call {
         if let Some(error) = frame.error {
             self.jobs.push_front(Job::Fail(error));
         }

@@ -47,7 +47,12 @@ pub fn readable(shared: &Shared, after: &mut After) {
         Arrival::Read(Read::Nothing) => connection.clear_inbox(),
         Arrival::Read(Read::Eof) => {
             connection.clear_inbox();
-            after.calling(perl_subs::READ_EOF, [connection.handle().reference()]);
+            let handle = connection.handle();
+            if handle.has_only_on_eof(connection.handle_callback) {
+                after.calling(perl_subs::HUNG_UP, [connection.reference(), handle.reference()]);
+            } else {
+                after.calling(perl_subs::READ_EOF, [handle.reference()]);
+            }
         }
         Arrival::Read(Read::Failed(errno)) => {
             connection.clear_inbox();

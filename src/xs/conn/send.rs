@@ -7,7 +7,7 @@ use super::perl_subs;
 use crate::engine::{
     CloseCode, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, MaskKey, Opcode, ProtocolError, UsageError, char_prefix,
 };
-use crate::xs::io::descriptor::WriteError;
+use crate::xs::io::descriptor::{self, WriteError};
 use crate::xs::io::handle::Written;
 use crate::xs::io::tls::Session;
 use crate::xs::io::transport::Route;
@@ -32,6 +32,16 @@ pub enum SendError {
     Random(#[from] getrandom::Error),
     #[error("the handle's write buffer is not a string of octets")]
     Buffer,
+}
+
+/// What was done to close a connection; Perl knows the numbers.
+#[derive(Clone, Copy, Debug)]
+pub enum CloseProgress {
+    Nothing = 0,
+    /// The Close frame was sent.
+    Sent = 1,
+    /// It was sent and written, and the socket's write side was shut down.
+    ShutDown = 2,
 }
 
 /// The result of queuing a frame.
@@ -121,6 +131,21 @@ impl Connection {
         // The engine truncates the reason; it needs only this much.
         let reason = char_prefix(reason, MAX_CONTROL_PAYLOAD);
         self.write(reason.as_bytes(), after, |engine, _, mask, out| Ok(engine.close(code, reason, mask, out)))
+    }
+
+    /// Answers the peer's Close frame without the methods of the object and its handle, and then ends the stream to the peer. Does
+    /// nothing if it cannot: something waits to be written, or the program has replaced a method.
+    pub fn answer_close(&mut self, code: Option<CloseCode>, after: &mut After) -> Result<CloseProgress, SendError> {
+        let is_free = self.outbox.is_empty() && self.has_stock_handle() && self.handle().writes_freely();
+        if !is_free || !self.interpreter.sends_natively(self.object) || !self.send_close(code, "", after)? {
+            return Ok(CloseProgress::Nothing);
+        }
+        self.flush(after);
+        let fd = self.handle().fd().filter(|_| self.handle().write_buffer_len() == 0);
+        Ok(fd.map_or(CloseProgress::Sent, |fd| {
+            descriptor::shut_down(fd);
+            CloseProgress::ShutDown
+        }))
     }
 
     /// Answers a violation with a Close frame, if one is due. Returns `true` if one was sent.

@@ -156,6 +156,7 @@ SSize_t ws_write(int fd, const void *start, STRLEN len);
 SSize_t ws_write_both(int fd, const void *first, STRLEN first_len, const void *second, STRLEN second_len);
 void ws_addresses(int fd, char *out, STRLEN len[2]);
 bool ws_prepare_stream(int fd);
+void ws_shut_down(int fd);
 void ws_file_addresses(PerlInterpreter *perl, SV *fh, const void *out[WS_FILE_ADDRESSES]);
 void ws_prefetch(const void *state, STRLEN size, const void *start, const I32 distances[WS_FOOTPRINT]);
 

@@ -100,6 +100,15 @@ bool ws_prepare_stream(int fd)
     return is_stream;
 }
 
+/* Ends the stream to the peer. */
+void ws_shut_down(int fd)
+{
+    const int before = errno;
+
+    (void)shutdown(fd, SHUT_WR);
+    errno = before;
+}
+
 /* Writes two pieces of memory, one after the other; returns what ws_write does. */
 SSize_t ws_write_both(int fd, const void *first, STRLEN first_len, const void *second, STRLEN second_len)
 {

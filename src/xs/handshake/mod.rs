@@ -3,6 +3,7 @@
 //! A result is undef while more bytes are needed, `[length, ...]` when the head is complete, and `[undef, text, ...]`
 //! for an error.
 
+pub mod answering;
 pub mod client;
 pub mod server;
 
@@ -60,6 +61,7 @@ pub unsafe fn free(state: &State) -> bool {
         match () {
             () if state.is(Kind::ServerHandshake) => drop(Rc::from_raw(state.state.cast::<server::State>())),
             () if state.is(Kind::ClientHandshake) => drop(Rc::from_raw(state.state.cast::<client::State>())),
+            () if state.is(Kind::Handles) => drop(Rc::from_raw(state.state.cast::<answering::Handles>())),
             () if state.is(Kind::HandleMethods) => drop(Rc::from_raw(state.state.cast::<HandleMethods>())),
             () => return false,
         }

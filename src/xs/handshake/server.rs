@@ -76,8 +76,8 @@ impl Server {
 }
 
 /// Returns the response that accepts a request. Returns `None` if the bytes are not a complete and valid request alone.
-pub fn accept(perl: Perl, octets: &[u8], limits: Limits, is_strict: bool) -> Option<*mut SV> {
+pub fn response(octets: &[u8], limits: Limits, is_strict: bool) -> Option<Vec<u8>> {
     let request = ServerHandshake::new(limits, is_strict).receive(octets).ok()??;
     let response = || Acceptance { key: request.key(), subprotocol: None, extensions: None }.encode();
-    (request.len == octets.len()).then(|| sv::new_string(perl, &response()))
+    (request.len == octets.len()).then(response)
 }

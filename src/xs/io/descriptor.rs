@@ -86,6 +86,12 @@ pub fn prepare_stream(fd: RawFd) -> bool {
     unsafe { ffi::ws_prepare_stream(fd) }
 }
 
+/// Ends the stream to the peer.
+pub fn shut_down(fd: RawFd) {
+    // SAFETY: the system checks the descriptor.
+    unsafe { ffi::ws_shut_down(fd) };
+}
+
 /// The errno with which writing failed for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WriteError(pub i32);

@@ -22,7 +22,9 @@ slots! {
         Eof = "_eof",
         Fh = "fh",
         Linger = "linger",
+        LowWaterMark = "low_water_mark",
         OnDrain = "on_drain",
+        OnEof = "on_eof",
         OnRead = "on_read",
         OnStartTls = "_on_starttls",
         Queue = "_queue",
@@ -30,6 +32,7 @@ slots! {
         ReadActivity = "_ractivity",
         ReadBio = "_rbio",
         ReadWatcher = "_rw",
+        SkipDrainRbuf = "_skip_drain_rbuf",
         Tls = "tls",
         TlsRbuf = "_tls_rbuf",
         TlsWbuf = "_tls_wbuf",
@@ -189,6 +192,18 @@ impl<'k> Handle<'k> {
     /// Returns `true` if the handle's `on_read` is this sub.
     pub fn has_on_read(self, on_read: *mut SV) -> bool {
         self.slot(Slot::OnRead).and_then(sv::referent) == Some(on_read)
+    }
+
+    /// Returns `true` if all that the handle would do at the end of file is to call this sub, which is its `on_read`.
+    pub fn has_only_on_eof(self, on_eof: *mut SV) -> bool {
+        let calls = self.slot(Slot::OnEof).and_then(sv::referent) == Some(on_eof);
+        calls && self.read_buffers().next().is_none() && !self.has(Slot::SkipDrainRbuf) && !self.has(Slot::TlsRbuf)
+    }
+
+    /// Returns `true` if nothing waits to be written, and no callback or option of the handle has to do with writing.
+    pub fn writes_freely(self) -> bool {
+        const OTHERS: [Slot; 4] = [Slot::WriteWatcher, Slot::OnDrain, Slot::Autocork, Slot::LowWaterMark];
+        !self.is_tls() && self.write_buffer_len() == 0 && !OTHERS.into_iter().any(|slot| self.has(slot))
     }
 
     /// Returns `true` if the program has destroyed the handle.

@@ -30,6 +30,8 @@ pub enum Kind {
     CodecPools,
     /// State of an XSUB, of which each interpreter has its own copy: whether the handles of handshakes have stock methods.
     HandleMethods,
+    /// State of an XSUB, of which each interpreter has its own copy: what the handles of handshakes have in common.
+    Handles,
 }
 
 impl State {

@@ -82,12 +82,7 @@ package "AnyEvent::WebSocket::Native::Engine" {
         let handle = shared.borrow().handle;
         shared.borrow_mut().take_unread(handle);
     };
-    /// `has_rest($connection)`: returns true if messages were left for the loop's next iteration, which will not come.
-    has_rest = |call, after| {
-        let Some(shared) = call.connection(after) else { return };
-        after.returning(call.boolean(shared.borrow().has_rest()));
-    };
-    /// `deliver_rest($connection)`: delivers them.
+    /// `deliver_rest($connection)`: delivers the messages that were left for the loop's next iteration, which will not come.
     deliver_rest = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         dispatch::deliver_rest(shared, after);
@@ -207,12 +202,31 @@ package "AnyEvent::WebSocket::Native::Engine" {
             Err(error) => after.croaking(call.located(&error.to_string())),
         }
     };
+    /// `answer_close($connection, $code or undef)`: answers the peer's Close frame, and then ends the stream to the peer. Returns 0 if
+    /// nothing was done, because that needs Perl code; 1 if the frame was sent; 2 if all is done.
+    answer_close = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        let Ok(code) = call.number(1, after) else { return };
+        let code = code.map(|code| CloseCode::new(u16::try_from(code).unwrap_or_default()));
+        match shared.borrow_mut().answer_close(code, after) {
+            Ok(progress) => after.returning(sv::new_number(call.perl, progress as u64)),
+            Err(error) => after.croaking(call.located(&error.to_string())),
+        }
+    };
     /// `sends_natively($connection)`: returns true if its `send` is ours, and not one that a subclass or a program has put
     /// there.
     sends_natively = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let connection = shared.borrow();
         after.returning(call.boolean(connection.interpreter.sends_natively(connection.object)));
+    };
+    /// `end_quietly($connection)`: notes that the transport is closed, and returns true, if there is nothing more to report: no
+    /// message, no failure, and no end.
+    end_quietly = |call, after| {
+        let Some(shared) = call.connection(after) else { return };
+        let connection = &mut *shared.borrow_mut();
+        let is_quiet = !connection.has_rest() && connection.failure.is_none();
+        after.returning(call.boolean(is_quiet && connection.engine.transport_closed()));
     };
     /// `transport_closed($connection)`: returns true the first time.
     transport_closed = |call, after| {

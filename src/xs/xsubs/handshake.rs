@@ -3,8 +3,8 @@
 use super::arguments::Arguments;
 use super::table::{run, xsubs};
 use crate::engine::handshake::{AcceptKey, Expected, Opening, encode_key};
-use crate::xs::handshake::server::{self, Server};
-use crate::xs::handshake::{self, client};
+use crate::xs::handshake::server::Server;
+use crate::xs::handshake::{self, answering, client};
 use crate::xs::io::{descriptor, handle};
 use crate::xs::perl::ffi::{After, CV, Perl, SV, Xsub};
 use crate::xs::perl::sv;
@@ -54,12 +54,14 @@ package "AnyEvent::WebSocket::Native::Engine" {
         let fd = call.arg(0).and_then(|fh| handle::fileno(call.perl, fh));
         after.returning(call.boolean(fd.is_some_and(descriptor::prepare_stream)));
     };
-    /// `accept_request($octets, $head_limit, $line_limit, $is_strict)`: returns the response that accepts a request; undef if
-    /// the bytes are not a complete and valid request alone.
-    accept_request = |call, after| {
+    /// `answer_request($handle, $head_limit, $line_limit, $is_strict)`: reads from the handle's socket. Answers a request that is
+    /// complete and valid, and returns an empty string. If it cannot do that, returns what has arrived; undef if nothing has.
+    answer_request = |call, after| {
         let Ok(limits) = call.limits(1, after) else { return };
-        let accepted = server::accept(call.perl, call.octets(0), limits, call.is_true(3));
-        accepted.into_iter().for_each(|accepted| after.returning(accepted));
+        let Some(handle) = call.arg(0).and_then(sv::referent).filter(|&sv| sv::is_hash(sv)) else { return };
+        let terms = (limits, call.is_true(3));
+        let octets = answering::answer(call.perl, call.sub.cast(), handle.cast(), terms, after);
+        octets.into_iter().for_each(|octets| after.returning(octets));
     };
     /// `server_handshake($head_limit, $line_limit, $is_strict)`: returns the state of a handshake on the server's side.
     server_handshake = |call, after| {

@@ -14,9 +14,25 @@ use AnyEvent::WebSocket::Native::Options ();
 
 our @CARP_NOT = qw( AnyEvent::WebSocket::Native::Util Moo::Object );
 
+# Makes a connection that has nothing but a handle. Moo's constructor takes longer. Returns nothing if it has to be called, because
+# a program has changed the class.
+sub new_usual {
+    my ($handle) = @_;
+    my @settings = AnyEvent::WebSocket::Native::Options::usual_settings() or return;
+    my $self = bless { handle => $handle }, 'AnyEvent::WebSocket::Connection';
+    _attach($self, \@settings);
+    return $self;
+}
+
+# The method BUILD of connections.
 sub attach {
     my ($self, $arguments) = @_;
-    my ($settings, @set) = AnyEvent::WebSocket::Native::Options::settle($self, $arguments);
+    _attach($self, AnyEvent::WebSocket::Native::Options::settle($self, $arguments));
+}
+
+# Takes the library's settings, and the names of the attributes that are set.
+sub _attach {
+    my ($self, $settings, @set) = @_;
     my $handle = $self->handle;
     _look_for_tls() if $handle->{tls};
     my $handle_callback = AnyEvent::WebSocket::Native::Engine::attach(

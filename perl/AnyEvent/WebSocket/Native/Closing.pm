@@ -26,6 +26,8 @@ use constant {
     # Stands for a Close frame without a code, and is never sent.
     NO_STATUS => 1005,
     CLOSE => 8,
+    # What answer_close returns if it has shut down the socket.
+    IS_SHUT_DOWN => 2,
 };
 
 our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
@@ -39,14 +41,11 @@ sub code_of {
     return defined $number && $number >= 1000 && $number <= 4999 ? $number : undef;
 }
 
-# The method `close` of connections.
-sub close {
-    my ($self, $code, $reason) = @_;
+# Implements the method `close`; `default` is the code to send if the program passes none.
+sub close_with_default {
+    my ($default, $self, $code, $reason) = @_;
     # An empty Close frame is answered with an empty one, whatever the default is.
-    $code ||=
-        AnyEvent::WebSocket::Native::Engine::owes_close($self)
-        ? NO_STATUS
-        : $AnyEvent::WebSocket::Connection::DEFAULT_CLOSE_CODE;
+    $code ||= AnyEvent::WebSocket::Native::Engine::owes_close($self) ? NO_STATUS : $default;
     my $number = code_of($code);
     Carp::croak("close: $code is not a close code, which is a whole number from 1000 to 4999") unless defined $number;
     return $self unless AnyEvent::WebSocket::Native::Engine::can_close($self);
@@ -90,6 +89,10 @@ sub _half_close {
     };
 }
 
+# The method `close` of the class.
+my $close;
+sub set_method { ($close) = @_ }
+
 # The library calls this for the peer's Close frame.
 sub close_received {
     my ($self, $code, $reason, $is_valid) = @_;
@@ -98,14 +101,21 @@ sub close_received {
         $self->close_reason(length $reason ? Encode::decode('UTF-8', $reason) : '');
     }
     return unless $is_valid;
+    $code = undef if $code == NO_STATUS;
     # Programs override or replace `close`, and expect it to be called here, too.
+    my $is_ours = $self->can('close') == $close;
+    if ($is_ours and my $progress = AnyEvent::WebSocket::Native::Engine::answer_close($self, $code)) {
+        $self->{_ws_shutdown} = 1 if $progress == IS_SHUT_DOWN;
+        _half_close($self);
+        return AnyEvent::WebSocket::Native::Awaiting::no_more_messages($self);
+    }
     my @answer =
-          $self->can('close') != \&close ? (\&_call_close, \&_shut_down)
+          !$is_ours ? (\&_call_close, \&_shut_down)
         : AnyEvent::WebSocket::Native::Engine::can_close($self) ? (\&_send_close, \&_half_close)
         : \&_shut_down;
     AnyEvent::WebSocket::Native::Util::call_each(
         [@answer, \&AnyEvent::WebSocket::Native::Awaiting::no_more_messages],
-        $self, $code == NO_STATUS ? undef : $code, '');
+        $self, $code, '');
 }
 
 sub _call_close {
@@ -141,12 +151,7 @@ sub failed {
 
 sub _report_failure {
     my ($self) = @_;
-    my $failure = AnyEvent::WebSocket::Native::Engine::take_failure($self) || return;
-    _call_parse_error($self, @$failure);
-}
-
-sub _call_parse_error {
-    my ($self, $error, $is_exception) = @_;
+    my ($error, $is_exception) = @{ AnyEvent::WebSocket::Native::Engine::take_failure($self) || return };
     # As text, because an exception may hold the connection.
     $self->{_ws_failure} = _shown($error);
     AnyEvent::WebSocket::Native::Inspection::trace(
@@ -175,6 +180,15 @@ sub _shown {
 
 # --- the end of the transport
 
+# The library calls this at the end of file. The handle drains nothing meanwhile, as in all its callbacks.
+sub hung_up {
+    my ($self, $handle) = @_;
+    delete $handle->{_rw};
+    $handle->{_eof} = 1;
+    local $handle->{_skip_drain_rbuf} = 1;
+    finish($self);
+}
+
 # Called when the transport has closed; `message` is undef at the end of file. The end is not reported before the program has
 # had a chance to register a callback.
 sub finish {
@@ -188,7 +202,8 @@ sub finish {
 # Whatever callbacks do, finish is called once.
 sub _finish_now {
     my ($self, $message) = @_;
-    return _report_end($self, $message) if !AnyEvent::WebSocket::Native::Engine::has_rest($self);
+    return _call_finish($self, $message)
+        if !$self->{_ws_awaiting} && AnyEvent::WebSocket::Native::Engine::end_quietly($self);
     AnyEvent::WebSocket::Native::Util::call_each(
         [\&AnyEvent::WebSocket::Native::Engine::deliver_rest, \&_report_end], $self,
         $message);
@@ -197,12 +212,9 @@ sub _finish_now {
 sub _report_end {
     my ($self, $message) = @_;
     return unless AnyEvent::WebSocket::Native::Engine::transport_closed($self);
-    my $failure = AnyEvent::WebSocket::Native::Engine::take_failure($self);
-    return _call_finish($self, $message) if !$failure && !$self->{_ws_awaiting};
-    AnyEvent::WebSocket::Native::Util::call_all(
-        $failure ? sub { _call_parse_error($self, @$failure) } : (),
-        sub { _call_finish($self, $message) },
-        sub { AnyEvent::WebSocket::Native::Awaiting::finished($self) });
+    AnyEvent::WebSocket::Native::Util::call_each(
+        [\&_report_failure, \&_call_finish, \&AnyEvent::WebSocket::Native::Awaiting::finished],
+        $self, $message);
 }
 
 sub _call_finish {

@@ -17,6 +17,7 @@ use AnyEvent::WebSocket::Native::Formats ();
 use AnyEvent::WebSocket::Native::Inspection ();
 use AnyEvent::WebSocket::Native::Keepalive ();
 use AnyEvent::WebSocket::Native::Options ();
+use AnyEvent::WebSocket::Native::Overrides ();
 use AnyEvent::WebSocket::Native::Streaming ();
 use Carp ();
 use Moo;
@@ -46,7 +47,6 @@ my %METHODS = (
     Awaiting => [qw( closed drained receive )],
     Backpressure => [qw( buffered_amount pause resume )],
     Broadcast => [qw( broadcast )],
-    Closing => [qw( close )],
     Compression => [qw( enable_deflate )],
     Engine => [qw( state )],
     Formats => [qw( send_binary send_json send_text )],
@@ -90,5 +90,10 @@ sub on {
     return unless defined wantarray;
     return sub { AnyEvent::WebSocket::Native::Events::remove($self, $event, $cb) };
 }
+
+sub close { AnyEvent::WebSocket::Native::Closing::close_with_default($DEFAULT_CLOSE_CODE, @_) }
+
+AnyEvent::WebSocket::Native::Closing::set_method(\&close);
+AnyEvent::WebSocket::Native::Overrides::watch(__PACKAGE__, qw( BUILD handle masked max_fragments max_payload_size ));
 
 1;

@@ -24,21 +24,7 @@ sub read_eof {
     my ($handle) = @_;
     delete $handle->{_rw};
     $handle->{_eof} = 1;
-    return $handle->_drain_rbuf if !_has_taken_all($handle);
-    local $handle->{_skip_drain_rbuf} = 1;
-    $handle->{on_eof}($handle);
-}
-
-# Returns true if all that _drain_rbuf will do is call on_eof.
-sub _has_taken_all {
-    my ($handle) = @_;
-    return
-           $handle->{on_eof}
-        && $handle->{on_read}
-        && !length $handle->{rbuf}
-        && !exists $handle->{_tls_rbuf}
-        && !$handle->{_skip_drain_rbuf}
-        && !@{ $handle->{_queue} || [] };
+    $handle->_drain_rbuf;
 }
 
 sub read_error { $_[0]->_error($_[1], 1) }

@@ -6,10 +6,10 @@ package AnyEvent::WebSocket::Native::Options;
 use strict;
 use warnings;
 use AnyEvent::WebSocket::Native::Number ();
+use AnyEvent::WebSocket::Native::Overrides ();
 use AnyEvent::WebSocket::Native::Util ();
 use Carp ();
 use Scalar::Util ();
-use mro ();
 
 our @CARP_NOT = qw( AnyEvent::WebSocket::Native::Util Class::Method::Modifiers Moo::Object );
 
@@ -110,7 +110,7 @@ sub _limit_of_variable {
 
 # --- the class
 
-my ($class, %accessor, %glob, %on_change);
+my ($class, %accessor, %on_change);
 
 # Adds these attributes to a class with its `has`. The modules whose subs are named above must be loaded.
 sub install {
@@ -124,8 +124,7 @@ sub install {
         $accessor{$name} = $option->{is_shown} ? _showing_accessor($name) : _accessor($name);
         no strict 'refs';
         no warnings 'redefine';
-        $glob{$name} = \*{"${class}::$name"};
-        *{ $glob{$name} } = $accessor{$name};
+        *{"${class}::$name"} = $accessor{$name};
     }
 }
 
@@ -187,7 +186,7 @@ sub _has_only_handle {
         && ref $arguments->{handle} eq 'AnyEvent::Handle'
         && !grep({ $_ ne 'handle' && (defined $arguments->{$_} || !$OPTION{$_}) } keys %$arguments)
         && !grep({ $ENV{$_} } @VARIABLES)
-        && !_is_class_changed();
+        && !AnyEvent::WebSocket::Native::Overrides::has_any();
 }
 
 # Warns of names that are probably misspelt. Returns the names of the attributes that are set.
@@ -261,21 +260,15 @@ sub _read_environment {
 # and are not set are left out: the library has the same defaults.
 sub native {
     my ($self) = @_;
-    return map { $_ => value($self, $_) } @NATIVE if ref $self ne $class || _is_class_changed();
+    return map { $_ => value($self, $_) } @NATIVE if ref $self ne $class || AnyEvent::WebSocket::Native::Overrides::has_any();
     return (_limits_of_variables($self), map { $_ => value($self, $_) } grep { defined $self->{$_} } @NATIVE);
 }
 
-my ($generation, $is_changed) = (0);
-
-# Returns true if a program has replaced an accessor that the original calls, or BUILD, which may set attributes. Perl counts the
-# changes of a package's subs.
-sub _is_class_changed {
-    my $now = mro::get_pkg_gen($class);
-    return $is_changed if $now == $generation;
-    $is_changed = $class->can('BUILD') != _sub_named('Attach::attach')
-        || grep { *{ $glob{$_} }{CODE} != $accessor{$_} } qw( masked max_payload_size max_fragments );
-    $generation = $now;
-    return $is_changed;
+# Returns the library's settings for a connection that has only a handle, by name; nothing if a program has changed what the
+# constructor does.
+sub usual_settings {
+    return if AnyEvent::WebSocket::Native::Overrides::has_any() || grep { $ENV{$_} } @VARIABLES;
+    return _limits_of_variables({});
 }
 
 # Returns the limits that package variables set, unless the connection has its own. Connections are made by the thousand, with

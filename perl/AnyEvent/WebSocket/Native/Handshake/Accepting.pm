@@ -8,6 +8,7 @@ use AE ();
 use AnyEvent::Handle ();
 use AnyEvent::WebSocket::Connection ();
 use AnyEvent::WebSocket::Deflate ();
+use AnyEvent::WebSocket::Native::Attach ();
 use AnyEvent::WebSocket::Native::Engine ();
 use AnyEvent::WebSocket::Native::Handshake::Deadline ();
 use AnyEvent::WebSocket::Native::Handshake::Head ();
@@ -50,7 +51,8 @@ sub start {
     $handle->{rbuf} = '';
     my $is_read = $handshake && AnyEvent::WebSocket::Native::Handshake::Server::has_request($handshake);
     return if $is_read && _proceed($attempt, '') || !$attempt->{handle};
-    AnyEvent::WebSocket::Native::Handshake::Stream::read($attempt, \&_proceed);
+    my $is_usual = !$attempt->{protocol} && _accepts_as_it_is($server);
+    AnyEvent::WebSocket::Native::Handshake::Stream::read($attempt, \&_proceed, $is_usual ? \&_answer_natively : ());
     my $seconds = AnyEvent::WebSocket::Native::Handshake::Deadline::seconds($options->{handshake_timeout});
     return unless $seconds && $attempt->{handle};
     $attempt->{deadline} = AE::timer $seconds, 0, sub {
@@ -108,30 +110,30 @@ sub refuse_method {
 sub _proceed {
     my ($attempt, $octets) = @_;
     my $handle = $attempt->{handle} or return 1;
-    my $response = _usual_response($attempt, $octets);
-    if (!defined $response) {
-        my $result = _receive($attempt, $octets) or return;
-        if (defined $result->{error}) {
-            _fail($attempt, "$result->{error}\n", $result->{status});
-            return 1;
-        }
-        AnyEvent::WebSocket::Native::Handshake::Stream::stop($attempt);
-        delete $attempt->{deadline};
-        $handle->{rbuf} = substr $octets, $result->{length};
+    my $result = _receive($attempt, $octets) or return;
+    if (defined $result->{error}) {
+        _fail($attempt, "$result->{error}\n", $result->{status});
+        return 1;
     }
-    _answer($attempt, $response);
+    AnyEvent::WebSocket::Native::Handshake::Stream::stop($attempt);
+    delete $attempt->{deadline};
+    $handle->{rbuf} = substr $octets, $result->{length};
+    _answer($attempt);
     return 1;
 }
 
-# Returns the response if nobody has a say in it: to most requests, which are valid, and with which nothing else arrives. Otherwise
-# returns undef.
-sub _usual_response {
-    my ($attempt, $octets) = @_;
-    return undef if $attempt->{protocol} || !_accepts_as_it_is($attempt->{server});
-    my $is_strict = AnyEvent::WebSocket::Native::ServerOptions::strict($attempt->{options}) ? 1 : 0;
-    return AnyEvent::WebSocket::Native::Engine::accept_request(
-        $octets, AnyEvent::WebSocket::Native::Handshake::Head::limits(), $is_strict,
+# Reads, and answers a request in whose response nobody has a say: most are valid, and arrive in one piece. Returns what has arrived
+# if this is something else.
+sub _answer_natively {
+    my ($attempt) = @_;
+    my $octets = AnyEvent::WebSocket::Native::Engine::answer_request(
+        $attempt->{handle},
+        AnyEvent::WebSocket::Native::Handshake::Head::limits(),
+        AnyEvent::WebSocket::Native::ServerOptions::strict($attempt->{options}) ? 1 : 0,
     );
+    return $octets if !defined $octets || length $octets;
+    _hand_over($attempt);
+    return undef;
 }
 
 # Returns what the protocol makes of the bytes. What dies here is an error of the handshake: in establish_psgi, the program would
@@ -178,9 +180,9 @@ sub _reject {
     return;
 }
 
-# Sends the response, and makes the connection. `response` is undef unless it is the usual one.
+# Sends the response, and makes the connection.
 sub _answer {
-    my ($attempt, $response) = @_;
+    my ($attempt) = @_;
     local $@;
     my $options = $attempt->{options};
     if (my $is_allowed = $options->{origins}) {
@@ -188,23 +190,33 @@ sub _answer {
         return _fail($attempt, 'handshake error: the origin is not allowed: ' . ($origin // 'none') . "\n", FORBIDDEN)
             if !$is_allowed->($origin);
     }
-    my ($agreed, @others);
-    if (!defined $response) {
-        eval { ($response, $agreed, @others) = _compose($attempt); 1 } or return _fail($attempt, $@, FORBIDDEN);
-        return _fail($attempt, Carp::shortmess('handshake response was undef'), SERVER_ERROR) if !defined $response;
-    }
-    my ($done, $handle, $connection);
+    my ($response, @results);
     eval {
-        AnyEvent::WebSocket::Native::Handshake::Stream::write($attempt, $response);
-        ($done, $handle) = _end($attempt) or return 1;
-        $connection = AnyEvent::WebSocket::Connection->new(
-            handle => $handle, max_payload_size => $attempt->{server}{max_payload_size},
-            %{ $options->{connection} || {} }, $agreed ? @$agreed : (),
-        );
+        ($response, @results) = _compose($attempt);
+        AnyEvent::WebSocket::Native::Handshake::Stream::write($attempt, $response) if defined $response;
+        1;
+    } or return _fail($attempt, $@, FORBIDDEN);
+    return _fail($attempt, Carp::shortmess('handshake response was undef'), SERVER_ERROR) if !defined $response;
+    _hand_over($attempt, @results);
+    return;
+}
+
+# Makes the connection, and passes it to the program. Takes a reference to an array of the settings on which both sides have agreed,
+# if there are such, and the other values of the callback.
+sub _hand_over {
+    my ($attempt, $agreed, @others) = @_;
+    my ($server, $options) = @$attempt{qw( server options )};
+    my ($done, $handle) = _end($attempt) or return;
+    my @given = ($options->{connection} ? %{ $options->{connection} } : (), $agreed ? @$agreed : ());
+    my $size = $server->{max_payload_size};
+    my $connection;
+    local $@;
+    eval {
+        $connection = AnyEvent::WebSocket::Native::Attach::new_usual($handle) if !@given && !defined $size;
+        $connection ||= AnyEvent::WebSocket::Connection->new(handle => $handle, max_payload_size => $size, @given);
         $done->send($connection, @others);
         1;
     } and return;
-    return _fail($attempt, $@, FORBIDDEN) if !$done;
     my $error = $@;
     warn "The callback of AnyEvent::WebSocket::Server's establish died: $error" if $connection;
     $done->croak($error);

@@ -19,18 +19,30 @@ use constant SIZE => 2048;
 my $arrived;
 
 # Calls `take` with the attempt and everything that has arrived so far, each time when more has arrived, until `stop` is called.
+# Calls `take_first`, if it is given, to read at first; it returns what it leaves to `take`.
 sub read {
-    my ($attempt, $take) = @_;
+    my ($attempt, $take, $take_first) = @_;
     my $handle = $attempt->{handle};
     return _read_by_handle($attempt, $take) if !_is_plain($attempt);
     $attempt->{watcher} = AE::io $handle->{fh}, 0, sub {
         return AnyEvent::WebSocket::Native::Loop::stop_deleted(@_) if !$attempt->{watcher};
-        my $count = sysread $handle->{fh}, $arrived, SIZE;
-        return _read_nothing($handle, $count) if !$count;
-        $handle->{_activity} = $handle->{_ractivity} = AE::now;
+        if (!$take_first || length $attempt->{octets}) { _read($handle) or return }
+        else { defined($arrived = $take_first->($attempt)) or return }
         $take->($attempt, $attempt->{octets} .= $arrived);
     };
     return;
+}
+
+# Reads into $arrived. Returns false if nothing has arrived.
+sub _read {
+    my ($handle) = @_;
+    my $count = sysread $handle->{fh}, $arrived, SIZE;
+    if (!$count) {
+        _read_nothing($handle, $count);
+        return 0;
+    }
+    $handle->{_activity} = $handle->{_ractivity} = AE::now;
+    return 1;
 }
 
 # A program may replace methods at any time, also the one that makes handles, which may then read already.

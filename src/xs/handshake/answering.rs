@@ -1,0 +1,89 @@
+//! Answers the usual request: it arrives in one piece, and the response depends on nothing else.
+
+use super::server;
+use crate::engine::handshake::Limits;
+use crate::xs::conn::perl_subs;
+use crate::xs::io::descriptor::{self, Read, WriteError};
+use crate::xs::io::handle::{self, Handle};
+use crate::xs::io::methods::HandleMethods;
+use crate::xs::perl::ffi::{After, HV, Perl, SV};
+use crate::xs::perl::magic::{self, Kind};
+use crate::xs::perl::sv;
+
+/// The number of bytes to read at once. Few requests have more.
+const READ_SIZE: usize = 2048;
+
+/// What the handles of an interpreter have in common.
+pub struct Handles {
+    keys: handle::Keys,
+    methods: HandleMethods,
+}
+
+impl Handles {
+    fn new(perl: Perl) -> Self {
+        Self { keys: handle::Keys::new(perl), methods: HandleMethods::default() }
+    }
+}
+
+/// Reads from the handle's descriptor. Answers a request that is complete and valid, and returns an empty string. If it cannot do
+/// that, returns what has arrived. Returns `None` if nothing has, or the handle has to report the end of file or an error.
+/// What the handles have in common is kept on the XSUB `sub`.
+pub fn answer(
+    perl: Perl,
+    sub: *mut SV,
+    handle: *mut HV,
+    (limits, is_strict): (Limits, bool),
+    after: &mut After,
+) -> Option<*mut SV> {
+    // SAFETY: perl keeps an XSUB that runs, and state of this kind is the pointer of an `Rc<Handles>`.
+    let handles = unsafe { magic::get_or_attach(perl, sub, Kind::Handles, || Handles::new(perl)) };
+    let is_stock = handles.methods.are_stock(perl, handle);
+    let handle = Handle::new(perl, &handles.keys, handle);
+    let octets = arriving(handle, after)?;
+    let response = server::response(&octets, limits, is_strict);
+    match response.filter(|_| is_stock && !handle.is_reading() && handle.writes_freely()) {
+        Some(response) => {
+            write(handle, &response, after);
+            Some(sv::new_string(perl, b""))
+        }
+        None => Some(sv::new_string(perl, &octets)),
+    }
+}
+
+/// Reads once.
+fn arriving(handle: Handle<'_>, after: &mut After) -> Option<Vec<u8>> {
+    let mut octets = Vec::with_capacity(READ_SIZE);
+    // SAFETY: the vector has the room, and `read` has initialised `count` bytes.
+    let read = unsafe { descriptor::read(handle.fd()?, octets.as_mut_ptr(), READ_SIZE) };
+    match read {
+        Read::Bytes(count) => {
+            // SAFETY: as above.
+            unsafe { octets.set_len(count) };
+            handle.note_read();
+            return Some(octets);
+        }
+        Read::Nothing => {}
+        Read::Eof => after.calling(perl_subs::READ_EOF, [handle.reference()]),
+        Read::Failed(errno) => {
+            let errno = sv::new_number(handle.perl(), errno.unsigned_abs().into());
+            after.calling(perl_subs::READ_ERROR, [handle.reference(), errno]);
+        }
+    }
+    None
+}
+
+/// Writes the response. The handle writes what the kernel does not take at once.
+fn write(handle: Handle<'_>, response: &[u8], after: &mut After) {
+    let written = handle.fh().map_or(Ok(0), |fh| handle.write_both(fh, response, b""));
+    match written {
+        Ok(count) if count == response.len() => {}
+        Ok(count) => {
+            let rest = sv::new_string(handle.perl(), &response[count..]);
+            after.calling(perl_subs::PUSH_WRITE, [handle.reference(), rest]);
+        }
+        Err(WriteError(errno)) => {
+            let errno = sv::new_number(handle.perl(), errno.unsigned_abs().into());
+            after.calling(perl_subs::WRITE_ERROR, [handle.reference(), errno]);
+        }
+    }
+}
