@@ -77,7 +77,7 @@ sub _send_close {
 sub _half_close {
     my ($self) = @_;
     AnyEvent::WebSocket::Native::Keepalive::stop($self);
-    AnyEvent::WebSocket::Native::Awaiting::close_sent($self);
+    AnyEvent::WebSocket::Native::Awaiting::close_sent($self) if $self->{_ws_awaiting};
     _shut_down($self);
     # POE's timers would keep the descriptor of a destroyed handle open, and during global destruction EV's loop may be gone.
     return if !$self->handle->{fh} || ${^GLOBAL_PHASE} eq 'DESTRUCT';
@@ -107,7 +107,8 @@ sub close_received {
     if ($is_ours and my $progress = AnyEvent::WebSocket::Native::Engine::answer_close($self, $code)) {
         $self->{_ws_shutdown} = 1 if $progress == IS_SHUT_DOWN;
         _half_close($self);
-        return AnyEvent::WebSocket::Native::Awaiting::no_more_messages($self);
+        AnyEvent::WebSocket::Native::Awaiting::no_more_messages($self) if $self->{_ws_awaiting};
+        return;
     }
     my @answer =
           !$is_ours ? (\&_call_close, \&_shut_down)

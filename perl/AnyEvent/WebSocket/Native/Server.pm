@@ -40,7 +40,7 @@ sub _handle_args_tls {
 }
 
 # Programs override or replace this, and then `handshake` is a Protocol::WebSocket::Handshake::Server, with the request if that
-# came through PSGI. Otherwise it is made when a callback wants to see it.
+# came through PSGI.
 sub _do_handshake {
     my ($self, $done, $fh, $handshake) = @_;
     AnyEvent::WebSocket::Native::Handshake::Accepting::start($self, $done, $fh, $handshake);
@@ -56,8 +56,11 @@ sub establish {
         $done->croak('fh parameter is mandatory for establish() method');
         return $done;
     }
-    my $is_overridden = $self->can('_do_handshake') != $own_do_handshake;
-    $self->_do_handshake($done, $fh, $is_overridden ? Protocol::WebSocket::Handshake::Server->new : undef);
+    if ($self->can('_do_handshake') == $own_do_handshake) {
+        AnyEvent::WebSocket::Native::Handshake::Accepting::start($self, $done, $fh);
+    } else {
+        $self->_do_handshake($done, $fh, Protocol::WebSocket::Handshake::Server->new);
+    }
     return $done;
 }
 

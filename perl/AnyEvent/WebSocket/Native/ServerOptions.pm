@@ -33,6 +33,7 @@ sub of {
     AnyEvent::WebSocket::Native::Util::warn_of_slips($class, $args, names());
     my %options = map { $_ => $args->{$_} } grep { defined $args->{$_} } @OF_THE_HANDSHAKE;
     AnyEvent::WebSocket::Native::Handshake::Deadline::check($options{handshake_timeout});
+    $options{handshake_timeout} = AnyEvent::WebSocket::Native::Handshake::Deadline::seconds($options{handshake_timeout});
     $options{deflate} = AnyEvent::WebSocket::Native::Handshake::Compression::options_of($options{deflate}) if $options{deflate};
     $options{origins} = AnyEvent::WebSocket::Native::Handshake::Origins::matcher($options{origins}) if exists $options{origins};
     Carp::croak('subprotocols must be a reference to an array')

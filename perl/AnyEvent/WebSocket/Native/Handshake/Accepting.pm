@@ -53,7 +53,7 @@ sub start {
     return if $is_read && _proceed($attempt, '') || !$attempt->{handle};
     my $is_usual = !$attempt->{protocol} && _accepts_as_it_is($server);
     AnyEvent::WebSocket::Native::Handshake::Stream::read($attempt, \&_proceed, $is_usual ? \&_answer_natively : ());
-    my $seconds = AnyEvent::WebSocket::Native::Handshake::Deadline::seconds($options->{handshake_timeout});
+    my $seconds = $options->{handshake_timeout} // AnyEvent::WebSocket::Native::Handshake::Deadline::USUAL;
     return unless $seconds && $attempt->{handle};
     $attempt->{deadline} = AE::timer $seconds, 0, sub {
         my $text = AnyEvent::WebSocket::Native::Handshake::Deadline::text(request => $seconds, $attempt->{handle});
