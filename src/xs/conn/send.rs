@@ -133,11 +133,16 @@ impl Connection {
         self.write(reason.as_bytes(), after, |engine, _, mask, out| Ok(engine.close(code, reason, mask, out)))
     }
 
-    /// Answers the peer's Close frame without the methods of the object and its handle, and then ends the stream to the peer. Does
-    /// nothing if it cannot: something waits to be written, or the program has replaced a method.
-    pub fn answer_close(&mut self, code: Option<CloseCode>, after: &mut After) -> Result<CloseProgress, SendError> {
+    /// Sends a Close frame without the methods of the object and its handle, and then ends the stream to the peer. Does nothing if
+    /// it cannot: something waits to be written, or the program has replaced a method.
+    pub fn close_at_once(
+        &mut self,
+        code: Option<CloseCode>,
+        reason: &str,
+        after: &mut After,
+    ) -> Result<CloseProgress, SendError> {
         let is_free = self.outbox.is_empty() && self.has_stock_handle() && self.handle().writes_freely();
-        if !is_free || !self.interpreter.sends_natively(self.object) || !self.send_close(code, "", after)? {
+        if !is_free || !self.interpreter.sends_natively(self.object) || !self.send_close(code, reason, after)? {
             return Ok(CloseProgress::Nothing);
         }
         self.flush(after);

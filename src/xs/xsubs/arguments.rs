@@ -1,7 +1,7 @@
 //! The arguments of an XSUB, and the values that it returns.
 
 use crate::engine::handshake::{DeflateTerms, EndTerms, Limits};
-use crate::engine::{Config, DeflateConfig};
+use crate::engine::{CloseCode, Config, DeflateConfig};
 use crate::xs::codec;
 use crate::xs::conn::connection::{self, Lookup, Shared};
 use crate::xs::conn::perl_subs;
@@ -46,6 +46,11 @@ impl Arguments<'_> {
     /// Returns a number from 0 to 255; 0 for undef, and for larger numbers.
     pub fn small_number(&self, index: usize, after: &mut After) -> Result<u8, ()> {
         Ok(self.number(index, after)?.and_then(|number| u8::try_from(number).ok()).unwrap_or_default())
+    }
+
+    /// Returns the code of a Close frame, or `None` if the argument is undef.
+    pub fn close_code(&self, index: usize, after: &mut After) -> Result<Option<CloseCode>, ()> {
+        Ok(self.number(index, after)?.map(|code| CloseCode::new(u16::try_from(code).unwrap_or_default())))
     }
 
     /// Returns an opcode; one that does not exist if the argument is not an opcode's number.

@@ -2,7 +2,7 @@
 
 use super::arguments::{Arguments, Settings};
 use super::table::{run, xsubs};
-use crate::engine::{CloseCode, Config, Opcode};
+use crate::engine::{Config, Opcode};
 use crate::xs::conn::broadcast::Broadcast;
 use crate::xs::conn::connection::{Connection, Failure, Parts, Shared};
 use crate::xs::conn::dispatch;
@@ -193,22 +193,18 @@ package "AnyEvent::WebSocket::Native::Engine" {
     /// `send_close($connection, $code or undef, $octets)`: returns true if a Close frame was sent.
     send_close = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        let Ok(code) = call.number(1, after) else { return };
-        let code = code.map(|code| CloseCode::new(u16::try_from(code).unwrap_or_default()));
-        let reason = call.octets(2);
-        let reason = String::from_utf8_lossy(reason);
-        match shared.borrow_mut().send_close(code, &reason, after) {
+        let Ok(code) = call.close_code(1, after) else { return };
+        match shared.borrow_mut().send_close(code, &String::from_utf8_lossy(call.octets(2)), after) {
             Ok(is_sent) => after.returning(call.boolean(is_sent)),
             Err(error) => after.croaking(call.located(&error.to_string())),
         }
     };
-    /// `answer_close($connection, $code or undef)`: answers the peer's Close frame, and then ends the stream to the peer. Returns 0 if
+    /// `close_at_once($connection, $code or undef, $octets)`: sends a Close frame, and then ends the stream to the peer. Returns 0 if
     /// nothing was done, because that needs Perl code; 1 if the frame was sent; 2 if all is done.
-    answer_close = |call, after| {
+    close_at_once = |call, after| {
         let Some(shared) = call.connection(after) else { return };
-        let Ok(code) = call.number(1, after) else { return };
-        let code = code.map(|code| CloseCode::new(u16::try_from(code).unwrap_or_default()));
-        match shared.borrow_mut().answer_close(code, after) {
+        let Ok(code) = call.close_code(1, after) else { return };
+        match shared.borrow_mut().close_at_once(code, &String::from_utf8_lossy(call.octets(2)), after) {
             Ok(progress) => after.returning(sv::new_number(call.perl, progress as u64)),
             Err(error) => after.croaking(call.located(&error.to_string())),
         }

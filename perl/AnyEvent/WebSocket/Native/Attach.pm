@@ -14,13 +14,13 @@ use AnyEvent::WebSocket::Native::Options ();
 
 our @CARP_NOT = qw( AnyEvent::WebSocket::Native::Util Moo::Object );
 
-# Makes a connection that has nothing but a handle. Moo's constructor takes longer. Returns nothing if it has to be called, because
-# a program has changed the class.
+# Makes a connection of a handle, a server's, or a client's if `masked` and 1 are given. Moo's constructor takes longer. Returns nothing
+# if that has to be called, because a program has changed the class.
 sub new_usual {
-    my ($handle) = @_;
+    my ($handle, @masked) = @_;
     my @settings = AnyEvent::WebSocket::Native::Options::usual_settings() or return;
-    my $self = bless { handle => $handle }, 'AnyEvent::WebSocket::Connection';
-    _attach($self, \@settings);
+    my $self = bless { handle => $handle, @masked }, 'AnyEvent::WebSocket::Connection';
+    _attach($self, [@settings, @masked]);
     return $self;
 }
 

@@ -26,7 +26,7 @@ use constant {
     # Stands for a Close frame without a code, and is never sent.
     NO_STATUS => 1005,
     CLOSE => 8,
-    # What answer_close returns if it has shut down the socket.
+    # What close_at_once returns if it has shut down the socket.
     IS_SHUT_DOWN => 2,
 };
 
@@ -54,11 +54,25 @@ sub close_with_default {
         if AnyEvent::WebSocket::Native::Util::is_bare_reference($reason);
     $reason = defined $reason ? AnyEvent::WebSocket::Native::Payload::encoded("$reason") : '';
     my $is_bare = $number == NO_STATUS && $reason eq '';
-    # Sending may call the handle's on_drain, which may die.
-    AnyEvent::WebSocket::Native::Util::call_each(
-        [\&_send_close, \&_half_close],
-        $self, $is_bare ? undef : $number, $reason);
+    _close($self, $is_bare ? undef : $number, $reason);
     return $self;
+}
+
+# Sends a Close frame, and shuts down the write side behind it.
+sub _close {
+    my ($self, $code, $reason) = @_;
+    return if _close_at_once($self, $code, $reason);
+    # Sending may call the handle's on_drain, which may die.
+    AnyEvent::WebSocket::Native::Util::call_each([\&_send_close, \&_half_close], $self, $code, $reason);
+}
+
+# The same, if no method of the program's has to do with it. Otherwise does nothing, and returns false.
+sub _close_at_once {
+    my ($self, $code, $reason) = @_;
+    my $progress = AnyEvent::WebSocket::Native::Engine::close_at_once($self, $code, $reason) or return 0;
+    $self->{_ws_shutdown} = 1 if $progress == IS_SHUT_DOWN;
+    _half_close($self);
+    return 1;
 }
 
 # 1005 stands for an empty Close frame.
@@ -93,7 +107,7 @@ sub _half_close {
 my $close;
 sub set_method { ($close) = @_ }
 
-# The library calls this for the peer's Close frame.
+# The library calls this for the peer's Close frame. `code` is NO_STATUS if that is empty and valid.
 sub close_received {
     my ($self, $code, $reason, $is_valid) = @_;
     if (defined $code) {
@@ -103,20 +117,11 @@ sub close_received {
     return unless $is_valid;
     $code = undef if $code == NO_STATUS;
     # Programs override or replace `close`, and expect it to be called here, too.
-    my $is_ours = $self->can('close') == $close;
-    if ($is_ours and my $progress = AnyEvent::WebSocket::Native::Engine::answer_close($self, $code)) {
-        $self->{_ws_shutdown} = 1 if $progress == IS_SHUT_DOWN;
-        _half_close($self);
-        AnyEvent::WebSocket::Native::Awaiting::no_more_messages($self) if $self->{_ws_awaiting};
-        return;
-    }
-    my @answer =
-          !$is_ours ? (\&_call_close, \&_shut_down)
-        : AnyEvent::WebSocket::Native::Engine::can_close($self) ? (\&_send_close, \&_half_close)
-        : \&_shut_down;
+    my $is_done = $self->can('close') == $close && _close_at_once($self, $code, '');
+    return if $is_done && !$self->{_ws_awaiting};
     AnyEvent::WebSocket::Native::Util::call_each(
-        [@answer, \&AnyEvent::WebSocket::Native::Awaiting::no_more_messages],
-        $self, $code, '');
+        [$is_done ? () : (\&_call_close, \&_shut_down), \&AnyEvent::WebSocket::Native::Awaiting::no_more_messages],
+        $self, $code);
 }
 
 sub _call_close {

@@ -9,6 +9,7 @@ use AnyEvent::Handle ();
 use AnyEvent::Socket ();
 use AnyEvent::WebSocket::Connection ();
 use AnyEvent::WebSocket::Deflate ();
+use AnyEvent::WebSocket::Native::Attach ();
 use AnyEvent::WebSocket::Native::Handshake::Address ();
 use AnyEvent::WebSocket::Native::Handshake::Client ();
 use AnyEvent::WebSocket::Native::ClientOptions ();
@@ -193,13 +194,15 @@ sub _proceed {
     my ($connection, $error);
     {
         local $@;
-        $connection = eval {
-            AnyEvent::WebSocket::Connection->new(
-                handle => $handle, masked => 1,
+        eval {
+            my @given = (
                 defined $result->{subprotocol} ? (subprotocol => $result->{subprotocol}) : (),
                 AnyEvent::WebSocket::Native::ClientOptions::of_connection($client),
                 $deflate ? (deflate => $deflate) : (),
             );
+            $connection = AnyEvent::WebSocket::Native::Attach::new_usual($handle, masked => 1) if !@given;
+            $connection ||= AnyEvent::WebSocket::Connection->new(handle => $handle, masked => 1, @given);
+            1;
         } or $error = $@;
     }
     return $done->send($connection) if $connection;
