@@ -32,6 +32,11 @@ use constant {
 
 our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
 
+# The slots of the timers and watchers that the end of the connection stops.
+my @TIMERS = (
+    AnyEvent::WebSocket::Native::Keepalive::TIMERS, qw( _ws_close_timer _ws_drain_watcher _ws_drain_wait _ws_window_timer ),
+);
+
 # --- Close frames
 
 # Returns a plain number, or undef if it is not a close code.
@@ -136,7 +141,6 @@ sub _shut_down {
     my $asked = $self->{_ws_shutdown};
     return if $asked && !ref $asked;
     my $handle = $self->handle;
-    return $self->{_ws_shutdown} = 1 if !$asked && AnyEvent::WebSocket::Native::Handle::shut_down_at_once($handle);
     return if $asked && ref $handle->{on_drain} && Scalar::Util::refaddr($handle->{on_drain}) == Scalar::Util::refaddr($asked);
     $handle->push_shutdown;
     # It may be the program's, and hold the connection.
@@ -225,8 +229,7 @@ sub _report_end {
 
 sub _call_finish {
     my ($self, $message) = @_;
-    delete @$self{qw( _ws_close_timer _ws_drain_watcher _ws_drain_wait _ws_window_timer )};
-    AnyEvent::WebSocket::Native::Keepalive::stop($self);
+    delete @$self{@TIMERS};
     _shut_down($self);
     $self->close_error($message) if defined $message;
     $self->{_ws_end} = [$message];

@@ -55,7 +55,7 @@ sub callbacks {
 # Each callback gets arguments of its own, which it may overwrite.
 sub call_back {
     my ($self, $event, @arguments) = @_;
-    for (my @callbacks = callbacks($self, $event)) {
+    for (my @callbacks = @{ $self->{ $SLOT{$event} } || [] }) {
         my @own = ($self, @arguments);
         $_->(@own);
     }

@@ -60,19 +60,6 @@ sub read_natively {
 
 # --- for the other modules
 
-my @SHUTDOWN_METHODS = \(&AnyEvent::Handle::push_shutdown, &AnyEvent::Handle::on_drain);
-
-# Does what push_shutdown does, if nothing waits to be written. Returns false, and does nothing, if the handle must do it.
-sub shut_down_at_once {
-    my ($handle) = @_;
-    return if ref $handle ne 'AnyEvent::Handle' || $handle->{tls} || $handle->{on_drain} || length $handle->{wbuf};
-    my ($push_shutdown, $on_drain) = @SHUTDOWN_METHODS;
-    return if \&AnyEvent::Handle::push_shutdown != $push_shutdown || \&AnyEvent::Handle::on_drain != $on_drain;
-    delete $handle->{low_water_mark};
-    shutdown $handle->{fh}, 1;
-    return 1;
-}
-
 # Returns the number of bytes that wait to be written. Does not copy the buffers, because perl would share their memory.
 sub backlog {
     my ($handle) = @_;

@@ -15,7 +15,11 @@ use AnyEvent::WebSocket::Native::Payload ();
 use AnyEvent::WebSocket::Native::Util ();
 use Carp ();
 use Errno ();
-use constant { PING => 9, MAX_PAYLOAD => 125 };
+use constant {
+    PING => 9,
+    MAX_PAYLOAD => 125,
+};
+use constant TIMERS => qw( _ws_keepalive _ws_pong_timer _ws_silence_timer );
 use Scalar::Util ();
 
 our @CARP_NOT = 'AnyEvent::WebSocket::Native::Util';
@@ -105,7 +109,7 @@ sub unhold {
 
 sub stop {
     my ($self) = @_;
-    delete @$self{qw( _ws_keepalive _ws_pong_timer _ws_silence_timer )};
+    delete @$self{ (TIMERS) };
 }
 
 # One timer checks when something was last read. The handle's rtimeout belongs to the program.

@@ -25,8 +25,9 @@ sub of {
     return _first($fh, $on_error) if $generation != mro::get_pkg_gen('AnyEvent::Handle');
     return AnyEvent::Handle->new(fh => $fh, on_error => $on_error)
         if !%slots || !AnyEvent::WebSocket::Native::Engine::prepare_stream($fh);
+    my $now = AE::now;
     my %handle = (%slots, fh => $fh, on_error => $on_error);
-    @handle{@TIMES} = (AE::now) x @TIMES;
+    @handle{@TIMES} = ($now, $now, $now);
     return bless \%handle, 'AnyEvent::Handle';
 }
 
