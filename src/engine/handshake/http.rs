@@ -153,12 +153,25 @@ fn without_line_end(line: &[u8]) -> &[u8] {
 
 /// The fields of a head, in order. Names are in lower case; values have no space around them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fields(Vec<(Vec<u8>, Vec<u8>)>);
+pub struct Fields {
+    /// All names and values, one after the other.
+    octets: Vec<u8>,
+    /// Where each field's name and value end; a name begins where the value before it ends.
+    ends: Vec<(usize, usize)>,
+}
 
 impl Fields {
     /// Creates fields from names and values that were already taken apart.
     pub fn new<'a>(pairs: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Self {
-        Self(pairs.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), trimmed(value).to_vec())).collect())
+        let pairs = pairs.into_iter();
+        let mut fields = Self { octets: Vec::with_capacity(256), ends: Vec::with_capacity(pairs.size_hint().0) };
+        for (name, value) in pairs {
+            fields.octets.extend(name.iter().map(u8::to_ascii_lowercase));
+            let name_end = fields.octets.len();
+            fields.octets.extend_from_slice(trimmed(value));
+            fields.ends.push((name_end, fields.octets.len()));
+        }
+        fields
     }
 
     /// Parses fields and the empty line after them.
@@ -171,17 +184,22 @@ impl Fields {
 
     /// Returns all names and values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.0.iter().map(|(name, value)| (&name[..], &value[..]))
+        let mut start = 0;
+        self.ends.iter().map(move |&(name_end, value_end)| {
+            let name = &self.octets[start..name_end];
+            start = value_end;
+            (name, &self.octets[name_end..value_end])
+        })
     }
 
     /// Returns the values of the fields with this name, in order.
-    pub fn all<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
-        self.0.iter().filter(move |(own, _)| own == name.as_bytes()).map(|(_, value)| &value[..])
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.iter().filter(move |(own, _)| *own == name.as_bytes()).map(|(_, value)| value)
     }
 
     /// Returns the value of the last field with this name.
     pub fn last<'a>(&'a self, name: &'a str) -> Option<&'a [u8]> {
-        self.all(name).next_back()
+        self.all(name).last()
     }
 
     /// Returns the values of all fields with this name as one list (RFC 9110, 5.3).

@@ -9,9 +9,14 @@ use crate::xs::io::methods::HandleMethods;
 use crate::xs::perl::ffi::{After, HV, Perl, SV};
 use crate::xs::perl::magic::{self, Kind};
 use crate::xs::perl::sv;
+use std::mem::MaybeUninit;
+use std::slice;
 
 /// The number of bytes to read at once. Few requests have more.
 const READ_SIZE: usize = 2048;
+
+/// The memory for these bytes.
+type Buffer = MaybeUninit<[u8; READ_SIZE]>;
 
 /// What the handles of an interpreter have in common.
 pub struct Handles {
@@ -39,28 +44,27 @@ pub fn answer(
     let handles = unsafe { magic::get_or_attach(perl, sub, Kind::Handles, || Handles::new(perl)) };
     let is_stock = handles.methods.are_stock(perl, handle);
     let handle = Handle::new(perl, &handles.keys, handle);
-    let octets = arriving(handle, after)?;
-    let response = server::response(&octets, limits, is_strict);
+    let mut buffer = Buffer::uninit();
+    let octets = arriving(handle, &mut buffer, after)?;
+    let response = server::response(octets, limits, is_strict);
     match response.filter(|_| is_stock && !handle.is_reading() && handle.writes_freely()) {
         Some(response) => {
             write(handle, &response, after);
             Some(sv::new_string(perl, b""))
         }
-        None => Some(sv::new_string(perl, &octets)),
+        None => Some(sv::new_string(perl, octets)),
     }
 }
 
 /// Reads once.
-fn arriving(handle: Handle<'_>, after: &mut After) -> Option<Vec<u8>> {
-    let mut octets = Vec::with_capacity(READ_SIZE);
-    // SAFETY: the vector has the room, and `read` has initialised `count` bytes.
-    let read = unsafe { descriptor::read(handle.fd()?, octets.as_mut_ptr(), READ_SIZE) };
+fn arriving<'a>(handle: Handle<'_>, buffer: &'a mut Buffer, after: &mut After) -> Option<&'a [u8]> {
+    // SAFETY: the buffer has the room.
+    let read = unsafe { descriptor::read(handle.fd()?, buffer.as_mut_ptr().cast(), READ_SIZE) };
     match read {
         Read::Bytes(count) => {
-            // SAFETY: as above.
-            unsafe { octets.set_len(count) };
             handle.note_read();
-            return Some(octets);
+            // SAFETY: read(2) has initialised these bytes.
+            return Some(unsafe { slice::from_raw_parts(buffer.as_ptr().cast(), count) });
         }
         Read::Nothing => {}
         Read::Eof => after.calling(perl_subs::READ_EOF, [handle.reference()]),
