@@ -11,6 +11,7 @@ use crate::engine::{self, Config, ProtocolError};
 use crate::xs::io::clock;
 use crate::xs::io::descriptor::{self, Addresses};
 use crate::xs::io::handle::Handle;
+use crate::xs::io::methods::Stock;
 use crate::xs::io::transport::Route;
 use crate::xs::perl::buffer::PerlBuffer;
 use crate::xs::perl::ffi::{self, AV, HV, Perl, SV, State, Xsub};
@@ -229,6 +230,11 @@ impl Connection {
     /// Returns `true` if the handle's methods are AnyEvent::Handle's own, so that its internals may be used.
     pub fn has_stock_handle(&self) -> bool {
         self.interpreter.handle_methods.are_stock(self.perl(), self.handle)
+    }
+
+    /// Returns `true` if the same goes for those that shut down the write side.
+    pub fn has_stock_shutdown(&self) -> bool {
+        matches!(self.interpreter.handle_methods.stock(self.perl(), self.handle), Stock::All)
     }
 
     /// Returns the path that outgoing bytes take at present.

@@ -141,7 +141,7 @@ impl Connection {
         reason: &str,
         after: &mut After,
     ) -> Result<CloseProgress, SendError> {
-        let is_free = self.outbox.is_empty() && self.has_stock_handle() && self.handle().writes_freely();
+        let is_free = self.outbox.is_empty() && self.has_stock_shutdown() && self.handle().writes_freely();
         if !is_free || !self.interpreter.sends_natively(self.object) || !self.send_close(code, reason, after)? {
             return Ok(CloseProgress::Nothing);
         }

@@ -20,6 +20,8 @@ const METHODS: [&CStr; 9] = [
     c"_drain_wbuf",
     c"_error",
 ];
+/// The methods that shut down the write side.
+const SHUTDOWN_METHODS: [&CStr; 2] = [c"push_shutdown", c"on_drain"];
 /// The package that defines them.
 const PACKAGE: &CStr = c"AnyEvent::Handle";
 /// The end of the path of the file that defines them.
@@ -30,7 +32,17 @@ const FILE: &CStr = c"AnyEvent/Handle.pm";
 struct CachedResult {
     class: *mut HV,
     generation: u32,
-    is_stock: bool,
+    stock: Stock,
+}
+
+/// Which of a handle's methods are at present those of AnyEvent::Handle.
+#[derive(Clone, Copy)]
+pub enum Stock {
+    /// One that reads or writes is not.
+    No,
+    /// All are that read and write, but not those that shut down the write side.
+    Transfer,
+    All,
 }
 
 /// Returns `true` if a class has the method of this name that AnyEvent::Handle defines.
@@ -47,33 +59,45 @@ pub struct HandleMethods(Cell<CachedResult>);
 
 impl Default for HandleMethods {
     fn default() -> Self {
-        Self(Cell::new(CachedResult { class: null_mut(), generation: 0, is_stock: false }))
+        Self(Cell::new(CachedResult { class: null_mut(), generation: 0, stock: Stock::No }))
     }
 }
 
 impl HandleMethods {
     /// Returns `true` if the handle's methods are at present those of AnyEvent::Handle.
+    #[inline]
     pub fn are_stock(&self, perl: Perl, handle: *mut HV) -> bool {
+        !matches!(self.stock(perl, handle), Stock::No)
+    }
+
+    /// Returns which methods are at present those of AnyEvent::Handle.
+    #[inline]
+    pub fn stock(&self, perl: Perl, handle: *mut HV) -> Stock {
         let last = self.0.get();
         // SAFETY: `handle` is a live hash. `last.class` may be freed; it is only compared.
         if unsafe { ffi::ws_is_of_class(perl, handle, last.class, last.generation) } {
-            return last.is_stock;
+            return last.stock;
         }
         self.look_up(perl, handle)
     }
 
     #[cold]
-    fn look_up(&self, perl: Perl, handle: *mut HV) -> bool {
+    fn look_up(&self, perl: Perl, handle: *mut HV) -> Stock {
         // SAFETY: `handle` is a live hash, and an object has a class.
         unsafe {
             if !sv::is_object(handle.cast()) {
-                return false;
+                return Stock::No;
             }
             let class = sv::class(handle.cast());
-            let is_stock = METHODS.iter().all(|name| is_stock(perl, class, name));
+            let have_all = |names: &[&CStr]| names.iter().all(|name| is_stock(perl, class, name));
+            let stock = match (have_all(&METHODS), have_all(&SHUTDOWN_METHODS)) {
+                (false, _) => Stock::No,
+                (true, false) => Stock::Transfer,
+                (true, true) => Stock::All,
+            };
             // Looking up methods may have changed the generation, so read it only now.
-            self.0.set(CachedResult { class, generation: ffi::ws_class_generation(perl, class), is_stock });
-            is_stock
+            self.0.set(CachedResult { class, generation: ffi::ws_class_generation(perl, class), stock });
+            stock
         }
     }
 }

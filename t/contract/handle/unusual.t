@@ -229,6 +229,45 @@ subtest 'an overridden push_write sees every byte, an overridden push_shutdown t
     ok $Watching::seen{shutdown}, 'push_shutdown';
 };
 
+{
+    package Ending;         # a subclass that sees only the end
+    our @ISA = 'AnyEvent::Handle';
+    our @seen;
+    sub push_shutdown { my $self = shift; push @seen, 'push_shutdown'; $self->SUPER::push_shutdown(@_) }
+    sub on_drain      { my $self = shift; push @seen, 'on_drain'; $self->SUPER::on_drain(@_) }
+}
+
+subtest 'overridden push_shutdown and on_drain see the end' => sub {
+    for my $closes_first (0, 1) {
+        @Ending::seen = ();
+        my ($left, $right) = socket_pair();
+        my $connection = AnyEvent::WebSocket::Connection->new(handle => Ending->new(fh => $left));
+        my $seen = recorder($connection);
+        my $peer = WebSocketTest::Peer->new($right);
+        $closes_first ? $connection->close(4000) : $peer->write(close_frame(4000));
+        $peer->wait_eof;
+        is_deeply [@Ending::seen[0, 1]], [qw(push_shutdown on_drain)], $closes_first ? 'after close' : q(after the peer's Close);
+        $peer->close;
+        $seen->wait_finish;
+    }
+};
+
+for my $method (qw(push_shutdown on_drain)) {
+    subtest "a program that replaces AnyEvent::Handle's $method" => sub {
+        my $called = 0;
+        my $own = AnyEvent::Handle->can($method);
+        no strict 'refs';
+        no warnings 'redefine';
+        local *{"AnyEvent::Handle::$method"} = sub { $called++; &$own };
+        my ($connection, $peer) = connection_and_peer();
+        my $seen = recorder($connection);
+        $peer->write(close_frame(4000))->wait_eof;
+        ok $called, 'sees the end';
+        $peer->close;
+        $seen->wait_finish;
+    };
+}
+
 for my $case (map { my $class = $_; map { [$class, $_] } qw(destroy push_shutdown) } qw(Plain Watching)) {
     my ($class, $end) = @$case;
     subtest "a subclass, $class: $end in a callback, after sends and a push_write there" => sub {
