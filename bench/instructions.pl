@@ -1,5 +1,5 @@
 #!/usr/bin/env perl
-# Counts the instructions that a message costs, in user space, with callgrind: a guard against getting slower that does
+# Counts the instructions that a message or a connection costs, in user space, with callgrind: a guard against getting slower that does
 # not depend on the load of the machine. The cost of starting cancels out in the difference between a short run and a
 # long one. Compares with instructions.txt beside this file and fails if over 5 % above it. The numbers are those of one
 # perl, EV and AnyEvent; with others there is nothing to compare, and it says so.
@@ -14,8 +14,11 @@ use Getopt::Long;
 
 use constant { SHORT => 2_000, LONG => 12_000, SLACK => 0.05 };
 
+# A connection takes longer than a message: the counts are divided by this.
+use constant FEWER => 20;
+
 my @cases = (
-    # name, script, arguments; COUNT stands for the number of messages
+    # name, script, arguments; COUNT stands for the number of messages, FEW for that of connections
     ['echo 128 B, 1 in flight', 'replay.pl', 'COUNT', 128, 1],
     ['echo 128 B, 32 in flight', 'replay.pl', 'COUNT', 128, 32],
     ['echo 1 KiB, 8 in flight', 'replay.pl', 'COUNT', 1024, 8],
@@ -24,6 +27,7 @@ my @cases = (
     ['client receives 200 B', 'client.pl', 'feed', 200, 'COUNT'],
     ['wss client receives 200 B', 'client.pl', 'feed', 200, 'COUNT', 'tls'],
     ['client sends 128 B', 'client.pl', 'send', 128, 'COUNT'],
+    ['a connection to a server', 'connections.pl', 'FEW'],
 );
 
 my %option = (blib => "$FindBin::Bin/../blib");
@@ -71,8 +75,9 @@ sub report {
     my ($case) = @_;
     my ($name, $script, @arguments) = @$case;
     my ($short, $long) = map { collected($_, $script, @arguments) } SHORT, LONG;
-    my $count = sprintf '%.0f', ($long - $short) / (LONG - SHORT);
-    printf "%-28s %6d instructions a message%s\n", $name, $count, verdict($name, $count);
+    my $fewer = grep({ $_ eq 'FEW' } @arguments) ? FEWER : 1;
+    my $count = sprintf '%.0f', ($long - $short) / (LONG - SHORT) * $fewer;
+    printf "%-28s %6d instructions%s\n", $name, $count, verdict($name, $count);
     return $count;
 }
 
@@ -81,7 +86,7 @@ sub collected {
     my @command = (
         qw(valgrind --tool=callgrind --callgrind-out-file=/dev/null),
         $^X, "-I$option{blib}/lib", "-I$option{blib}/arch", "$FindBin::Bin/$script",
-        map { s/^COUNT$/$count/r } @arguments,
+        map { s/^COUNT$/$count/r =~ s{^FEW$}{$count / FEWER}er } @arguments,
     );
     open my $output, '-|', 'sh', '-c', 'exec "$@" 2>&1', 'sh', @command or die "valgrind: $!\n";
     my $text = join '', <$output>;
@@ -108,7 +113,7 @@ sub is_worse {
 sub update {
     my ($counted) = @_;
     open my $file, '>', $numbers or die "$numbers: $!\n";
-    print $file "# Instructions a message, by bench/instructions.pl --update, with:\n$platform\n";
+    print $file "# Instructions a message or a connection, by bench/instructions.pl --update, with:\n$platform\n";
     print $file "$counted->{$_->[0]} $_->[0]\n" for @cases;
     close $file or die "$numbers: $!\n";
     print "written to $numbers\n";
