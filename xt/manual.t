@@ -138,7 +138,7 @@ $course{'Back-pressure'} = sub {
 $course{'Receiving without callbacks'} = sub {
     my $client = start_program('Receiving without callbacks', 0, PodCode::Stage::server_url(), 'one', 'two');
     is $client->wait, 0, 'the client ends well';
-    is $client->output, "one\ntwo\nthe connection has ended: the peer closed it: 1000\n", 'with all answers';
+    is $client->output, "one\ntwo\nthe connection has ended: this side closed it: 1000\n", 'with all answers';
 
     my $server = start_program('Receiving without callbacks', 1);
     my ($url) = $server->wait_for(qr{^listening on (ws://\S+/)}m);

@@ -119,7 +119,9 @@ my %end = (
     "the peer's Close frame" => [{}, sub { $_[1]->write(close_frame(1001, 'bye'))->wait_eof->close }, qr/the peer closed it: 1001 bye/, 1001, 'bye', undef],
     'an empty Close frame' => [{}, sub { $_[1]->write(close_frame())->wait_eof->close }, qr/the peer closed it: 1005/, 1005, '', undef],
     'end of file' => [{}, sub { $_[1]->close }, qr/the peer hung up/, undef, undef, undef],
-    'our close' => [{}, sub { $_[0]->close; $_[1]->wait_eof->write(close_frame(4000))->close }, qr/the peer closed it: 4000/, 4000, '', undef],
+    'our close' => [{}, sub { $_[0]->close; $_[1]->wait_eof->write(close_frame(4000))->close }, qr/this side closed it: 1005\b/, 4000, '', undef],
+    'our close, with a reason' => [{}, sub { $_[0]->close(4001, "gr\xfcn"); $_[1]->wait_eof->write(close_frame(4001))->close }, qr/this side closed it: 4001 gr\xfcn\b/, 4001, '', undef],
+    'our close, and the peer hangs up' => [{}, sub { $_[0]->close(4001); $_[1]->wait_eof->close }, qr/this side closed it: 4001\b/, undef, undef, undef],
     'a reset' => [{ tcp => 1 }, sub { $_[1]->reset }, qr/reset/i, undef, undef, qr/reset/i],
     'a violation' => [{}, sub { $_[1]->write(frame(rsv => 2)); $_[1]->wait_eof->close }, qr/Protocol error/, undef, undef, qr/^Protocol error/],
     'a wrong Close frame' => [{}, sub { $_[1]->write(close_frame(1006)); $_[1]->wait_eof->close }, qr/Protocol error/, 1006, '', qr/^Protocol error/],
@@ -138,6 +140,7 @@ sub is_end {
     like "$end", $text, 'that says why';
     is $end->code, $code, 'code';
     is $end->reason, $reason, 'reason';
+    is $end->initiator, $text =~ /this side/ ? q(local) : $text =~ /peer closed it/ ? q(peer) : undef, q(initiator);
     $error ? like($end->error, $error, 'error') : is($end->error, undef, 'no error');
 }
 

@@ -68,6 +68,7 @@ my %end = (
     'the peer closes' => [sub { $_[0]->close(4001, 'over') }, qr/^closed by the peer: 4001 over$/],
     'the peer closes without a reason' => [sub { $_[0]->close(1012) }, qr/^closed by the peer: 1012$/],
 );
+$end{'we close'} = [sub { $_[1]->close(4002, 'mine') }, qr/^closed by this side: 4002 mine$/] if !is_original();
 $end{'the peer breaks a rule'} = [sub { $_[0]->handle->push_write(frame(opcode => 3)) }, qr/^Protocol error: /] if !is_original();
 
 for my $how (sort keys %end) {
@@ -76,7 +77,7 @@ for my $how (sort keys %end) {
         my ($self, $log) = reconnecting();
         my $peer = $listener->next_connection;
         my $connection = wait_for($log, 'connect')->[1];
-        $do->($peer);
+        $do->($peer, $connection);
         recorder($peer)->wait_finish if $peer;
         is $peer->close_code, 1002, 'the peer gets a Close frame' if $how eq 'the peer breaks a rule';
         my ($failure, $ended) = @{ wait_for($log, 'disconnect') }[1, 2];

@@ -201,7 +201,8 @@ waits forever. Default 30. I<Not in the original>, which waits forever.
   my $parameters = $connection->deflate;
 
 The parameters of compression, as returned by C<accept> or C<confirm> of L<AnyEvent::WebSocket::Deflate>, or undef if
-messages are not compressed. Give them to L</new>, or later to L</enable_deflate>. I<Not in the original.>
+messages are not compressed. They are a reference to a hash; what both sides have agreed on is in C<window_bits> and
+C<no_context_takeover>, for what this side sends, and in C<peer_window_bits> and C<peer_no_context_takeover>. Give them to L</new>, or later to L</enable_deflate>. I<Not in the original.>
 
   print $connection->deflate ? "compressed\n" : "not compressed\n";
 
@@ -226,6 +227,14 @@ silent. Time spent in L</pause> does not count. 0 and undef, the default, mean n
 
   $connection->ping_interval(25);
   $connection->idle_timeout(60);
+
+No Close frame is sent. To close, with a code and a reason, clients that send no messages, use a timer of your own:
+
+  my $timer;
+  my $restart = sub { $timer = AE::timer 600, 0, sub { $connection->close(4000, 'idle for too long') } };
+  $connection->on(each_message => $restart);
+  $connection->on(finish => sub { undef $restart; undef $timer });
+  $restart->();
 
 =head2 masked
 
@@ -402,8 +411,8 @@ Sends a Close frame, and shuts the socket down for writing when all queued data 
 first call has an effect.
 
 The code is a number from 1000 to 4999. A code that must not be sent (RFC 6455, 7.4) causes a warning, but is sent. Without a
-code, the Close frame is empty, which the peer sees as 1005; see L</$DEFAULT_CLOSE_CODE>. Any other number
-raises an exception at the caller's line. The reason is a string of characters; it is cut off, between two characters, if it
+code, which 0 and the empty string count as, the Close frame is empty, and the peer sees that as 1005; see
+L</$DEFAULT_CLOSE_CODE>. Any other number raises an exception at the caller's line. The reason is a string of characters; it is cut off, between two characters, if it
 is longer than 123 bytes of UTF-8.
 
   $connection->close(1001, 'the server restarts');
@@ -420,7 +429,7 @@ an object that tells why, and never croaks. It is ready at once if the connectio
 
   $connection->close(1000);
   my $end = $connection->closed->recv;
-  print "$end\n";    # the connection has ended: the peer closed it: 1000
+  print "$end\n";    # the connection has ended: this side closed it: 1000
 
 The object has the methods
 
@@ -430,6 +439,11 @@ The object has the methods
 
 As L</close_code> and L</close_reason>: undef unless the peer has sent a Close frame.
 
+=item initiator
+
+C<local> if this side has called L</close> before the peer's Close frame arrived, C<peer> if the peer has closed first, and
+undef if there was an error, or neither has sent a Close frame.
+
 =item error
 
 The text that L</parse_error> or L</finish> got, or undef if the peer has closed the socket. Of an exception in a message
@@ -438,10 +452,11 @@ told.
 
 =back
 
-As a string it is C<the connection has ended: >, followed by the error, or by what the peer did.
+As a string it is C<the connection has ended: >, followed by the error, or by C<this side closed it: CODE REASON>,
+C<the peer closed it: CODE REASON> or C<the peer hung up>.
 
-Whoever waits for it need not hold the condvar if it has a callback; without one, it waits as long as the program holds it. It
-does not hold the connection.
+A condvar with a callback need not be held by anybody; one without waits only as long as the program holds it. It does not hold
+the connection.
 
 =head2 drained
 
@@ -930,14 +945,8 @@ C<info> by default; C<PERL_ANYEVENT_VERBOSE=7> shows them:
 
   sub log_end {
     my($connection) = @_;
-    my $why;
-    $connection->on(parse_error => sub { $why = "broken off: $_[1]" });
-    $connection->on(finish => sub {
-      my($connection, $error) = @_;
-      my($code, $reason) = ($connection->close_code, $connection->close_reason);
-      $why //= defined $error ? "lost: $error" : defined $code ? "closed: $code $reason" : 'the peer hung up';
-      AE::log info => ($connection->peer // 'a peer') . " $why";
-    });
+    my $peer = $connection->peer // 'a peer';
+    $connection->closed->cb(sub { AE::log info => "$peer: " . $_[0]->recv });
   }
 
   log_end($connection);

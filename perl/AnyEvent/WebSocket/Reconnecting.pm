@@ -646,6 +646,7 @@ L<AnyEvent::WebSocket::Connection/HOW A CONNECTION ENDS>, an exception of the pr
 =for code output
 
   closed by the peer: CODE REASON
+  closed by this side: CODE REASON
   the peer closed the connection without a Close frame
   not connected within N seconds
   there is no URI

@@ -5,8 +5,8 @@
  * callbacks, and asks Rust for each (struct ws_call). */
 #include "glue.h"
 
-/* Returns the sub of this name, or NULL. Perl takes ten times as long to find it. The name's glob is kept, because a program may
- * replace the sub. */
+/* Returns the sub of this name, or NULL. Looking the name up each time takes ten times as long. What is kept is the name's glob,
+ * because a program may replace the sub. */
 static SV *sub_named(pTHX_ const char *name)
 {
     SV **kept = hv_fetch(PL_modglobal, name, strlen(name), 1);

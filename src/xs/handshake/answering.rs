@@ -1,4 +1,4 @@
-//! Answers the usual request: it arrives in one piece, and the response depends on nothing else.
+//! Answers the usual request: one that arrives in one piece, and whose response depends on the request alone.
 
 use super::server;
 use crate::engine::handshake::Limits;

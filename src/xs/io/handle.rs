@@ -194,7 +194,7 @@ impl<'k> Handle<'k> {
         self.slot(Slot::OnRead).and_then(sv::referent) == Some(on_read)
     }
 
-    /// Returns `true` if all that the handle would do at the end of file is to call this sub, which is its `on_read`.
+    /// Returns `true` if all that the handle would do at the end of file is to call this sub, its `on_eof`.
     pub fn has_only_on_eof(self, on_eof: *mut SV) -> bool {
         let calls = self.slot(Slot::OnEof).and_then(sv::referent) == Some(on_eof);
         calls && self.read_buffers().next().is_none() && !self.has(Slot::SkipDrainRbuf) && !self.has(Slot::TlsRbuf)

@@ -216,8 +216,8 @@ package "AnyEvent::WebSocket::Native::Engine" {
         let connection = shared.borrow();
         after.returning(call.boolean(connection.interpreter.sends_natively(connection.object)));
     };
-    /// `end_quietly($connection)`: notes that the transport is closed, and returns true, if there is nothing more to report: no
-    /// message, no failure, and no end.
+    /// `end_quietly($connection)`: notes that the transport is closed, and returns true if that is news. Does nothing, and returns
+    /// false, if a message or a failure has to be reported first.
     end_quietly = |call, after| {
         let Some(shared) = call.connection(after) else { return };
         let connection = &mut *shared.borrow_mut();

@@ -14,8 +14,8 @@ use AnyEvent::WebSocket::Native::Options ();
 
 our @CARP_NOT = qw( AnyEvent::WebSocket::Native::Util Moo::Object );
 
-# Makes a connection of a handle, a server's, or a client's if `masked` and 1 are given. Moo's constructor takes longer. Returns nothing
-# if that has to be called, because a program has changed the class.
+# Makes a server's connection of a handle; a client's, if `masked => 1` follows. This is faster than Moo's constructor. Returns
+# nothing if a program has changed the class, so that the constructor has to be called.
 sub new_usual {
     my ($handle, @masked) = @_;
     my @settings = AnyEvent::WebSocket::Native::Options::usual_settings() or return;

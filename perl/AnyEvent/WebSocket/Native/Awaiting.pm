@@ -80,7 +80,11 @@ sub _look_for_end {
 sub _why {
     my ($self, $error) = @_;
     ($error) = grep { defined } $error, $self->{_ws_failure}, $self->close_error;
-    return AnyEvent::WebSocket::Native::Ended->new(error => $error, code => $self->close_code, reason => $self->close_reason);
+    my @own_close = AnyEvent::WebSocket::Native::Ended::own_close($self);
+    return AnyEvent::WebSocket::Native::Ended->new(
+        error => $error, code => $self->close_code, reason => $self->close_reason,
+        own_close => @own_close ? \@own_close : undef,
+    );
 }
 
 # Removes the condvars from a list, and returns those that still wait.

@@ -8,6 +8,7 @@ use AE ();
 use AnyEvent::Log ();
 use AnyEvent::WebSocket::Message ();
 use AnyEvent::WebSocket::Native::Awaiting ();
+use AnyEvent::WebSocket::Native::Ended ();
 use AnyEvent::WebSocket::Native::Engine ();
 use AnyEvent::WebSocket::Native::Events ();
 use AnyEvent::WebSocket::Native::Inspection ();
@@ -57,6 +58,8 @@ sub close_with_default {
     Carp::carp("close: $number is a code that must not be sent (RFC 6455, 7.4)") if _is_forbidden($number);
     Carp::carp('close: the reason is a reference, not a string')
         if AnyEvent::WebSocket::Native::Util::is_bare_reference($reason);
+    AnyEvent::WebSocket::Native::Ended::note_own_close($self, $number, defined $reason ? "$reason" : undef)
+        if !AnyEvent::WebSocket::Native::Engine::owes_close($self);
     $reason = defined $reason ? AnyEvent::WebSocket::Native::Payload::encoded("$reason") : '';
     my $is_bare = $number == NO_STATUS && $reason eq '';
     _close($self, $is_bare ? undef : $number, $reason);
@@ -71,7 +74,8 @@ sub _close {
     AnyEvent::WebSocket::Native::Util::call_each([\&_send_close, \&_half_close], $self, $code, $reason);
 }
 
-# The same, if no method of the program's has to do with it. Otherwise does nothing, and returns false.
+# Does the same natively. Does nothing, and returns false, if something waits to be written, or a method has to be called that a
+# program has replaced.
 sub _close_at_once {
     my ($self, $code, $reason) = @_;
     my $progress = AnyEvent::WebSocket::Native::Engine::close_at_once($self, $code, $reason) or return 0;
@@ -134,8 +138,8 @@ sub _call_close {
     $self->close(defined $code ? $code : ());
 }
 
-# Closes the write side once everything queued is written. The slot _ws_shutdown has 1 when that is done, or the on_drain with
-# which the handle will do it. The program may have set another since, which makes the handle forget it.
+# Closes the write side once everything queued is written. The slot _ws_shutdown is 1 once that is done. Until then it is the
+# on_drain that will do it; if the program has set another on_drain since, the handle has forgotten ours.
 sub _shut_down {
     my ($self) = @_;
     my $asked = $self->{_ws_shutdown};
@@ -190,7 +194,8 @@ sub _shown {
 
 # --- the end of the transport
 
-# The library calls this at the end of file. The handle drains nothing meanwhile, as in all its callbacks.
+# The library calls this at the end of file. Meanwhile the handle must not call on_read; while it runs its own callbacks, it sees to
+# that itself.
 sub hung_up {
     my ($self, $handle) = @_;
     delete $handle->{_rw};

@@ -61,7 +61,7 @@ for my $module (keys %METHODS) {
 
 *BUILD = \&AnyEvent::WebSocket::Native::Attach::attach;
 
-# Further work when a callback is registered, by event; and the slot that must be set for it, if there is one.
+# By event: what else to do when a callback is registered. If a slot is named before it, only when that is set.
 my %THEN = (
     drain => [undef, \&AnyEvent::WebSocket::Native::Backpressure::backlogged],
     finish => ['_ws_end', \&AnyEvent::WebSocket::Native::Closing::finish_late],

@@ -168,8 +168,9 @@ sub check_value {
 
 # --- a connection
 
-# Takes the arguments of `new`. Croaks if an attribute is invalid. Returns a reference to an array of the library's settings, and
-# the names of the attributes that are set, perhaps one twice; of most connections, only the handle is, and no name is returned.
+# Takes the arguments of `new`. Croaks if an attribute is invalid. Returns the library's settings, as a reference to an array, and
+# the names of the attributes that are set; a name may come twice. Returns no names if only the handle is given, as for most
+# connections.
 sub settle {
     my ($self, $arguments) = @_;
     return [_limits_of_variables($self)] if _has_only_handle($self, $arguments);

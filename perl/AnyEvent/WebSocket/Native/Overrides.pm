@@ -23,8 +23,8 @@ sub _names_of_subs {
 
 my ($generation, $is_changed) = (0);
 
-# Returns true if the class has another constructor than Moo has made for it, another sub, or one of the subs was replaced. Perl
-# counts the changes of a package's subs.
+# Returns true if the constructor is not the one that Moo made, if a sub was added or removed, or if one of those that `watch` was
+# given was replaced. Perl counts the changes of a package's subs.
 sub has_any {
     my $now = mro::get_pkg_gen($class);
     return $is_changed if $now == $generation;

@@ -5,6 +5,7 @@ package AnyEvent::WebSocket::Reconnecting::Failure;
 
 use strict;
 use warnings;
+use AnyEvent::WebSocket::Native::Ended ();
 use overload '""' => \&text, 'bool' => sub { 1 }, fallback => 1;
 use Time::Local ();
 
@@ -36,10 +37,11 @@ sub new {
 sub of_connection {
     my ($class, $connection, $error) = @_;
     my ($code, $reason) = map { $connection->$_ } qw( close_code close_reason );
+    my @own_close = AnyEvent::WebSocket::Native::Ended::own_close($connection);
     my $text =
-         !defined $code ? 'the peer closed the connection without a Close frame'
-        : defined $reason && length $reason ? "closed by the peer: $code $reason"
-        : "closed by the peer: $code";
+          @own_close ? 'closed by this side: ' . AnyEvent::WebSocket::Native::Ended::code_and_reason(@own_close)
+        : defined $code ? 'closed by the peer: ' . AnyEvent::WebSocket::Native::Ended::code_and_reason($code, $reason)
+        : 'the peer closed the connection without a Close frame';
     my $self = bless { error => defined $error ? $error : $text, close_code => $code, close_reason => $reason }, $class;
     return $self;
 }

@@ -122,8 +122,8 @@ sub _proceed {
     return 1;
 }
 
-# Reads, and answers a request in whose response nobody has a say: most are valid, and arrive in one piece. Returns what has arrived
-# if this is something else.
+# Reads. Answers the request if a whole and valid one has arrived; otherwise returns what has arrived. Only for servers whose program
+# has no say in the response.
 sub _answer_natively {
     my ($attempt) = @_;
     my $octets = AnyEvent::WebSocket::Native::Engine::answer_request(

@@ -12,11 +12,11 @@ use mro ();
 # The methods that make a handle without options.
 my @METHODS = qw( new oobinline _drain_wbuf _start );
 
-# The slots that have the time, of which all handles need their own.
+# The slots that hold a time, which differs from handle to handle.
 my @TIMES = qw( _activity _ractivity _wactivity );
 
-# The other slots that the constructor adds, with their values; none if a program has replaced one of the methods, or this is
-# an AnyEvent that does something else. Perl counts the changes of a package's subs.
+# The other slots that the constructor adds, with their values; empty if a program has replaced one of the methods, or this version
+# of AnyEvent makes handles in another way. They are valid for this generation of the class: perl counts the changes of its subs.
 my ($generation, %slots) = (0);
 
 # Returns what AnyEvent::Handle->new returns for these two arguments.

@@ -19,7 +19,7 @@ use constant SIZE => 2048;
 my $arrived;
 
 # Calls `take` with the attempt and everything that has arrived so far, each time when more has arrived, until `stop` is called.
-# Calls `take_first`, if it is given, to read at first; it returns what it leaves to `take`.
+# If `take_first` is given, it does the first read instead; what it returns goes to `take`.
 sub read {
     my ($attempt, $take, $take_first) = @_;
     my $handle = $attempt->{handle};
