@@ -281,6 +281,31 @@ $course{'Deployment behind nginx'} = sub {
     is $client->close_code, 1001, 'with a word to the client';
 };
 
+$course{'Stopping a server'} = sub {
+    my ($server, $url) = start_server('Stopping a server', 0);
+    my ($port) = $url =~ /:(\d+)/;
+    my $client = client_at($url);
+    my $seen = recorder($client);
+    $client->send('hello');
+    is_deeply $seen->wait_messages(1)->bodies, ['hello'], 'it echoes';
+    my $silent = client_at($url);
+    $silent->pause;
+    my $raw = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port) or die "connect: $!";
+    my $late = WebSocketTest::Peer->new($raw);
+    my @head = ('GET / HTTP/1.1', 'Host: localhost', 'Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13');
+    $late->write(join "\r\n", @head, '')->wait_written;
+    $client->send('again');
+    is_deeply $seen->wait_messages(2)->bodies, ['hello', 'again'], 'and has accepted them all';
+    $server->signal('TERM');
+    $seen->wait_finish;
+    is $client->close_code, 1001, 'SIGTERM: the client is told';
+    $late->write("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")->wait_eof;
+    like $late->bytes, qr/\x88.*the server stops/s, 'a client whose handshake was not over as well';
+    $late->close;
+    $server->wait_for(qr/^stopped$/m);
+    is $server->wait, 0, 'a client that reads nothing does not keep it';
+};
+
 # Starts nginx with the manual's configuration, but our ports.
 sub start_nginx {
     my ($port, $server_port) = @_;

@@ -76,11 +76,16 @@ subtest 'origins' => sub {
     for my $origin ('https://evil.example', 'http://a.example', 'https://a.example.evil', 'xhttps://a.example', 'null') {
         my $called = 0;
         my ($attempt, $peer) = answered({ %new, handshake => sub { $called++; $_[1] } }, [add => "Origin: $origin"]);
-        like $attempt->error, qr/\Ahandshake error: [^\n]+\n\z/, "$origin is refused";
+        like $attempt->error, qr/\Ahandshake error: the origin is not allowed: \S+\z/, "$origin is refused";
         is $called, 0, 'before the callback';
         intact_ok($attempt, $peer);
     }
 };
+
+for my $wrong ('a.example', 'https://a.example/', 'https://', '') {
+    eval { AnyEvent::WebSocket::Server->new(origins => [$wrong]) };
+    is $@, "origins: '$wrong' is not an origin, such as https://example.com at $0 line " . (__LINE__ - 1) . ".\n", "'$wrong' is no origin";
+}
 
 subtest 'origins, with reject' => sub {
     my ($attempt, $peer) = answered({ origins => ['https://a.example'], reject => 1 }, [add => 'Origin: https://evil.example']);

@@ -648,7 +648,8 @@ Returns the subprotocol that the server has chosen, or undef.
 
 =head1 LIMITATIONS
 
-There is no support for proxies, except with L</fh>, and redirects are not followed. A user name in the URL is an exception:
+There is no support for proxies, except with L</fh>, and redirects are not followed. Of a refusal, only the status line is known;
+L<AnyEvent::WebSocket::Client/on_refused> has its headers and its body. A user name in the URL is an exception:
 give a header called Authorization.
 
 =head1 SEE ALSO

@@ -93,7 +93,15 @@ string then gets C<at FILE line NUMBER.> at its end.
 Of the request, C<resource_name> is the path with the query, and C<fields> a reference to a hash of the headers, their names in
 small letters. Its C<cookies> is an object of Protocol::WebSocket::Cookie, whose C<pairs> is a reference to an array of pairs.
 
-A string is sent as it is, even if it refuses: there is a connection all the same. So to refuse with a status of your own, also
+To set a cookie, call C<< $response->cookie(name => 'id', value => 42) >>. For any other header, return the response as a string:
+
+  my $server = AnyEvent::WebSocket::Server->new(handshake => sub {
+    my($request, $response) = @_;
+    return $response->to_string =~ s/(?=\r\n\z)/X-Served-By: here\r\n/r;
+  });
+
+A string is sent as it is (but if it is a 101, L</deflate> adds its header), even if it refuses: there is a connection all the
+same. So to refuse with a status of your own, also
 return a value that says so, and drop the connection:
 
   my $server = AnyEvent::WebSocket::Server->new(handshake => sub {
@@ -133,7 +141,8 @@ L<AnyEvent::WebSocket::Connection/max_payload_size> of the connections.
   my $server = AnyEvent::WebSocket::Server->new(origins => ['https://example.com', qr{^https://[a-z]+\.example\.com\z}, undef]);
 
 The origins from which browsers may connect: a reference to an array of strings, whose case does not matter, regular
-expressions, and undef for requests without the header C<Origin>. Any page that a user visits can connect to a server that
+expressions, and undef for requests without the header C<Origin>. An origin is a scheme, a host and perhaps a port, as in the
+header, without a path or a slash at the end; another string raises an exception. Any page that a user visits can connect to a server that
 does not check this. Default: all are allowed. I<Not in the original.>
 
 Browsers always send the header, and some other programs do too. L<AnyEvent::WebSocket::Client> and

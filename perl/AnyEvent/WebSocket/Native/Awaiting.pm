@@ -113,6 +113,7 @@ sub _tidy {
 # --- receive
 
 sub receive {
+    Carp::croak('receive takes options, such as timeout => 5') if @_ % 2 == 0;
     my ($self, %options) = @_;
     my $timeout = delete $options{timeout};
     AnyEvent::WebSocket::Native::Util::no_more_options('receive', \%options, 'timeout');

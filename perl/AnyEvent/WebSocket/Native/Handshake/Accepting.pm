@@ -57,7 +57,7 @@ sub start {
     return unless $seconds && $attempt->{handle};
     $attempt->{deadline} = AE::timer $seconds, 0, sub {
         my $text = AnyEvent::WebSocket::Native::Handshake::Deadline::text(request => $seconds, $attempt->{handle});
-        _fail($attempt, "$text\n", 408);
+        _fail($attempt, $text, 408);
     };
     return;
 }
@@ -187,7 +187,7 @@ sub _answer {
     my $options = $attempt->{options};
     if (my $is_allowed = $options->{origins}) {
         my $origin = $attempt->{protocol}->list('Origin');
-        return _fail($attempt, 'handshake error: the origin is not allowed: ' . ($origin // 'none') . "\n", FORBIDDEN)
+        return _fail($attempt, 'handshake error: the origin is not allowed: ' . ($origin // 'none'), FORBIDDEN)
             if !$is_allowed->($origin);
     }
     my ($response, @results);
