@@ -17,6 +17,15 @@ U32 ws_class_generation(PerlInterpreter *perl, HV *class)
     return class_generation(aTHX_ class);
 }
 
+/* The same for the name of a class; 0 if there is none. */
+U32 ws_generation_of(PerlInterpreter *perl, const char *name)
+{
+    TAKE_THX(perl);
+    HV *class = gv_stashpv(name, 0);
+
+    return class ? class_generation(aTHX_ class) : 0;
+}
+
 /* Returns true if the object is of this class, and the class still has this generation. */
 bool ws_is_of_class(PerlInterpreter *perl, HV *object, HV *class, U32 generation)
 {

@@ -124,6 +124,7 @@ void ws_taint(PerlInterpreter *perl, SV *sv);
 
 /* classes.c */
 U32 ws_class_generation(PerlInterpreter *perl, HV *class);
+U32 ws_generation_of(PerlInterpreter *perl, const char *name);
 bool ws_is_of_class(PerlInterpreter *perl, HV *object, HV *class, U32 generation);
 bool ws_is_defined_in(PerlInterpreter *perl, HV *class, const char *name, const char *package, const char *file);
 bool ws_has_destructor(PerlInterpreter *perl, HV *class);

@@ -10,6 +10,7 @@ use crate::xs::perl::ffi::{After, HV, Perl, SV};
 use crate::xs::perl::magic::{self, Kind};
 use crate::xs::perl::sv;
 use std::mem::MaybeUninit;
+use std::os::fd::RawFd;
 use std::slice;
 
 /// The number of bytes to read at once. Few requests have more.
@@ -30,36 +31,47 @@ impl Handles {
     }
 }
 
-/// Reads from the handle's descriptor. Answers a request that is complete and valid, and returns an empty string. If it cannot do
-/// that, returns what has arrived. Returns `None` if nothing has, or the handle has to report the end of file or an error.
-/// What the handles have in common is kept on the XSUB `sub`.
+/// What was done.
+pub enum Outcome {
+    /// There is no descriptor to read from.
+    Unreadable,
+    /// Nothing has arrived, or the handle reports the end of file or an error.
+    Nothing,
+    /// The request was answered.
+    Answered,
+    /// Writing the response failed with this errno.
+    Failed(i32),
+    /// Something else has arrived: this string.
+    Other(*mut SV),
+}
+
+/// Reads from the handle's descriptor, and answers a request that is complete and valid. What the handles have in common is kept on
+/// the XSUB `sub`.
 pub fn answer(
     perl: Perl,
     sub: *mut SV,
     handle: *mut HV,
     (limits, is_strict): (Limits, bool),
     after: &mut After,
-) -> Option<*mut SV> {
+) -> Outcome {
     // SAFETY: perl keeps an XSUB that runs, and state of this kind is the pointer of an `Rc<Handles>`.
     let handles = unsafe { magic::get_or_attach(perl, sub, Kind::Handles, || Handles::new(perl)) };
     let is_stock = handles.methods.are_stock(perl, handle);
     let handle = Handle::new(perl, &handles.keys, handle);
     let mut buffer = Buffer::uninit();
-    let octets = arriving(handle, &mut buffer, after)?;
+    let Some(fd) = handle.fd() else { return Outcome::Unreadable };
+    let Some(octets) = arriving(handle, fd, &mut buffer, after) else { return Outcome::Nothing };
     let response = server::response(octets, limits, is_strict);
     match response.filter(|_| is_stock && !handle.is_reading() && handle.writes_freely()) {
-        Some(response) => {
-            write(handle, &response, after);
-            Some(sv::new_string(perl, b""))
-        }
-        None => Some(sv::new_string(perl, octets)),
+        Some(response) => write(handle, &response, after),
+        None => Outcome::Other(sv::new_string(perl, octets)),
     }
 }
 
 /// Reads once.
-fn arriving<'a>(handle: Handle<'_>, buffer: &'a mut Buffer, after: &mut After) -> Option<&'a [u8]> {
+fn arriving<'a>(handle: Handle<'_>, fd: RawFd, buffer: &'a mut Buffer, after: &mut After) -> Option<&'a [u8]> {
     // SAFETY: the buffer has the room.
-    let read = unsafe { descriptor::read(handle.fd()?, buffer.as_mut_ptr().cast(), READ_SIZE) };
+    let read = unsafe { descriptor::read(fd, buffer.as_mut_ptr().cast(), READ_SIZE) };
     match read {
         Read::Bytes(count) => {
             handle.note_read();
@@ -77,17 +89,15 @@ fn arriving<'a>(handle: Handle<'_>, buffer: &'a mut Buffer, after: &mut After) -
 }
 
 /// Writes the response. The handle writes what the kernel does not take at once.
-fn write(handle: Handle<'_>, response: &[u8], after: &mut After) {
+fn write(handle: Handle<'_>, response: &[u8], after: &mut After) -> Outcome {
     let written = handle.fh().map_or(Ok(0), |fh| handle.write_both(fh, response, b""));
     match written {
+        Err(WriteError(errno)) => return Outcome::Failed(errno),
         Ok(count) if count == response.len() => {}
         Ok(count) => {
             let rest = sv::new_string(handle.perl(), &response[count..]);
             after.calling(perl_subs::PUSH_WRITE, [handle.reference(), rest]);
         }
-        Err(WriteError(errno)) => {
-            let errno = sv::new_number(handle.perl(), errno.unsigned_abs().into());
-            after.calling(perl_subs::WRITE_ERROR, [handle.reference(), errno]);
-        }
     }
+    Outcome::Answered
 }

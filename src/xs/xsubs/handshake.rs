@@ -4,9 +4,10 @@ use super::arguments::Arguments;
 use super::table::{run, xsubs};
 use crate::engine::handshake::{AcceptKey, Expected, Opening, encode_key};
 use crate::xs::handshake::server::Server;
-use crate::xs::handshake::{self, answering, client};
+use crate::xs::handshake::answering::{self, Outcome};
+use crate::xs::handshake::{self, client};
 use crate::xs::io::{descriptor, handle};
-use crate::xs::perl::ffi::{After, CV, Perl, SV, Xsub};
+use crate::xs::perl::ffi::{self, After, CV, Perl, SV, Xsub};
 use crate::xs::perl::sv;
 use std::ffi::CString;
 
@@ -48,20 +49,37 @@ package "AnyEvent::WebSocket::Native::Engine" {
         let names = call.args[1..].iter().map(|&name| CString::new(sv::plain_octets(name)).unwrap_or_default());
         after.returning(call.boolean(handshake::has_stock_methods_named(call.perl, handle, names)));
     };
+    /// `class_generation($class)`: returns a number that changes whenever a method of the class may have changed.
+    class_generation = |call, after| {
+        let class = CString::new(call.octets(0)).unwrap_or_default();
+        // SAFETY: the name is a C string; perl keeps the stash while no Perl code runs.
+        let generation = unsafe { ffi::ws_generation_of(call.perl, class.as_ptr()) };
+        after.returning(sv::new_number(call.perl, generation.into()));
+    };
     /// `prepare_stream($fh)`: does to a file handle what AnyEvent::Handle does to its own. Returns false, and does nothing, if it
     /// has no descriptor, or is a socket that is no stream.
     prepare_stream = |call, after| {
         let fd = call.arg(0).and_then(|fh| handle::fileno(call.perl, fh));
         after.returning(call.boolean(fd.is_some_and(descriptor::prepare_stream)));
     };
-    /// `answer_request($handle, $head_limit, $line_limit, $is_strict)`: reads from the handle's socket. Answers a request that is
-    /// complete and valid, and returns an empty string. If it cannot do that, returns what has arrived; undef if nothing has.
+    /// `answer_request($handle, $head_limit, $line_limit, $is_strict)`: reads from the handle's socket, and answers a request that is
+    /// complete and valid. Returns undef if it cannot read; 0 if nothing has arrived; 1 if it has answered; a reference to what has
+    /// arrived if that is something else; and minus the errno if writing failed.
     answer_request = |call, after| {
         let Ok(limits) = call.limits(1, after) else { return };
         let Some(handle) = call.arg(0).and_then(sv::referent).filter(|&sv| sv::is_hash(sv)) else { return };
         let terms = (limits, call.is_true(3));
-        let octets = answering::answer(call.perl, call.sub.cast(), handle.cast(), terms, after);
-        octets.into_iter().for_each(|octets| after.returning(octets));
+        let outcome = answering::answer(call.perl, call.sub.cast(), handle.cast(), terms, after);
+        after.returning(match outcome {
+            Outcome::Unreadable => sv::new_undef(call.perl),
+            Outcome::Nothing => sv::new_number(call.perl, 0),
+            Outcome::Answered => sv::new_number(call.perl, 1),
+            Outcome::Failed(errno) => sv::new_string(call.perl, format!("-{errno}").as_bytes()),
+            Outcome::Other(octets) => {
+                sv::free_later(call.perl, octets);
+                sv::new_reference(call.perl, octets)
+            }
+        });
     };
     /// `server_handshake($head_limit, $line_limit, $is_strict)`: returns the state of a handshake on the server's side.
     server_handshake = |call, after| {

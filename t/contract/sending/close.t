@@ -15,6 +15,32 @@ sub closed_with {
     return close_of($frames[0]);
 }
 
+differs 'sending fails' => 'waits for ever' => sub {
+    for my $closes_first (0, 1) {
+        my ($connection, $peer) = connection_and_peer(close_timeout => 0.05);
+        my $seen = recorder($connection);
+        $connection->on(next_message => sub { eval { $_[0]->close(4000) } }) if $closes_first;
+        $connection->handle->push_write('');
+        Internals::SvREADONLY($connection->handle->{wbuf}, 1);
+        my $end = $connection->closed;
+        $peer->write($closes_first ? text('x') : close_frame(4000));
+        local $SIG{__WARN__} = sub { };
+        wait_until('the end', sub { eval { turn() }; $seen->finished });
+        is $seen->finished, 1, $closes_first ? 'close' : 'the answer';
+        ok $end->ready, 'closed';
+    }
+};
+
+subtest 'close keeps $@' => sub {
+    my ($connection, $peer) = connection_and_peer();
+    my $timer = AE->can('timer');
+    no warnings 'redefine';
+    local *AE::timer = sub { eval { 1 }; $timer->(@_) };    # as with POE
+    local $@ = 'an error';
+    $connection->close(1000);
+    is $@, 'an error', 'whatever the loop does';
+};
+
 subtest 'a code' => sub {
     is_deeply [closed_with($_)], [$_, ''], "code $_" for 1000 .. 1003, 1007 .. 1011, 3000, 3999, 4000, 4999;
 };

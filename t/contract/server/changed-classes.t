@@ -101,6 +101,46 @@ ok passes_apart(sub {
     main::is main::accepted()->tag, 'a tag', 'has its default';
 }, 60), q(an attribute of a role that is applied to the class);
 
+# Runs Perl code in the class, with Moo's own subs, before there is a connection.
+sub changed_ok {
+    my ($name, $code, $tests) = @_;
+    return ok passes_apart(sub { eval "package $CLASS; $code; 1" or die $@; $tests->(accepted()) }, 60), $name;
+}
+
+changed_ok 'an attribute without an accessor', q(has extra => (is => 'bare', default => 42)), sub { is $_[0]{extra}, 42, 'is set' };
+changed_ok 'a default for an attribute', q(has '+subprotocol' => (default => 'chat')), sub { is $_[0]->subprotocol, 'chat', 'is set' };
+changed_ok 'another parent, with Moo', q(package Parent; use Moo; has zz => (is => 'ro', default => 7); package ) . $CLASS . q(; extends 'Parent'),
+    sub { is $_[0]->zz, 7, 'has its attributes' };
+changed_ok 'another parent, with @ISA', q(our $built; sub Above::BUILD { $built++ } push our @ISA, 'Above'),
+    sub { is do { no strict 'refs'; ${"${CLASS}::built"} }, 1, 'has its BUILD called' };
+changed_ok 'a DEMOLISH', q(our $ended = 0; sub DEMOLISH { $ended++ }), sub {
+    undef $_[0];
+    is do { no strict 'refs'; ${"${CLASS}::ended"} }, 1, 'is called';
+};
+
+# Perl then counts this change in another way.
+for my $sub (qw(AnyEvent::Handle::_start AnyEvent::WebSocket::Connection::BUILD)) {
+    changing "$sub is replaced while the program has a copy of its glob" => sub {
+        no strict 'refs';
+        no warnings 'redefine';
+        my $copy = *$sub;
+        my $own = \&$sub;
+        my $called = 0;
+        *$sub = sub { $called++; &$own };
+        accepted();
+        is $called, 1, 'and called';
+    };
+}
+
+changing 'AnyEvent::fh_unblock is replaced' => sub {
+    my $own = \&AnyEvent::fh_unblock;
+    my $called = 0;
+    no warnings qw(redefine prototype);
+    *AnyEvent::fh_unblock = sub { $called++; $own->(@_) };
+    accepted();
+    is $called, 1, 'and called';
+};
+
 subtest 'handles are as AnyEvent makes them' => sub {
     accepted();
     my ($left) = socket_pair();

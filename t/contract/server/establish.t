@@ -82,6 +82,37 @@ subtest 'recv waits' => sub {
     isa_ok scalar $attempt->cv->recv, 'AnyEvent::WebSocket::Connection';
 };
 
+{
+    package TiedHandle;    # like the one that IO::Socket::SSL->start_SSL makes of a socket
+    sub TIEHANDLE { my ($class, $descriptor) = @_; open my $fh, '+<&', $descriptor or die "dup: $!"; return bless [$fh], $class }
+    sub READ { return sysread $_[0][0], $_[1], $_[2], $_[3] || 0 }
+    sub WRITE { return syswrite $_[0][0], $_[1], $_[2], $_[3] || 0 }
+    sub FILENO { return fileno $_[0][0] }
+}
+
+for my $when ('before', 'after') {
+    subtest "a file handle that is tied $when establish" => sub {
+        my ($ours, $theirs) = socket_pair();
+        my $peer = WebSocketTest::Peer->new($theirs);
+        tie *$ours, 'TiedHandle', fileno $ours if $when eq 'before';
+        my $attempt = establishing_on($ours);
+        tie *$ours, 'TiedHandle', fileno $ours if $when eq 'after';
+        $peer->write(request());
+        isa_ok $attempt->connection, 'AnyEvent::WebSocket::Connection';
+        is response_of($peer), $RESPONSE, 'the response';
+    };
+}
+
+subtest 'a limit that is an object' => sub {
+    require Math::BigInt;
+    require Protocol::WebSocket::Message;
+    no warnings 'once';
+    local $Protocol::WebSocket::Message::MAX_MESSAGE_SIZE = Math::BigInt->new(5000);
+    my ($attempt, $peer) = establishing();
+    $peer->write(request());
+    isa_ok $attempt->connection, 'AnyEvent::WebSocket::Connection';
+};
+
 subtest 'how the connection is made' => sub {
     my (@calls, $peer);
     my $new = AnyEvent::WebSocket::Connection->can('new');

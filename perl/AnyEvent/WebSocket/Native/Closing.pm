@@ -78,10 +78,23 @@ sub _close {
 # program has replaced.
 sub _close_at_once {
     my ($self, $code, $reason) = @_;
-    my $progress = AnyEvent::WebSocket::Native::Engine::close_at_once($self, $code, $reason) or return 0;
-    $self->{_ws_shutdown} = 1 if $progress == IS_SHUT_DOWN;
-    _half_close($self);
+    my ($progress, $error);
+    {
+        # Some loops use $@ when they make timers.
+        local $@;
+        eval { $progress = AnyEvent::WebSocket::Native::Engine::close_at_once($self, $code, $reason); 1 } or $error = $@;
+        return 0 if !defined $error && !$progress;
+        $self->{_ws_shutdown} = 1 if $progress && $progress == IS_SHUT_DOWN;
+        _half_close($self);
+    }
+    _rethrow($error) if defined $error;
     return 1;
+}
+
+sub _rethrow {
+    my ($error) = @_;
+    local $SIG{__DIE__};
+    die $error;
 }
 
 # 1005 stands for an empty Close frame.
@@ -126,10 +139,10 @@ sub close_received {
     return unless $is_valid;
     $code = undef if $code == NO_STATUS;
     # Programs override or replace `close`, and expect it to be called here, too.
-    my $is_done = $self->can('close') == $close && _close_at_once($self, $code, '');
-    return if $is_done && !$self->{_ws_awaiting};
+    my $is_ours = $self->can('close') == $close;
+    return if $is_ours && !$self->{_ws_awaiting} && _close_at_once($self, $code, '');
     AnyEvent::WebSocket::Native::Util::call_each(
-        [$is_done ? () : (\&_call_close, \&_shut_down), \&AnyEvent::WebSocket::Native::Awaiting::no_more_messages],
+        [\&_call_close, \&_shut_down, \&AnyEvent::WebSocket::Native::Awaiting::no_more_messages],
         $self, $code);
 }
 
@@ -217,8 +230,11 @@ sub finish {
 # Whatever callbacks do, finish is called once.
 sub _finish_now {
     my ($self, $message) = @_;
-    return _call_finish($self, $message)
-        if !$self->{_ws_awaiting} && AnyEvent::WebSocket::Native::Engine::end_quietly($self);
+    if (!$self->{_ws_awaiting} && AnyEvent::WebSocket::Native::Engine::end_quietly($self)) {
+        _call_finish($self, $message);
+        AnyEvent::WebSocket::Native::Awaiting::finished($self) if $self->{_ws_awaiting};
+        return;
+    }
     AnyEvent::WebSocket::Native::Util::call_each(
         [\&AnyEvent::WebSocket::Native::Engine::deliver_rest, \&_report_end], $self,
         $message);

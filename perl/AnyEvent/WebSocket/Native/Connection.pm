@@ -94,6 +94,9 @@ sub on {
 sub close { AnyEvent::WebSocket::Native::Closing::close_with_default($DEFAULT_CLOSE_CODE, @_) }
 
 AnyEvent::WebSocket::Native::Closing::set_method(\&close);
-AnyEvent::WebSocket::Native::Overrides::watch(__PACKAGE__, qw( BUILD handle masked max_fragments max_payload_size ));
+AnyEvent::WebSocket::Native::Overrides::watch(
+    __PACKAGE__, \&AnyEvent::WebSocket::Native::Engine::class_generation,
+    qw( BUILD handle masked max_fragments max_payload_size ),
+);
 
 1;

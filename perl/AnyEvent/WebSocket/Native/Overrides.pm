@@ -4,35 +4,46 @@ package AnyEvent::WebSocket::Native::Overrides;
 
 use strict;
 use warnings;
+use Moo ();
+use Moo::Object ();
 use Sub::Defer ();
 use mro ();
 
-my ($class, %own, @names);
+my $buildargs = \&Moo::Object::BUILDARGS;
+my ($class, $generation_of, %own, $state);
 
-# Takes the class, when all its subs are there, and the names of subs that are called when an object is made.
+# Takes the class, when all its attributes and subs are there; a sub that returns a number for it, which changes whenever one of its
+# methods may have changed; and the names of subs that are called when an object is made.
 sub watch {
-    ($class, my @called) = @_;
+    ($class, $generation_of, my @called) = @_;
     %own = map { $_ => $class->can($_) } @called;
-    @names = _names_of_subs();
+    $state = _state();
 }
 
-sub _names_of_subs {
+# Returns a text that differs if the class has other subs, other attributes or other parents.
+sub _state {
     no strict 'refs';
-    return grep { defined &{"${class}::$_"} } sort keys %{"${class}::"};
+    my @subs = grep { defined &{"${class}::$_"} } sort keys %{"${class}::"};
+    my $maker = eval { Moo->_constructor_maker_for($class) } or return '';
+    my $attributes = $maker->all_attribute_specs;
+    return "@subs; @{[map { ($_, 0 + $attributes->{$_}) } sort keys %$attributes]}; @{ mro::get_linear_isa($class) }";
 }
 
 my ($generation, $is_changed) = (0);
 
-# Returns true if the constructor is not the one that Moo made, if a sub was added or removed, or if one of those that `watch` was
-# given was replaced. Perl counts the changes of a package's subs.
+# Returns true if the constructor is not the one that Moo made, if a sub, an attribute or a parent was added or replaced, or one
+# of the subs that `watch` was given.
 sub has_any {
-    my $now = mro::get_pkg_gen($class);
-    return $is_changed if $now == $generation;
+    return $is_changed if $generation == $generation_of->($class);
     $is_changed =
-           "@{[_names_of_subs()]}" ne "@names"
-        || grep({ $class->can($_) != $own{$_} } keys %own)
+           _state() ne $state
+        || $state eq ''
+        || $class->can('DEMOLISH')
+        || ($class->can('BUILDARGS') || 0) != $buildargs
+        || grep({ ($class->can($_) || 0) != $own{$_} } keys %own)
         || !_is_constructor_of_moo();
-    $generation = $now;
+    # Looking up methods may have changed it.
+    $generation = $generation_of->($class);
     return $is_changed;
 }
 

@@ -10,6 +10,7 @@ use AnyEvent::WebSocket::Connection ();
 use AnyEvent::WebSocket::Deflate ();
 use AnyEvent::WebSocket::Native::Attach ();
 use AnyEvent::WebSocket::Native::Engine ();
+use AnyEvent::WebSocket::Native::Handle ();
 use AnyEvent::WebSocket::Native::Handshake::Deadline ();
 use AnyEvent::WebSocket::Native::Handshake::Head ();
 use AnyEvent::WebSocket::Native::Handshake::NewHandle ();
@@ -51,8 +52,8 @@ sub start {
     $handle->{rbuf} = '';
     my $is_read = $handshake && AnyEvent::WebSocket::Native::Handshake::Server::has_request($handshake);
     return if $is_read && _proceed($attempt, '') || !$attempt->{handle};
-    my $is_usual = !$attempt->{protocol} && _accepts_as_it_is($server);
-    AnyEvent::WebSocket::Native::Handshake::Stream::read($attempt, \&_proceed, $is_usual ? \&_answer_natively : ());
+    my @first = $attempt->{protocol} ? () : \&_answer_natively;
+    AnyEvent::WebSocket::Native::Handshake::Stream::read($attempt, \&_proceed, @first);
     my $seconds = $options->{handshake_timeout} // AnyEvent::WebSocket::Native::Handshake::Deadline::USUAL;
     return unless $seconds && $attempt->{handle};
     $attempt->{deadline} = AE::timer $seconds, 0, sub {
@@ -122,18 +123,27 @@ sub _proceed {
     return 1;
 }
 
-# Reads. Answers the request if a whole and valid one has arrived; otherwise returns what has arrived. Only for servers whose program
-# has no say in the response.
+# Reads, and answers the request if a whole and valid one has arrived and the program has no say in the response. Returns undef if it
+# cannot read, a reference to what has arrived if that is something else, and otherwise 0.
 sub _answer_natively {
     my ($attempt) = @_;
-    my $octets = AnyEvent::WebSocket::Native::Engine::answer_request(
+    return undef if !_accepts_as_it_is($attempt->{server});
+    my $result = AnyEvent::WebSocket::Native::Engine::answer_request(
         $attempt->{handle},
         AnyEvent::WebSocket::Native::Handshake::Head::limits(),
         AnyEvent::WebSocket::Native::ServerOptions::strict($attempt->{options}) ? 1 : 0,
     );
-    return $octets if !defined $octets || length $octets;
-    _hand_over($attempt);
-    return undef;
+    return $result if !defined $result || ref $result;
+    _report_write_error($attempt, abs $result) if $result < 0;
+    _hand_over($attempt) if $result;
+    return 0;
+}
+
+sub _report_write_error {
+    my ($attempt, $errno) = @_;
+    local $@;
+    eval { AnyEvent::WebSocket::Native::Handle::write_error($attempt->{handle}, $errno); 1 }
+        or _fail($attempt, $@, FORBIDDEN);
 }
 
 # Returns what the protocol makes of the bytes. What dies here is an error of the handshake: in establish_psgi, the program would

@@ -15,7 +15,7 @@ use constant NONE => 2**31;
 # Returns the maximum length of a head and of a line in it, in bytes.
 sub limits {
     my $line = $Protocol::WebSocket::Message::MAX_MESSAGE_SIZE || USUAL_LINE;
-    $line = $line < 0 ? 0 : $line < NONE ? int $line : NONE;
+    $line = $line < 0 ? 0 : $line < NONE ? int "$line" : NONE;
     return ($line == USUAL_LINE ? USUAL_HEAD : $line, $line);
 }
 

@@ -7,7 +7,6 @@ use warnings;
 use AE ();
 use AnyEvent::Handle ();
 use AnyEvent::WebSocket::Native::Engine ();
-use mro ();
 
 # The methods that make a handle without options.
 my @METHODS = qw( new oobinline _drain_wbuf _start );
@@ -16,15 +15,20 @@ my @METHODS = qw( new oobinline _drain_wbuf _start );
 my @TIMES = qw( _activity _ractivity _wactivity );
 
 # The other slots that the constructor adds, with their values; empty if a program has replaced one of the methods, or this version
-# of AnyEvent makes handles in another way. They are valid for this generation of the class: perl counts the changes of its subs.
+# of AnyEvent makes handles in another way. They are valid for this generation of the class.
 my ($generation, %slots) = (0);
+
+# The constructor calls this, too.
+my $unblock = \&AnyEvent::fh_unblock;
+
+sub _generation { return AnyEvent::WebSocket::Native::Engine::class_generation('AnyEvent::Handle') }
 
 # Returns what AnyEvent::Handle->new returns for these two arguments.
 sub of {
     my ($fh, $on_error) = @_;
-    return _first($fh, $on_error) if $generation != mro::get_pkg_gen('AnyEvent::Handle');
+    return _first($fh, $on_error) if $generation != _generation();
     return AnyEvent::Handle->new(fh => $fh, on_error => $on_error)
-        if !%slots || !AnyEvent::WebSocket::Native::Engine::prepare_stream($fh);
+        if !%slots || \&AnyEvent::fh_unblock != $unblock || !AnyEvent::WebSocket::Native::Engine::prepare_stream($fh);
     my $now = AE::now;
     my %handle = (%slots, fh => $fh, on_error => $on_error);
     @handle{@TIMES} = ($now, $now, $now);
@@ -35,13 +39,14 @@ sub of {
 sub _first {
     my ($fh, $on_error) = @_;
     my $handle = AnyEvent::Handle->new(fh => $fh, on_error => $on_error) or return;
-    $generation = mro::get_pkg_gen('AnyEvent::Handle');
-    %slots = ();
-    return $handle if !AnyEvent::WebSocket::Native::Engine::has_stock_methods_named($handle, @METHODS);
     my %left = %$handle;
     delete @left{qw( fh on_error )};
     my @times = delete @left{@TIMES};
-    %slots = %left if !grep { !defined $_ || ref $_ } @times, values %left;
+    my $is_known = AnyEvent::WebSocket::Native::Engine::has_stock_methods_named($handle, @METHODS)
+        && !grep { !defined $_ || ref $_ } @times, values %left;
+    %slots = $is_known ? %left : ();
+    # Looking up methods may have changed it.
+    $generation = _generation();
     return $handle;
 }
 

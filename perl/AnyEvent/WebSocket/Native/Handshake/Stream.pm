@@ -19,15 +19,20 @@ use constant SIZE => 2048;
 my $arrived;
 
 # Calls `take` with the attempt and everything that has arrived so far, each time when more has arrived, until `stop` is called.
-# If `take_first` is given, it does the first read instead; what it returns goes to `take`.
+# If `take_first` is given, it does the first read instead: it returns a reference to what is left to `take`, 0 if nothing is, or
+# undef if it could not read.
 sub read {
     my ($attempt, $take, $take_first) = @_;
     my $handle = $attempt->{handle};
     return _read_by_handle($attempt, $take) if !_is_plain($attempt);
     $attempt->{watcher} = AE::io $handle->{fh}, 0, sub {
         return AnyEvent::WebSocket::Native::Loop::stop_deleted(@_) if !$attempt->{watcher};
-        if (!$take_first || length $attempt->{octets}) { _read($handle) or return }
-        else { defined($arrived = $take_first->($attempt)) or return }
+        my $first = $take_first;
+        undef $take_first;
+        my $left = $first ? $first->($attempt) : undef;
+        if (!defined $left) { _read($handle) or return }
+        elsif (ref $left) { $arrived = $$left }
+        else { return }
         $take->($attempt, $attempt->{octets} .= $arrived);
     };
     return;
