@@ -15,8 +15,9 @@ use constant NONE => 2**31;
 # Returns the maximum length of a head and of a line in it, in bytes.
 sub limits {
     my $line = $Protocol::WebSocket::Message::MAX_MESSAGE_SIZE || USUAL_LINE;
+    return (USUAL_HEAD, USUAL_LINE) if $line == USUAL_LINE;
     $line = $line < 0 ? 0 : $line < NONE ? int "$line" : NONE;
-    return ($line == USUAL_LINE ? USUAL_HEAD : $line, $line);
+    return ($line, $line);
 }
 
 # Takes what a handle has read, adds it to the `octets` of an attempt, and returns these. A handle that keeps a part of what it
