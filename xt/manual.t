@@ -386,6 +386,9 @@ $course{'Testing with a fake connection'} = sub {
     my $program = start_program('Testing with a fake connection', 0);
     is $program->wait, 0, 'passes';
     is $program->output, "ok 1 - the reply\nok 2 - the end\n1..2\n", 'its tests';
+    my $with_client = start_program('Testing with a fake connection', 1);
+    is $with_client->wait, 0, 'that with a client passes';
+    is $with_client->output, "ok 1 - it subscribes\n1..1\n", 'its test';
 };
 
 my @sections = grep { blocks_of($_, 'program') } keys %blocks;

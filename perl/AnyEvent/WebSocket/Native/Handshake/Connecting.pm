@@ -103,12 +103,10 @@ sub _open {
         return warn $message unless $is_fatal;
         _fail($attempt, "connect error: $message");
     };
-    my $handle = $attempt->{handle} = $is_secure
-        ? AnyEvent::Handle->new(
-        fh => $fh,
-        _tls($client, $uri ? $uri->host : $address->{host}),
-        on_error => $on_error,
-        )
+    my @tls = $is_secure ? _tls($client, $uri ? $uri->host : $address->{host}) : ();
+    my $handle = $attempt->{handle} =
+        @tls
+        ? AnyEvent::Handle->new(fh => $fh, @tls, on_error => $on_error)
         : AnyEvent::WebSocket::Native::Handshake::NewHandle::of($fh, $on_error);
     return unless $handle;
     $handle->{rbuf} = '';

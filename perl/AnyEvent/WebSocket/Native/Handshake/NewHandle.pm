@@ -1,6 +1,6 @@
 package AnyEvent::WebSocket::Native::Handshake::NewHandle;
 
-# Makes an AnyEvent::Handle as its constructor does, in a fifth of the time.
+# Makes an AnyEvent::Handle as its constructor does, in less than half the time.
 
 use strict;
 use warnings;
