@@ -31,6 +31,8 @@ my @aims = (
     growth('user time, 1000 connections / 10 connections', 1.6, ['ws:128x1x1000/user'], ['ws:128x1x10/user']),
     growth('10,000 connections / 10 connections', 1.3, ['ws:128x1x10000'], ['ws:128x1x10']),
     growth('a byte of 200,000 B / a byte of 64 KiB', 1, ['ws:200000x1x20', 200_000], ['ws:65536x1x20', 65_536]),
+    between('connect, echo one message, close, with AnyEvent::WebSocket::Server', 'accept', original => 0.5),
+    ['the same: this module / fastwebsockets', 1.8, ['accept', 'ours'], ['connect', 'fastwebsockets']],
     ['memory of an idle connection after one message, KiB', 4.5, ['idle', 'ours']],
     ['construct a Connection, µs', 6, ['new', 'ours']],
 );
