@@ -8,7 +8,7 @@ test_dirs=(t/contract t/deflate t/examples t/features t/hostile t/process)
 
 # Packages needed to build, and then those needed to run an AnyEvent application on the result.
 build_packages=(perl gcc libc6-dev make libperl-dev libclang-dev)
-runtime_packages=(libanyevent-perl libev-perl libmoo-perl libprotocol-websocket-perl liburi-perl liburi-ws-perl)
+runtime_packages=(libanyevent-perl libev-perl libmoo-perl libprotocol-websocket-perl libsub-quote-perl liburi-perl liburi-ws-perl)
 # Further packages for the Perl tests, and those for the examples. Without them, the tests skip a part.
 test_packages=(openssl libnet-ssleay-perl libio-socket-ssl-perl libanyevent-websocket-client-perl libtest-memory-cycle-perl
   libtest-mockmodule-perl libsub-override-perl libfuture-asyncawait-perl libcoro-perl)

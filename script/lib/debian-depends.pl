@@ -11,6 +11,7 @@ my %PACKAGE_OF = (
     'Class::Method::Modifiers' => 'libclass-method-modifiers-perl',
     'Moo'                      => 'libmoo-perl',
     'Protocol::WebSocket'      => 'libprotocol-websocket-perl',
+    'Sub::Defer'               => 'libsub-quote-perl',
     'URI'                      => 'liburi-perl',
     'URI::ws'                  => 'liburi-ws-perl',
 );

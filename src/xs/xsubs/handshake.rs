@@ -3,8 +3,8 @@
 use super::arguments::Arguments;
 use super::table::{run, xsubs};
 use crate::engine::handshake::{AcceptKey, Expected, Opening, encode_key};
-use crate::xs::handshake::server::Server;
 use crate::xs::handshake::answering::{self, Outcome};
+use crate::xs::handshake::server::Server;
 use crate::xs::handshake::{self, client};
 use crate::xs::io::{descriptor, handle};
 use crate::xs::perl::ffi::{self, After, CV, Perl, SV, Xsub};

@@ -5,17 +5,16 @@ package AnyEvent::WebSocket::Native::Overrides;
 use strict;
 use warnings;
 use Moo ();
-use Moo::Object ();
 use Sub::Defer ();
 use mro ();
 
-my $buildargs = \&Moo::Object::BUILDARGS;
-my ($class, $generation_of, %own, $state);
+my ($class, $buildargs, $generation_of, %own, $state);
 
 # Takes the class, when all its attributes and subs are there; a sub that returns a number for it, which changes whenever one of its
 # methods may have changed; and the names of subs that are called when an object is made.
 sub watch {
     ($class, $generation_of, my @called) = @_;
+    $buildargs = Moo::Object->can('BUILDARGS');
     %own = map { $_ => $class->can($_) } @called;
     $state = _state();
 }
