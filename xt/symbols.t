@@ -87,6 +87,7 @@ Perl_gv_add_by_type
 Perl_gv_fetchmeth_pv
 Perl_gv_fetchmeth_pvn
 Perl_gv_fetchmethod_autoload
+Perl_gv_fetchpv
 Perl_gv_stashpv
 Perl_hv_common
 Perl_hv_common_key_len
