@@ -10,13 +10,14 @@ use Protocol::WebSocket::Message ();
 use constant { USUAL_LINE => 20480, USUAL_HEAD => 65536 };
 
 # A limit that no head reaches, for programs that set infinity.
-use constant NONE => 2**31;
+use constant NONE => 2_147_483_648;
 
 # Returns the maximum length of a head and of a line in it, in bytes.
 sub limits {
     my $line = $Protocol::WebSocket::Message::MAX_MESSAGE_SIZE || USUAL_LINE;
     return (USUAL_HEAD, USUAL_LINE) if $line == USUAL_LINE;
-    $line = $line < 0 ? 0 : $line < NONE ? int "$line" : NONE;
+    # The library takes only plain integers.
+    $line = $line < 0 ? 0 : $line < NONE ? 0 + sprintf '%d', $line : NONE;
     return ($line, $line);
 }
 
