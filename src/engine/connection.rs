@@ -101,8 +101,9 @@ impl<B: MessageBuffer> Connection<B> {
     }
 
     /// Takes the message with which the input begins, if it is one uncompressed frame that has arrived as a whole, and the
-    /// connection does nothing with messages but pass them on. Otherwise returns `None`, and changes nothing: [`Self::receive`] must be
-    /// called. This is a shortcut that most messages take. Passing on their events costs as much as parsing them.
+    /// connection does nothing with messages but pass them on. Otherwise returns `None`, and changes nothing:
+    /// [`Self::receive`] must be called. This is a shortcut that most messages take. Passing on their events costs as much
+    /// as parsing them.
     #[inline]
     pub fn receive_whole<'a>(&mut self, input: &mut &'a mut [u8]) -> Option<(Opcode, &'a [u8])> {
         let is_between_frames = self.incoming.is_none() && self.partial_header_len == 0 && self.state.can_receive();

@@ -34,7 +34,7 @@ pub enum SendError {
     Buffer,
 }
 
-/// What was done to close a connection; Perl knows the numbers.
+/// How far closing a connection has come. `Closing.pm` compares the numbers.
 #[derive(Clone, Copy, Debug)]
 pub enum CloseProgress {
     Nothing = 0,

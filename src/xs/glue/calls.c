@@ -5,8 +5,8 @@
  * callbacks, and asks Rust for each (struct ws_call). */
 #include "glue.h"
 
-/* Returns the sub of this name, or NULL. Looking the name up each time takes ten times as long. What is kept is the name's glob,
- * because a program may replace the sub. */
+/* Returns the sub of this name, or NULL. Looking the name up each time takes ten times as long. The name's glob is kept, not
+ * the sub, because a program may replace that. */
 static SV *sub_named(pTHX_ const char *name)
 {
     SV **kept = hv_fetch(PL_modglobal, name, strlen(name), 1);

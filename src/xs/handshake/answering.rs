@@ -1,13 +1,11 @@
 //! Answers the usual request: one that arrives in one piece, and whose response depends on the request alone.
 
-use super::server;
+use super::{Handles, server};
 use crate::engine::handshake::Limits;
 use crate::xs::conn::perl_subs;
 use crate::xs::io::descriptor::{self, Read, WriteError};
-use crate::xs::io::handle::{self, Handle};
-use crate::xs::io::methods::HandleMethods;
+use crate::xs::io::handle::Handle;
 use crate::xs::perl::ffi::{After, HV, Perl, SV};
-use crate::xs::perl::magic::{self, Kind};
 use crate::xs::perl::sv;
 use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
@@ -19,19 +17,7 @@ const READ_SIZE: usize = 2048;
 /// The memory for these bytes.
 type Buffer = MaybeUninit<[u8; READ_SIZE]>;
 
-/// What the handles of an interpreter have in common.
-pub struct Handles {
-    keys: handle::Keys,
-    methods: HandleMethods,
-}
-
-impl Handles {
-    fn new(perl: Perl) -> Self {
-        Self { keys: handle::Keys::new(perl), methods: HandleMethods::default() }
-    }
-}
-
-/// What was done.
+/// The result of [`answer`].
 pub enum Outcome {
     /// There is no descriptor to read from.
     Unreadable,
@@ -45,8 +31,8 @@ pub enum Outcome {
     Other(*mut SV),
 }
 
-/// Reads from the handle's descriptor, and answers a request that is complete and valid. What the handles have in common is kept on
-/// the XSUB `sub`.
+/// Reads from the handle's descriptor, and answers a request that is complete and valid. The state that handles share is kept on the
+/// XSUB `sub`.
 pub fn answer(
     perl: Perl,
     sub: *mut SV,
@@ -54,8 +40,7 @@ pub fn answer(
     (limits, is_strict): (Limits, bool),
     after: &mut After,
 ) -> Outcome {
-    // SAFETY: perl keeps an XSUB that runs, and state of this kind is the pointer of an `Rc<Handles>`.
-    let handles = unsafe { magic::get_or_attach(perl, sub, Kind::Handles, || Handles::new(perl)) };
+    let handles = Handles::on(perl, sub);
     let is_stock = handles.methods.are_stock(perl, handle);
     let handle = Handle::new(perl, &handles.keys, handle);
     let mut buffer = Buffer::uninit();

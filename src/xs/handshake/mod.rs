@@ -7,6 +7,7 @@ pub mod answering;
 pub mod client;
 pub mod server;
 
+use super::io::handle;
 use super::io::methods::{self, HandleMethods};
 use super::perl::ffi::{Perl, SV, State};
 use super::perl::magic::{self, Kind};
@@ -38,11 +39,24 @@ unsafe fn with_state<T, R>(perl: Perl, object: *mut SV, kind: Kind, body: impl F
     Some(body(state))
 }
 
+/// The state that all handles of an interpreter's handshakes share.
+pub struct Handles {
+    keys: handle::Keys,
+    methods: HandleMethods,
+}
+
+impl Handles {
+    /// Returns the state that hangs on the XSUB `sub`, which runs; creates it if needed.
+    fn on(perl: Perl, sub: *mut SV) -> Rc<Self> {
+        let create = || Self { keys: handle::Keys::new(perl), methods: HandleMethods::default() };
+        // SAFETY: perl keeps an XSUB that runs, and state of this kind is the pointer of an `Rc<Handles>`.
+        unsafe { magic::get_or_attach(perl, sub, Kind::Handles, create) }
+    }
+}
+
 /// Returns `true` if the methods of `handle` are AnyEvent::Handle's own. The result is cached on the XSUB `sub`.
 pub fn has_stock_methods(perl: Perl, sub: *mut SV, handle: *mut SV) -> bool {
-    // SAFETY: perl keeps an XSUB that runs, and state of this kind is the pointer of an `Rc<HandleMethods>`.
-    let methods = unsafe { magic::get_or_attach(perl, sub, Kind::HandleMethods, HandleMethods::default) };
-    sv::is_hash(handle) && methods.are_stock(perl, handle.cast())
+    sv::is_hash(handle) && Handles::on(perl, sub).methods.are_stock(perl, handle.cast())
 }
 
 /// Returns `true` if the methods of `handle` with these names are AnyEvent::Handle's own.
@@ -61,8 +75,7 @@ pub unsafe fn free(state: &State) -> bool {
         match () {
             () if state.is(Kind::ServerHandshake) => drop(Rc::from_raw(state.state.cast::<server::State>())),
             () if state.is(Kind::ClientHandshake) => drop(Rc::from_raw(state.state.cast::<client::State>())),
-            () if state.is(Kind::Handles) => drop(Rc::from_raw(state.state.cast::<answering::Handles>())),
-            () if state.is(Kind::HandleMethods) => drop(Rc::from_raw(state.state.cast::<HandleMethods>())),
+            () if state.is(Kind::Handles) => drop(Rc::from_raw(state.state.cast::<Handles>())),
             () => return false,
         }
     }

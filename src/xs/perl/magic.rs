@@ -28,9 +28,7 @@ pub enum Kind {
     Codec,
     /// State of an XSUB, of which each interpreter has its own copy: what its codecs share.
     CodecPools,
-    /// State of an XSUB, of which each interpreter has its own copy: whether the handles of handshakes have stock methods.
-    HandleMethods,
-    /// State of an XSUB, of which each interpreter has its own copy: what the handles of handshakes have in common.
+    /// State of an XSUB, of which each interpreter has its own copy: what it knows of the handles of handshakes.
     Handles,
 }
 

@@ -27,7 +27,7 @@ sub new_usual {
 # The method BUILD of connections.
 sub attach {
     my ($self, $arguments) = @_;
-    _attach($self, AnyEvent::WebSocket::Native::Options::settle($self, $arguments));
+    _attach($self, AnyEvent::WebSocket::Native::Options::settings_of($self, $arguments));
 }
 
 # Takes the library's settings, and the names of the attributes that are set.

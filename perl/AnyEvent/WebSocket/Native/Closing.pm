@@ -27,7 +27,7 @@ use constant {
     # Stands for a Close frame without a code, and is never sent.
     NO_STATUS => 1005,
     CLOSE => 8,
-    # What close_at_once returns if it has shut down the socket.
+    # The result of close_at_once if it has shut down the socket.
     IS_SHUT_DOWN => 2,
 };
 
@@ -87,14 +87,8 @@ sub _close_at_once {
         $self->{_ws_shutdown} = 1 if $progress && $progress == IS_SHUT_DOWN;
         _half_close($self);
     }
-    _rethrow($error) if defined $error;
+    AnyEvent::WebSocket::Native::Util::rethrow($error) if defined $error;
     return 1;
-}
-
-sub _rethrow {
-    my ($error) = @_;
-    local $SIG{__DIE__};
-    die $error;
 }
 
 # 1005 stands for an empty Close frame.

@@ -171,7 +171,7 @@ sub check_value {
 # Takes the arguments of `new`. Croaks if an attribute is invalid. Returns the library's settings, as a reference to an array, and
 # the names of the attributes that are set; a name may come twice. Returns no names if only the handle is given, as for most
 # connections.
-sub settle {
+sub settings_of {
     my ($self, $arguments) = @_;
     return [_limits_of_variables($self)] if _has_only_handle($self, $arguments);
     _read_environment($self);

@@ -73,9 +73,15 @@ sub call_each {
             eval { $sub->(@arguments); 1 } or push @errors, $@;
         }
     }
-    return if !@errors;
+    rethrow($errors[0]) if @errors;
+    return;
+}
+
+# Dies with an exception that was caught. The program's handler has seen it already.
+sub rethrow {
+    my ($error) = @_;
     local $SIG{__DIE__};
-    die $errors[0];
+    die $error;
 }
 
 # Croaks if options are left after `method` has removed those that it knows.
