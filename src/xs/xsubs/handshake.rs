@@ -122,11 +122,8 @@ package "AnyEvent::WebSocket::Native::Engine" {
     };
     /// `new_key()`: returns a new Sec-WebSocket-Key.
     new_key = |call, after| {
-        let mut nonce = [0; 16];
-        match getrandom::fill(&mut nonce) {
-            Ok(()) => after.returning(sv::new_string(call.perl, encode_key(nonce).as_bytes())),
-            Err(error) => after.croaking(call.located(&format!("there are no random bytes: {error}"))),
-        }
+        let Ok(key) = random_key(call, after) else { return };
+        after.returning(sv::new_string(call.perl, key.as_bytes()));
     };
     /// `opening($target, $host, $origin, $subprotocols or undef, $key, $is_draft, $replaces, $name => $value, ...)`: returns
     /// a client's request.
@@ -158,6 +155,18 @@ package "AnyEvent::WebSocket::Native::Engine" {
         };
         after.returning(client::create(call.perl, limits, expected));
     };
+    /// `plain_opening($head_limit, $line_limit, $is_strict, $target, $host, $origin)`: returns the state of a handshake on the
+    /// client's side that offers nothing, and the request: `[$handshake, $request]`.
+    plain_opening = |call, after| {
+        let Ok(limits) = call.limits(0, after) else { return };
+        let Ok(key) = random_key(call, after) else { return };
+        let [target, host, origin] = [3, 4, 5].map(|index| call.octets(index));
+        let request = Opening { target, host, origin, key: key.as_bytes(), ..Opening::default() }.encode();
+        let accept = Some(AcceptKey::of(key.as_bytes()));
+        let expected = Expected { is_strict: call.is_true(2), accept, ..Expected::default() };
+        let handshake = client::create(call.perl, limits, expected);
+        after.returning(sv::new_array(call.perl, [handshake, sv::new_string(call.perl, &request)]));
+    };
     /// `read_response($handshake, $octets)`, with everything that has arrived so far: returns undef while that is not
     /// enough, `[$length, $subprotocol, $extensions]`, or `[undef, $error]`.
     read_response = |call, after| {
@@ -171,4 +180,12 @@ package "AnyEvent::WebSocket::Native::Engine" {
         client::refusal(call.perl, object, call.octets(1)).into_iter().for_each(|result| after.returning(result));
     };
 }
+}
+
+/// Returns a new Sec-WebSocket-Key; croaks if the system has no random bytes.
+fn random_key(call: &Arguments<'_>, after: &mut After) -> Result<String, ()> {
+    let mut nonce = [0; 16];
+    getrandom::fill(&mut nonce)
+        .map_err(|error| after.croaking(call.located(&format!("there are no random bytes: {error}"))))?;
+    Ok(encode_key(nonce))
 }

@@ -12,6 +12,7 @@ use AnyEvent::Socket ();
 use AnyEvent::WebSocket::Connection ();
 use AnyEvent::WebSocket::Native::ClientOptions ();
 use AnyEvent::WebSocket::Native::Handshake::Connecting ();
+use AnyEvent::WebSocket::Native::Handshake::TcpConnect ();
 use Moo;
 use Protocol::WebSocket::Handshake::Client ();
 use Protocol::WebSocket::Request ();
@@ -37,8 +38,10 @@ sub connect {
 # the seconds that one attempt may take.
 sub _make_tcp_connection {
     my ($self, $scheme, @target) = @_;
-    return AnyEvent::WebSocket::Native::Handshake::Connecting::tcp_connect($scheme, @target) if $self->env_proxy;
+    return AnyEvent::WebSocket::Native::Handshake::TcpConnect::tcp_connect($scheme, @target) if $self->env_proxy;
     return &AnyEvent::Socket::tcp_connect(@target);
 }
+
+AnyEvent::WebSocket::Native::Handshake::TcpConnect::set_class(__PACKAGE__, \&_make_tcp_connection);
 
 1;

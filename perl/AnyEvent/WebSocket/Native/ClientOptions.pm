@@ -95,8 +95,10 @@ sub strict {
 # Returns the attributes that are passed on to a connection.
 sub of_connection {
     my ($self) = @_;
-    my %value = map { $_ => $self->$_ } qw( max_payload_size max_fragments );
-    $value{$_} = value($self, $_) for grep { exists $self->{$_} } @OF_CONNECTIONS, 'strict';
+    my %value = (max_payload_size => $self->max_payload_size, max_fragments => $self->max_fragments);
+    my @own = grep { exists $self->{$_} } @OF_CONNECTIONS, 'strict';
+    return if !@own && !grep { defined } CORE::values %value;    # most clients
+    $value{$_} = value($self, $_) for @own;
     return map { defined $value{$_} ? ($_ => $value{$_}) : () } sort keys %value;
 }
 

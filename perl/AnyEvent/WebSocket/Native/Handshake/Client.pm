@@ -40,6 +40,16 @@ sub new {
     return $self;
 }
 
+# Returns the same for a request that asks for nothing and has only our headers. The address consists of bytes.
+sub new_plain {
+    my ($class, $address, $is_strict) = @_;
+    my $plain = AnyEvent::WebSocket::Native::Engine::plain_opening(
+        AnyEvent::WebSocket::Native::Handshake::Head::limits(),
+        $is_strict ? 1 : 0, @$address{qw( target host_header origin )},
+    );
+    return bless { state => $plain->[0], request => $plain->[1] }, $class;
+}
+
 # Returns the values of the program's headers with this name.
 sub _sent {
     my ($self, $name) = @_;
@@ -53,6 +63,7 @@ sub _sent {
 # Returns the request.
 sub request {
     my ($self) = @_;
+    return $self->{request} if defined $self->{request};
     my $address = $self->{address};
     return AnyEvent::WebSocket::Native::Engine::opening(
         AnyEvent::WebSocket::Native::Handshake::Head::octets('the URL', @$address{qw( target host_header origin )}),

@@ -6,7 +6,6 @@ use strict;
 use warnings;
 use AE ();
 use AnyEvent::Handle ();
-use AnyEvent::Socket ();
 use AnyEvent::WebSocket::Connection ();
 use AnyEvent::WebSocket::Deflate ();
 use AnyEvent::WebSocket::Native::Attach ();
@@ -20,6 +19,7 @@ use AnyEvent::WebSocket::Native::Handshake::Old ();
 use AnyEvent::WebSocket::Native::Handshake::Redirect ();
 use AnyEvent::WebSocket::Native::Handshake::Refusal ();
 use AnyEvent::WebSocket::Native::Handshake::Stream ();
+use AnyEvent::WebSocket::Native::Handshake::TcpConnect ();
 
 use constant { USUAL_VERSION => 'draft-ietf-hybi-17', DRAFT_VERSION => 'draft-ietf-hybi-10' };
 
@@ -49,30 +49,10 @@ sub start {
 sub _connect {
     my ($attempt, $scheme, $host, $port) = @_;
     my $client = $attempt->{client};
+    my $fh = AnyEvent::WebSocket::Native::Handshake::TcpConnect::connect_at_once($client, $host, $port);
+    return _connected($attempt, $fh) if $fh;
     # In any but void context tcp_connect returns a guard, and gives up when that goes.
     $client->_make_tcp_connection($scheme, $host, $port, sub { _connected($attempt, $_[0]) }, sub { $client->timeout });
-    return;
-}
-
-# Connects as tcp_connect does, through the proxy of the environment if there is one for the target.
-sub tcp_connect {
-    my ($scheme, @target) = @_;
-    my ($host, $port) = @target;
-    my $connector = $host eq 'unix/' ? undef : _proxy_for($scheme, $host, $port);
-    return &AnyEvent::Socket::tcp_connect(@target) unless $connector;
-    return $target[2]->() if $host =~ /[\x00-\x20\x7f]/;    # it could add lines to what the proxy is asked
-    $target[0] = "[$host]" if $host =~ /:/;
-    return $connector->tcp_connect(@target);
-}
-
-sub _proxy_for {
-    my ($scheme, $host, $port) = @_;
-    require AnyEvent::Connector;
-    my %variables = (ws => [qw( ws http )], wss => [qw( wss https )]);
-    for my $variable (@{ $variables{$scheme} || [] }) {
-        my $connector = AnyEvent::Connector->new(env_proxy => $variable);
-        return $connector if defined $connector->proxy_for($host, $port);
-    }
     return;
 }
 
@@ -132,11 +112,15 @@ sub _new_handshake {
     my $client = $attempt->{client};
     my ($deflate, $is_lenient, $replaces) =
         AnyEvent::WebSocket::Native::ClientOptions::values($client, qw( deflate lenient http_headers_replace ));
-    my $version = $client->protocol_version;
+    my ($version, $subprotocols) = ($client->protocol_version, $client->subprotocol);
+    my $headers = $attempt->{headers} || $client->http_headers;
+    my $is_strict = AnyEvent::WebSocket::Native::ClientOptions::strict($client);
+    return AnyEvent::WebSocket::Native::Handshake::Client->new_plain($attempt->{address}, $is_strict)
+        if !$attempt->{uri} && !grep { $_ } $deflate, $is_lenient, $version, $subprotocols, $headers;
     $attempt->{deflate} = AnyEvent::WebSocket::Native::Handshake::Compression::options_of($deflate) if $deflate;
     my %common = (
-        subprotocols => $client->subprotocol,
-        headers => $attempt->{headers} || $client->http_headers,
+        subprotocols => $subprotocols,
+        headers => $headers,
         extensions => $deflate ? AnyEvent::WebSocket::Deflate::offer(%{ $attempt->{deflate} }) : undef,
     );
     if ($is_lenient || $version && $version ne USUAL_VERSION && $version ne DRAFT_VERSION) {
@@ -148,7 +132,7 @@ sub _new_handshake {
         address => $attempt->{address},
         is_draft => $version && $version eq DRAFT_VERSION,
         replaces => $replaces,
-        strict => AnyEvent::WebSocket::Native::ClientOptions::strict($client),
+        strict => $is_strict,
     );
 }
 
@@ -183,9 +167,9 @@ sub _proceed {
     $handle->{rbuf} = substr $octets, $result->{length};
     my $client = $attempt->{client};
     my $deflate;
-    {
+    if ($attempt->{deflate}) {
         local $@;
-        eval { $deflate = _deflate($attempt, $result->{extensions}); 1 }
+        eval { $deflate = AnyEvent::WebSocket::Deflate::confirm($result->{extensions}, %{ $attempt->{deflate} }); 1 }
             or return _fail($attempt, $@ =~ s/ at \S+ line [0-9]+\.?\n\z//r);
     }
     my $done = _end($attempt) or return;
@@ -252,13 +236,6 @@ sub _reconnect {
     }
     die $exception unless $attempt->{done};    # it comes from the callback of the condvar
     return _fail($attempt, $error);
-}
-
-# Returns the parameters of the compression that the server has accepted.
-sub _deflate {
-    my ($attempt, $answer) = @_;
-    return unless $attempt->{deflate};
-    return scalar AnyEvent::WebSocket::Deflate::confirm($answer, %{ $attempt->{deflate} });
 }
 
 sub _fail {

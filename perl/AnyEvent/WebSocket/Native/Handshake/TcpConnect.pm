@@ -1,0 +1,74 @@
+package AnyEvent::WebSocket::Native::Handshake::TcpConnect;
+
+# Makes TCP connections: through a proxy, and to this machine.
+
+use strict;
+use warnings;
+use AE ();
+use AnyEvent ();
+use AnyEvent::Socket ();
+use Errno ();
+use Socket ();
+
+# Connects as tcp_connect does, through the proxy of the environment if there is one for the target.
+sub tcp_connect {
+    my ($scheme, @target) = @_;
+    my ($host, $port) = @target;
+    my $connector = $host eq 'unix/' ? undef : _proxy_for($scheme, $host, $port);
+    return &AnyEvent::Socket::tcp_connect(@target) unless $connector;
+    return $target[2]->() if $host =~ /[\x00-\x20\x7f]/;    # it could add lines to what the proxy is asked
+    $target[0] = "[$host]" if $host =~ /:/;
+    return $connector->tcp_connect(@target);
+}
+
+sub _proxy_for {
+    my ($scheme, $host, $port) = @_;
+    require AnyEvent::Connector;
+    my %variables = (ws => [qw( ws http )], wss => [qw( wss https )]);
+    for my $variable (@{ $variables{$scheme} || [] }) {
+        my $connector = AnyEvent::Connector->new(env_proxy => $variable);
+        return $connector if defined $connector->proxy_for($host, $port);
+    }
+    return;
+}
+
+# The class of clients, and its method that connects in the usual way.
+my ($class, $method);
+sub set_class { ($class, $method) = @_ }
+
+# What that calls. Programs may replace all of these.
+my $tcp_connect = \&AnyEvent::Socket::tcp_connect;
+my $resolve = \&AnyEvent::Socket::resolve_sockaddr;
+
+# Connects to this machine over IPv4, where a connection is established at once, and returns the file handle. Returns nothing for
+# any other target, if the program has a subclass or has replaced a sub that would be called, or if there is no connection yet; the
+# client has to connect in the usual way then.
+sub connect_at_once {
+    my ($client, $host, $port) = @_;
+    my $address = _loopback_address($host) // return;
+    return
+           if $port !~ /\A[1-9][0-9]{0,4}\z/
+        || $port > 65535
+        || ref $client ne $class
+        || $client->env_proxy
+        || $client->can('_make_tcp_connection') != $method
+        || \&AnyEvent::Socket::tcp_connect != $tcp_connect
+        || \&AnyEvent::Socket::resolve_sockaddr != $resolve;
+    socket my $fh, Socket::PF_INET, Socket::SOCK_STREAM, Socket::IPPROTO_TCP or return;
+    AnyEvent::fh_unblock($fh);
+    connect $fh, Socket::pack_sockaddr_in($port, $address) or $! == Errno::EINPROGRESS or return;
+    getpeername $fh or return;
+    AE::now_update;    # the program may have been busy; deadlines begin now
+    return $fh;
+}
+
+# Returns the address, packed, if AnyEvent::Socket would try it first.
+sub _loopback_address {
+    my ($host) = @_;
+    my $priority = \%AnyEvent::PROTOCOL;
+    return unless $priority->{ipv4};
+    return Socket::INADDR_LOOPBACK if $host eq 'localhost' && $priority->{ipv4} >= ($priority->{ipv6} || 0);
+    return $host =~ /\A127\./ ? Socket::inet_pton(Socket::AF_INET, $host) : undef;
+}
+
+1;
