@@ -190,6 +190,11 @@ impl<B: MessageBuffer> Connection<B> {
         self.state.can_receive()
     }
 
+    /// Returns `true` if nothing more is sent or received, but the transport has yet to close.
+    pub fn is_draining(&self) -> bool {
+        self.state.is_draining()
+    }
+
     /// Changes the configuration. Limits apply from the next frame on, and text validation (`strict`) from the next
     /// message on; a new limit for control frames counts from `now` on.
     pub fn configure(&mut self, now: Nanos, change: impl FnOnce(&mut Config)) {

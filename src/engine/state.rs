@@ -55,6 +55,10 @@ impl State {
         }
     }
 
+    pub(super) fn is_draining(self) -> bool {
+        self == Self::Draining
+    }
+
     pub(super) fn is_closed(self) -> bool {
         self == Self::Closed
     }

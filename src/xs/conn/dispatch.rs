@@ -97,7 +97,7 @@ pub fn end(shared: &Shared, ending: Ending, after: &mut After) {
     connection.flush(after);
     connection.trace(after);
     match ending {
-        Ending::Done => {}
+        Ending::Done => connection.look_for_eof(after),
         Ending::Exiting => after.continue_exit(),
         Ending::Died(exception) => connection.fail_with_exception(exception, after),
     }

@@ -47,11 +47,8 @@ pub fn readable(shared: &Shared, after: &mut After) {
         Arrival::Read(Read::Nothing) => connection.clear_inbox(),
         Arrival::Read(Read::Eof) => {
             connection.clear_inbox();
-            let handle = connection.handle();
-            if handle.has_only_on_eof(connection.handle_callback) {
-                after.calling(perl_subs::HUNG_UP, [connection.reference(), handle.reference()]);
-            } else {
-                after.calling(perl_subs::READ_EOF, [handle.reference()]);
+            if !connection.hang_up(after) {
+                after.calling(perl_subs::READ_EOF, [connection.handle().reference()]);
             }
         }
         Arrival::Read(Read::Failed(errno)) => {
@@ -111,6 +108,32 @@ impl Connection {
         let handle = self.handle();
         let is_ours = self.has_stock_handle() && handle.reads_for(self.handle_callback);
         if is_ours { Source::of(handle) } else { None }
+    }
+
+    /// Reports the end of file if both Close frames were exchanged and the peer has ended its stream too: that often arrives
+    /// together with its Close frame, and needs no turn of the event loop then.
+    #[inline]
+    pub fn look_for_eof(&self, after: &mut After) {
+        let is_over = self.engine.is_draining() && self.failure.is_none() && self.turn.is_idle() && !self.has_rest();
+        if !is_over || !self.handle().is_reading() {
+            return;
+        }
+        match self.source() {
+            Some(Source::Plain(fd)) if descriptor::is_at_eof(fd) => {
+                self.hang_up(after);
+            }
+            _ => {}
+        }
+    }
+
+    /// Reports the end of file. Does nothing, and returns `false`, if the handle itself has to do that.
+    fn hang_up(&self, after: &mut After) -> bool {
+        let handle = self.handle();
+        let is_ours = handle.has_only_on_eof(self.handle_callback);
+        if is_ours {
+            after.calling(perl_subs::HUNG_UP, [self.reference(), handle.reference()]);
+        }
+        is_ours
     }
 
     /// Moves all unprocessed bytes from a handle's buffers to the inbox.

@@ -142,15 +142,20 @@ impl Connection {
         after: &mut After,
     ) -> Result<CloseProgress, SendError> {
         let is_free = self.outbox.is_empty() && self.has_stock_shutdown() && self.handle().writes_freely();
-        if !is_free || !self.interpreter.sends_natively(self.object) || !self.send_close(code, reason, after)? {
+        let Some(fd) = self.handle().fd() else { return Ok(CloseProgress::Nothing) };
+        let can_close = self.engine.can_send(Opcode::Close as u8) && self.interpreter.sends_natively(self.object);
+        if !is_free || !can_close {
             return Ok(CloseProgress::Nothing);
         }
+        descriptor::hold_packets(fd, true);
+        let result = self.send_close(code, reason, after);
         self.flush(after);
-        let fd = self.handle().fd().filter(|_| self.handle().write_buffer_len() == 0);
-        Ok(fd.map_or(CloseProgress::Sent, |fd| {
+        if result.is_ok() && self.handle().write_buffer_len() == 0 {
             descriptor::shut_down(fd);
-            CloseProgress::ShutDown
-        }))
+            return Ok(CloseProgress::ShutDown);
+        }
+        descriptor::hold_packets(fd, false);
+        result.map(|_| CloseProgress::Sent)
     }
 
     /// Answers a violation with a Close frame, if one is due. Returns `true` if one was sent.

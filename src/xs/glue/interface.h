@@ -158,6 +158,8 @@ SSize_t ws_write_both(int fd, const void *first, STRLEN first_len, const void *s
 void ws_addresses(int fd, char *out, STRLEN len[2]);
 bool ws_prepare_stream(int fd);
 void ws_shut_down(int fd);
+bool ws_is_at_eof(int fd);
+void ws_hold_packets(int fd, bool holds);
 void ws_file_addresses(PerlInterpreter *perl, SV *fh, const void *out[WS_FILE_ADDRESSES]);
 void ws_prefetch(const void *state, STRLEN size, const void *start, const I32 distances[WS_FOOTPRINT]);
 

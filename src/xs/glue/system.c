@@ -3,6 +3,8 @@
 #include <perliol.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -107,6 +109,32 @@ void ws_shut_down(int fd)
 
     (void)shutdown(fd, SHUT_WR);
     errno = before;
+}
+
+/* Makes the kernel hold what is written until the stream ends, so that both travel in one packet; or lets it go. */
+void ws_hold_packets(int fd, bool holds)
+{
+#ifdef TCP_CORK
+    const int before = errno;
+    const int value = holds;
+
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_CORK, &value, sizeof value);
+    errno = before;
+#else
+    (void)fd;
+    (void)holds;
+#endif
+}
+
+/* Returns true if the peer of a socket has ended its stream, and everything it sent before was read. */
+bool ws_is_at_eof(int fd)
+{
+    const int before = errno;
+    char octet;
+    const bool is_at_eof = recv(fd, &octet, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+
+    errno = before;
+    return is_at_eof;
 }
 
 /* Writes two pieces of memory, one after the other; returns what ws_write does. */

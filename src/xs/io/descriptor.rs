@@ -92,6 +92,18 @@ pub fn shut_down(fd: RawFd) {
     unsafe { ffi::ws_shut_down(fd) };
 }
 
+/// Makes the kernel hold what is written until the stream ends, so that both travel in one packet; or lets it go.
+pub fn hold_packets(fd: RawFd, holds: bool) {
+    // SAFETY: the system checks the descriptor.
+    unsafe { ffi::ws_hold_packets(fd, holds) };
+}
+
+/// Returns `true` if the peer of a socket has ended its stream, and everything it sent before was read.
+pub fn is_at_eof(fd: RawFd) -> bool {
+    // SAFETY: the system checks the descriptor.
+    unsafe { ffi::ws_is_at_eof(fd) }
+}
+
 /// The errno with which writing failed for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WriteError(pub i32);

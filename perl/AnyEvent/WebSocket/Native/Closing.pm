@@ -50,16 +50,16 @@ sub code_of {
 # Implements the method `close`; `default` is the code to send if the program passes none.
 sub close_with_default {
     my ($default, $self, $code, $reason) = @_;
+    my $is_answer = AnyEvent::WebSocket::Native::Engine::owes_close($self);
     # An empty Close frame is answered with an empty one, whatever the default is.
-    $code ||= AnyEvent::WebSocket::Native::Engine::owes_close($self) ? NO_STATUS : $default;
+    $code ||= $is_answer ? NO_STATUS : $default;
     my $number = code_of($code);
     Carp::croak("close: $code is not a close code, which is a whole number from 1000 to 4999") unless defined $number;
     return $self unless AnyEvent::WebSocket::Native::Engine::can_close($self);
     Carp::carp("close: $number is a code that must not be sent (RFC 6455, 7.4)") if _is_forbidden($number);
     Carp::carp('close: the reason is a reference, not a string')
-        if AnyEvent::WebSocket::Native::Util::is_bare_reference($reason);
-    AnyEvent::WebSocket::Native::Ended::note_own_close($self, $number, defined $reason ? "$reason" : undef)
-        if !AnyEvent::WebSocket::Native::Engine::owes_close($self);
+        if ref $reason && AnyEvent::WebSocket::Native::Util::is_bare_reference($reason);
+    AnyEvent::WebSocket::Native::Ended::note_own_close($self, $number, defined $reason ? "$reason" : undef) if !$is_answer;
     $reason = defined $reason ? AnyEvent::WebSocket::Native::Payload::encoded("$reason") : '';
     my $is_bare = $number == NO_STATUS && $reason eq '';
     _close($self, $is_bare ? undef : $number, $reason);
@@ -133,8 +133,10 @@ sub close_received {
     return unless $is_valid;
     $code = undef if $code == NO_STATUS;
     # Programs override or replace `close`, and expect it to be called here, too.
-    my $is_ours = $self->can('close') == $close;
-    return if $is_ours && !$self->{_ws_awaiting} && _close_at_once($self, $code, '');
+    if (!$self->{_ws_awaiting} && $self->can('close') == $close) {
+        return _shut_down($self) if !AnyEvent::WebSocket::Native::Engine::can_close($self);
+        return if _close_at_once($self, $code, '');
+    }
     AnyEvent::WebSocket::Native::Util::call_each(
         [\&_call_close, \&_shut_down, \&AnyEvent::WebSocket::Native::Awaiting::no_more_messages],
         $self, $code);
@@ -205,6 +207,7 @@ sub _shown {
 # that itself.
 sub hung_up {
     my ($self, $handle) = @_;
+    return unless $handle->{fh};    # a callback has destroyed it meanwhile
     delete $handle->{_rw};
     $handle->{_eof} = 1;
     local $handle->{_skip_drain_rbuf} = 1;
