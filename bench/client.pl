@@ -1,27 +1,29 @@
 #!/usr/bin/env perl
-# Runs the client's role alone, on EV and a socketpair, against a peer that does next to nothing. Prints the CPU time,
-# user and system, that one message, or one construction, takes. For bench/compare.pl and bench/instructions.pl.
+# Runs the client's role alone, on EV, against a peer that does next to nothing. Prints the CPU time, user and system, that one
+# message, one construction or one connection takes. For bench/compare.pl and bench/instructions.pl.
 #   client.pl feed BYTES COUNT [tls]    receives
 #   client.pl send BYTES COUNT          sends, masked
 #   client.pl new COUNT                 constructs connections over handles that exist already
+#   client.pl dial COUNT                connects, sends 128 B, gets them back and closes, one connection after the other
 use strict;
 use warnings;
 
 use EV;
 use AnyEvent;
 use AnyEvent::Handle;
+use AnyEvent::WebSocket::Client;
 use AnyEvent::WebSocket::Connection;
 use Fcntl;
 use Socket;
 use Time::HiRes qw(clock_gettime CLOCK_PROCESS_CPUTIME_ID);
 
-use constant { BURST => 50, BURST_BYTES => 1 << 17, BATCH => 200 };
+use constant { WARM_UP => 200, BURST => 50, BURST_BYTES => 1 << 17, BATCH => 200 };
 
-my %modes = (feed => \&feed, send => \&send_masked, new => \&construct);
+my %modes = (feed => \&feed, send => \&send_masked, new => \&construct, dial => \&dial);
 my $is_tls = ($ARGV[-1] // '') eq 'tls' && pop @ARGV;
 my ($mode, @numbers) = @ARGV;
 my $run = $modes{ $mode // '' };
-die "usage: $0 feed BYTES COUNT [tls] | send BYTES COUNT | new COUNT\n" if !$run || $is_tls && $mode ne 'feed';
+die "usage: $0 feed BYTES COUNT [tls] | send BYTES COUNT | new COUNT | dial COUNT\n" if !$run || $is_tls && $mode ne 'feed';
 printf "cpu_us=%.4f\n", 1e6 * $run->(@numbers) / $numbers[-1];
 
 sub cpu { clock_gettime(CLOCK_PROCESS_CPUTIME_ID) }
@@ -151,4 +153,58 @@ sub construct {
         $cpu += cpu() - $start;
     }
     return $cpu;
+}
+
+# Returns the program of a server that knows the only client it will have, on another core.
+sub server {
+    return <<'SERVER';
+    use Digest::SHA 'sha1_base64';
+    use Socket;
+    system "taskset -cp 1 $$ >/dev/null 2>&1";
+    open my $listener, '<&=', shift or die $!;
+    my ($message, $close) = ("\x81\x7e\0\x80" . 'x' x 128, "\x88\0");
+    while (accept my $fh, $listener) {
+      setsockopt $fh, IPPROTO_TCP, TCP_NODELAY, 1;
+      sysread $fh, my $request, 4096 or next;
+      my ($key) = $request =~ /^Sec-WebSocket-Key: (\S+)/m;
+      my $accept = sha1_base64($key . '258EAFA5-E914-47DA-95CA-C5AB0DC85B11') . '=';
+      my @lines = ('HTTP/1.1 101 Switching Protocols', 'Upgrade: websocket', 'Connection: Upgrade', "Sec-WebSocket-Accept: $accept");
+      for my $answer (join("\r\n", @lines, '', ''), $message, $close) {
+        syswrite $fh, $answer;
+        sysread $fh, my $next, 4096 or last;
+      }
+    }
+SERVER
+}
+
+sub dial {
+    my ($count) = @_;
+    socket my $listener, PF_INET, SOCK_STREAM, 0 or die "socket: $!";
+    bind $listener, pack_sockaddr_in(0, INADDR_LOOPBACK) or die "bind: $!";
+    listen $listener, 5 or die "listen: $!";
+    my ($port) = unpack_sockaddr_in(getsockname $listener);
+    fcntl $listener, F_SETFD, 0 or die "fcntl: $!";
+    my $pid = fork // die "fork: $!";
+    exec $^X, '-e', server(), fileno $listener unless $pid;
+    my $client = AnyEvent::WebSocket::Client->new;
+    dial_once($client, $port) for 1 .. WARM_UP;
+    my $start = cpu();
+    dial_once($client, $port) for 1 .. $count;
+    my $cpu = cpu() - $start;
+    kill TERM => $pid;
+    waitpid $pid, 0;
+    return $cpu;
+}
+
+sub dial_once {
+    my ($client, $port) = @_;
+    my $finished = AE::cv;
+    my $connection;
+    $client->connect("ws://127.0.0.1:$port/")->cb(sub {
+        $connection = $_[0]->recv;
+        $connection->on(each_message => sub { $_[0]->close });
+        $connection->on(finish => $finished);
+        $connection->send('x' x 128);
+    });
+    $finished->recv;
 }

@@ -12,7 +12,7 @@
 #                                     broadcast, of which a message is one that has arrived
 #   feed:BYTES, wssfeed:BYTES         a client receives
 #   send:BYTES                        a client sends
-#   connect, accept, new, idle        connecting, constructing, memory
+#   connect, accept, dial, new, idle  connecting to a server, a client's connecting, constructing, memory
 # The name followed by /user means user time alone, which is measured for all kinds with a server, and shown on request.
 #
 # A full run writes its figures to bench/results.csv, from which bench/chart.pl updates the documents; any other run

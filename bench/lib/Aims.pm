@@ -33,6 +33,7 @@ my @aims = (
     growth('a byte of 200,000 B / a byte of 64 KiB', 1, ['ws:200000x1x20', 200_000], ['ws:65536x1x20', 65_536]),
     between('connect, echo one message, close, with AnyEvent::WebSocket::Server', 'accept', original => 0.5),
     ['the same: this module / fastwebsockets', 1.8, ['accept', 'ours'], ['connect', 'fastwebsockets']],
+    between('client connects, gets one message back, closes', 'dial', original => 0.5),
     ['memory of an idle connection after one message, KiB', 4.5, ['idle', 'ours']],
     ['construct a Connection, µs', 6, ['new', 'ours']],
 );

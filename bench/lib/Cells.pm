@@ -25,6 +25,7 @@ my %kinds = (
     accept => {
         title => 'the same, with AnyEvent::WebSocket::Server', form => 'none', load => 'connect', server => 'accept',
     },
+    dial => { title => 'client connects, gets one message back, closes', form => 'none' },
     new => { title => 'construct a Connection', form => 'none' },
     idle => { title => 'memory of an idle connection', form => 'none', load => 'idle', server => 'echo', unit => 'KiB' },
 );
@@ -44,7 +45,7 @@ my %sets = (
     compression => [qw(deflate:1024x1x20 deflate_each:1024x1x20)],
     broadcast => [qw(cast:128x1x1000 wsscast:128x1x1000)],
     client => [qw(feed:200 feed:2000 wssfeed:200 wssfeed:2000 send:128 send:65536)],
-    lifetime => [qw(connect accept new idle)],
+    lifetime => [qw(connect accept dial new idle)],
     quick => [
         qw(ws:128x1x100 ws:128x32x20 ws:65536x1x20 wss:128x1x100 deflate:1024x1x20 cast:128x1x1000 feed:200 wssfeed:200),
         qw(send:128 new),

@@ -58,8 +58,9 @@ sub _client_role {
     my ($self, $server, $cell, $seconds) = @_;
     # The count is chosen so that the original takes about a second.
     my ($kind, $size) = @$cell{qw(kind size)};
-    my $count = $kind eq 'new' ? 10_000 : min(150_000, 600e6 / $size);
-    my @arguments = ($kind, $kind eq 'new' ? () : $size, int($count * $seconds));
+    my %count_of = (new => 10_000, dial => 2_800);
+    my $count = $count_of{$kind} // min(150_000, 600e6 / $size);
+    my @arguments = ($kind, $count_of{$kind} ? () : $size, int($count * $seconds));
     my $script = "$self->{processes}{root}/bench/client.pl";
     return $self->{processes}->start(0, $server->{env}, @{ $server->{perl} }, $script, @arguments)->last_line($seconds);
 }

@@ -33,7 +33,7 @@ sub all {
         perl => \@perl, command => [@perl, "$here/anyevent.pl"], receiver => [@perl, "$bench/receivers/feed/anyevent.pl"],
     );
     my $echo = 'ws wss connect idle';
-    my $anyevent = "$echo perl cast wsscast feed wssfeed send accept new";
+    my $anyevent = "$echo perl cast wsscast feed wssfeed send accept dial new";
     my %how = (
         original => { kinds => $anyevent, %anyevent, env => { ANYEVENT_WEBSOCKET_PP => 1 } },
         mojolicious => { kinds => "$echo deflate", command => [$^X, "$here/mojolicious.pl"] },

@@ -86,12 +86,6 @@ sub values {
     return map { scalar value($self, $_) } @names;
 }
 
-# Returns the value of `strict`, which the environment may switch on.
-sub strict {
-    my ($self) = @_;
-    return value($self, 'strict') // $ENV{ANYEVENT_WEBSOCKET_STRICT};
-}
-
 # Returns the attributes that are passed on to a connection.
 sub of_connection {
     my ($self) = @_;

@@ -134,7 +134,7 @@ sub close_received {
     $code = undef if $code == NO_STATUS;
     # Programs override or replace `close`, and expect it to be called here, too.
     if (!$self->{_ws_awaiting} && $self->can('close') == $close) {
-        return _shut_down($self) if !AnyEvent::WebSocket::Native::Engine::can_close($self);
+        return _shut_down($self) if $self->{_ws_shutdown} && !AnyEvent::WebSocket::Native::Engine::can_close($self);
         return if _close_at_once($self, $code, '');
     }
     AnyEvent::WebSocket::Native::Util::call_each(

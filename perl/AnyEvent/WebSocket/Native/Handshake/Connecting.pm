@@ -39,8 +39,7 @@ sub start {
     $host = $address ? $address->{host} : $uri->host if !defined $host;
     $port = $address ? $address->{port} : $uri->port if !defined $port;
     my $attempt = {
-        client => $client, done => $done, address => $address, uri => $uri, place => [$host, $port], redirects => 0,
-        headers => undef,
+        client => $client, done => $done, address => $address, uri => $uri, host => $host, port => $port, redirects => 0,
     };
     _connect($attempt, $scheme, $host, $port);
     return;
@@ -110,11 +109,11 @@ sub _set_deadline {
 sub _new_handshake {
     my ($attempt) = @_;
     my $client = $attempt->{client};
-    my ($deflate, $is_lenient, $replaces) =
-        AnyEvent::WebSocket::Native::ClientOptions::values($client, qw( deflate lenient http_headers_replace ));
+    my ($deflate, $is_lenient, $replaces, $is_strict) =
+        AnyEvent::WebSocket::Native::ClientOptions::values($client, qw( deflate lenient http_headers_replace strict ));
+    $is_strict //= $ENV{ANYEVENT_WEBSOCKET_STRICT};
     my ($version, $subprotocols) = ($client->protocol_version, $client->subprotocol);
     my $headers = $attempt->{headers} || $client->http_headers;
-    my $is_strict = AnyEvent::WebSocket::Native::ClientOptions::strict($client);
     return AnyEvent::WebSocket::Native::Handshake::Client->new_plain($attempt->{address}, $is_strict)
         if !$attempt->{uri} && !grep { $_ } $deflate, $is_lenient, $version, $subprotocols, $headers;
     $attempt->{deflate} = AnyEvent::WebSocket::Native::Handshake::Compression::options_of($deflate) if $deflate;
@@ -231,7 +230,7 @@ sub _reconnect {
     my $exception;
     {
         local $@;
-        return if eval { _connect($attempt, $attempt->{uri}->scheme, @{ $attempt->{place} }); 1 };
+        return if eval { _connect($attempt, $attempt->{uri}->scheme, @$attempt{qw( host port )}); 1 };
         $exception = $@;
     }
     die $exception unless $attempt->{done};    # it comes from the callback of the condvar

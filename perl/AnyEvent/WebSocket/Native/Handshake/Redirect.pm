@@ -32,11 +32,12 @@ sub follow {
     my $headers = $attempt->{headers} || $client->http_headers;
     $headers = _without_secrets($headers) if $headers && !$is_same_host;
     # A program that says where the host is, says it for the whole way.
-    my $place = $is_same_host ? $attempt->{place} : [$new->host, $new->port];
+    my ($host, $port) = $is_same_host ? @$attempt{qw( host port )} : ($new->host, $new->port);
     return {
         %$attempt{qw( client done )},
         uri => $new,
-        place => $place,
+        host => $host,
+        port => $port,
         redirects => $attempt->{redirects} + 1,
         headers => $headers,
     };

@@ -27,27 +27,18 @@ sub read {
     return _read_by_handle($attempt, $take) if !_is_plain($attempt);
     $attempt->{watcher} = AE::io $handle->{fh}, 0, sub {
         return AnyEvent::WebSocket::Native::Loop::stop_deleted(@_) if !$attempt->{watcher};
-        my $first = $take_first;
-        undef $take_first;
-        my $left = $first ? $first->($attempt) : undef;
-        if (!defined $left) { _read($handle) or return }
-        elsif (ref $left) { $arrived = $$left }
-        else { return }
+        if (my $first = $take_first) {
+            undef $take_first;
+            my $left = $first->($attempt);
+            return $take->($attempt, $attempt->{octets} = $$left) if ref $left;
+            return if defined $left;
+        }
+        my $count = sysread $handle->{fh}, $arrived, SIZE;
+        return _read_nothing($handle, $count) if !$count;
+        $handle->{_activity} = $handle->{_ractivity} = AE::now;
         $take->($attempt, $attempt->{octets} .= $arrived);
     };
     return;
-}
-
-# Reads into $arrived. Returns false if nothing has arrived.
-sub _read {
-    my ($handle) = @_;
-    my $count = sysread $handle->{fh}, $arrived, SIZE;
-    if (!$count) {
-        _read_nothing($handle, $count);
-        return 0;
-    }
-    $handle->{_activity} = $handle->{_ractivity} = AE::now;
-    return 1;
 }
 
 # A program may replace methods at any time, also the one that makes handles, which may then read already.

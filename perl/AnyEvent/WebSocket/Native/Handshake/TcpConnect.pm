@@ -10,6 +10,9 @@ use AnyEvent::Socket ();
 use Errno ();
 use Socket ();
 
+# What makes a socket nonblocking from the start; 0 if the system cannot.
+use constant NONBLOCK => eval { Socket::SOCK_NONBLOCK() } || 0;
+
 # Connects as tcp_connect does, through the proxy of the environment if there is one for the target.
 sub tcp_connect {
     my ($scheme, @target) = @_;
@@ -54,8 +57,8 @@ sub connect_at_once {
         || $client->can('_make_tcp_connection') != $method
         || \&AnyEvent::Socket::tcp_connect != $tcp_connect
         || \&AnyEvent::Socket::resolve_sockaddr != $resolve;
-    socket my $fh, Socket::PF_INET, Socket::SOCK_STREAM, Socket::IPPROTO_TCP or return;
-    AnyEvent::fh_unblock($fh);
+    socket my $fh, Socket::PF_INET, Socket::SOCK_STREAM | NONBLOCK, Socket::IPPROTO_TCP or return;
+    AnyEvent::fh_unblock($fh) if !NONBLOCK;
     connect $fh, Socket::pack_sockaddr_in($port, $address) or $! == Errno::EINPROGRESS or return;
     getpeername $fh or return;
     AE::now_update;    # the program may have been busy; deadlines begin now
