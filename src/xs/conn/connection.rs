@@ -39,11 +39,13 @@ pub struct LastDispatch {
     pub stack: *const c_void,
     /// The process in which it began.
     pub process: Process,
+    /// The number of its calls that may have run code of the program, including those of dispatches nested in it.
+    pub calls: u32,
 }
 
 impl Default for LastDispatch {
     fn default() -> Self {
-        Self { stack: null(), process: 0 }
+        Self { stack: null(), process: 0, calls: 0 }
     }
 }
 

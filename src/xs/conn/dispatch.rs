@@ -111,6 +111,9 @@ impl Connection {
 
     /// Asks the trampoline to dispatch what has arrived; `shared` holds this connection.
     pub fn start_dispatch(&mut self, shared: &Shared, after: &mut After) {
+        if self.turn.is_idle() {
+            self.last_dispatch.calls = 0;
+        }
         self.turn.enter();
         self.last_dispatch.process = fork::generation();
         after.dispatching(sv::retain(self.object.cast()), from_ref(shared).cast(), &self.interpreter.dispatch_loop);
@@ -237,6 +240,7 @@ impl Connection {
 
     /// Notes that a callback has returned, and writes the frames that have waited too long.
     fn note_callback(&mut self) {
+        self.last_dispatch.calls = self.last_dispatch.calls.saturating_add(1);
         if self.turn.note_callback(clock::monotonic) && !self.outbox.is_empty() {
             self.flush_natively();
         }

@@ -47,14 +47,11 @@ pub fn readable(shared: &Shared, after: &mut After) {
         Arrival::Read(Read::Nothing) => connection.clear_inbox(),
         Arrival::Read(Read::Eof) => {
             connection.clear_inbox();
-            if !connection.hang_up(after) {
-                after.calling(perl_subs::READ_EOF, [connection.handle().reference()]);
-            }
+            connection.hang_up(after);
         }
         Arrival::Read(Read::Failed(errno)) => {
             connection.clear_inbox();
-            let errno = sv::new_number(connection.perl(), errno.unsigned_abs().into());
-            after.calling(perl_subs::READ_ERROR, [connection.handle().reference(), errno]);
+            connection.report_read_error(errno, after);
         }
     }
 }
@@ -110,30 +107,36 @@ impl Connection {
         if is_ours { Source::of(handle) } else { None }
     }
 
-    /// Reports the end of file if both Close frames were exchanged and the peer has ended its stream too: that often arrives
-    /// together with its Close frame, and needs no turn of the event loop then.
+    /// Ends the connection if both Close frames were exchanged and the peer has ended its stream too: that often arrives together
+    /// with its Close frame, and needs no turn of the event loop then. If the program has got anything else in this dispatch, the
+    /// end comes later, as it does otherwise.
     #[inline]
     pub fn look_for_eof(&self, after: &mut After) {
         let is_over = self.engine.is_draining() && self.failure.is_none() && self.turn.is_idle() && !self.has_rest();
-        if !is_over || !self.handle().is_reading() {
+        if !is_over || self.last_dispatch.calls > 1 || !self.handle().is_reading() {
             return;
         }
-        match self.source() {
-            Some(Source::Plain(fd)) if descriptor::is_at_eof(fd) => {
-                self.hang_up(after);
-            }
-            _ => {}
+        let Some(Source::Plain(fd)) = self.source() else { return };
+        match descriptor::peek(fd) {
+            Read::Bytes(_) | Read::Nothing => {}
+            Read::Eof => self.hang_up(after),
+            Read::Failed(errno) => self.report_read_error(errno, after),
         }
     }
 
-    /// Reports the end of file. Does nothing, and returns `false`, if the handle itself has to do that.
-    fn hang_up(&self, after: &mut After) -> bool {
+    /// Reports the end of file.
+    fn hang_up(&self, after: &mut After) {
         let handle = self.handle();
-        let is_ours = handle.has_only_on_eof(self.handle_callback);
-        if is_ours {
+        if handle.has_only_on_eof(self.handle_callback) {
             after.calling(perl_subs::HUNG_UP, [self.reference(), handle.reference()]);
+        } else {
+            after.calling(perl_subs::READ_EOF, [handle.reference()]);
         }
-        is_ours
+    }
+
+    fn report_read_error(&self, errno: i32, after: &mut After) {
+        let errno = sv::new_number(self.perl(), errno.unsigned_abs().into());
+        after.calling(perl_subs::READ_ERROR, [self.handle().reference(), errno]);
     }
 
     /// Moves all unprocessed bytes from a handle's buffers to the inbox.

@@ -127,6 +127,7 @@ U32 ws_class_generation(PerlInterpreter *perl, HV *class);
 U32 ws_generation_of(PerlInterpreter *perl, const char *name);
 bool ws_is_of_class(PerlInterpreter *perl, HV *object, HV *class, U32 generation);
 bool ws_is_defined_in(PerlInterpreter *perl, HV *class, const char *name, const char *package, const char *file);
+bool ws_has_sub(PerlInterpreter *perl, const char *package, const char *name, const char *file);
 bool ws_has_destructor(PerlInterpreter *perl, HV *class);
 bool ws_is_destroyed(PerlInterpreter *perl, HV *handle);
 bool ws_has_xsub(PerlInterpreter *perl, HV *object, const char *method, const struct ws_xsub *xsub);
@@ -158,7 +159,7 @@ SSize_t ws_write_both(int fd, const void *first, STRLEN first_len, const void *s
 void ws_addresses(int fd, char *out, STRLEN len[2]);
 bool ws_prepare_stream(int fd);
 void ws_shut_down(int fd);
-bool ws_is_at_eof(int fd);
+SSize_t ws_peek(int fd);
 void ws_hold_packets(int fd, bool holds);
 void ws_file_addresses(PerlInterpreter *perl, SV *fh, const void *out[WS_FILE_ADDRESSES]);
 void ws_prefetch(const void *state, STRLEN size, const void *start, const I32 distances[WS_FOOTPRINT]);

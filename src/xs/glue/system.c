@@ -126,15 +126,13 @@ void ws_hold_packets(int fd, bool holds)
 #endif
 }
 
-/* Returns true if the peer of a socket has ended its stream, and everything it sent before was read. */
-bool ws_is_at_eof(int fd)
+/* Returns 1 if something can be read from a socket, 0 at the end of the stream, or the negative errno. */
+SSize_t ws_peek(int fd)
 {
     const int before = errno;
     char octet;
-    const bool is_at_eof = recv(fd, &octet, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 
-    errno = before;
-    return is_at_eof;
+    return outcome(recv(fd, &octet, 1, MSG_PEEK | MSG_DONTWAIT), before);
 }
 
 /* Writes two pieces of memory, one after the other; returns what ws_write does. */

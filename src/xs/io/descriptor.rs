@@ -15,6 +15,18 @@ pub enum Read {
     Failed(i32),
 }
 
+impl Read {
+    /// Interprets `returned`, which is a count or a negative errno.
+    fn of(returned: isize) -> Self {
+        match SyscallResult::of(returned) {
+            SyscallResult::Done(0) => Self::Eof,
+            SyscallResult::Done(count) => Self::Bytes(count),
+            SyscallResult::Blocked => Self::Nothing,
+            SyscallResult::Failed(errno) => Self::Failed(errno),
+        }
+    }
+}
+
 /// The result of a system call.
 enum SyscallResult {
     Done(usize),
@@ -43,12 +55,7 @@ impl SyscallResult {
 /// `start` has room for `len` bytes.
 pub unsafe fn read(fd: RawFd, start: *mut u8, len: usize) -> Read {
     // SAFETY: the caller guarantees the room.
-    match SyscallResult::of(unsafe { ffi::ws_read(fd, start.cast(), len) }) {
-        SyscallResult::Done(0) => Read::Eof,
-        SyscallResult::Done(count) => Read::Bytes(count),
-        SyscallResult::Blocked => Read::Nothing,
-        SyscallResult::Failed(errno) => Read::Failed(errno),
-    }
+    Read::of(unsafe { ffi::ws_read(fd, start.cast(), len) })
 }
 
 /// The packed addresses of a socket's two ends. They are empty if the descriptor is not a socket.
@@ -98,10 +105,10 @@ pub fn hold_packets(fd: RawFd, holds: bool) {
     unsafe { ffi::ws_hold_packets(fd, holds) };
 }
 
-/// Returns `true` if the peer of a socket has ended its stream, and everything it sent before was read.
-pub fn is_at_eof(fd: RawFd) -> bool {
+/// Finds out what reading from a socket would do. This takes an error off the socket, so it has to be reported.
+pub fn peek(fd: RawFd) -> Read {
     // SAFETY: the system checks the descriptor.
-    unsafe { ffi::ws_is_at_eof(fd) }
+    Read::of(unsafe { ffi::ws_peek(fd) })
 }
 
 /// The errno with which writing failed for good.
