@@ -46,7 +46,16 @@ bool ws_is_defined_in(PerlInterpreter *perl, HV *class, const char *name, const 
     const STRLEN path_len = path ? strlen(path) : 0;
     const STRLEN file_len = strlen(file);
 
-    return path_len >= file_len && strEQ(path + path_len - file_len, file);
+    return path && path_len >= file_len && strEQ(path + path_len - file_len, file);
+}
+
+/* Returns true if the package's sub of this name is Perl code of its own, from a file whose path ends with `file`. */
+bool ws_has_sub(PerlInterpreter *perl, const char *package, const char *name, const char *file)
+{
+    TAKE_THX(perl);
+    HV *stash = gv_stashpv(package, 0);
+
+    return stash && ws_is_defined_in(perl, stash, name, package, file);
 }
 
 bool ws_has_destructor(PerlInterpreter *perl, HV *class)

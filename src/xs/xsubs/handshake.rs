@@ -49,6 +49,14 @@ package "AnyEvent::WebSocket::Native::Engine" {
         let names = call.args[1..].iter().map(|&name| CString::new(sv::plain_octets(name)).unwrap_or_default());
         after.returning(call.boolean(handshake::has_stock_methods_named(call.perl, handle, names)));
     };
+    /// `has_own_sub($package, $name, $file)`: returns true if the package has the sub of this name that a file with this name, which
+    /// may lack its beginning, defines there.
+    has_own_sub = |call, after| {
+        let names = [0, 1, 2].map(|index| CString::new(call.octets(index)).unwrap_or_default());
+        let [package, name, file] = names.each_ref().map(|name| name.as_ptr());
+        // SAFETY: these are C strings.
+        after.returning(call.boolean(unsafe { ffi::ws_has_sub(call.perl, package, name, file) }));
+    };
     /// `class_generation($class)`: returns a number that changes whenever a method of the class may have changed.
     class_generation = |call, after| {
         let class = CString::new(call.octets(0)).unwrap_or_default();

@@ -28,7 +28,8 @@ subtest 'hosts' => sub {
 
 subtest 'hosts and ports that are none' => sub {
     my ($port, $reserved) = closed_port();
-    my @places = (['127.0.0.1', $port], ['127.0.0.256', $port], ['127.0.0.1.1', $port], ['localhost', $port]);
+    my @hosts = ('127.0.0.1', '127.0.0.256', '127.0.0.1.1', 'localhost', "127.0.0.1\0.example");
+    my @places = map { [$_, $port] } @hosts;
     for my $place (@places) {
         my $cv = client(timeout => 2)->connect("ws://127.0.0.1:$port/", @$place);
         ok !$cv->ready, "@$place: nothing is decided in connect";
@@ -71,6 +72,41 @@ subtest 'a program that was busy before' => sub {
     isa_ok connection_of($cv), 'AnyEvent::WebSocket::Connection', 'has the time from then on, and';
 };
 
+subtest 'a program that is busy afterwards' => sub {
+    my $server = raw_server();
+    my $pid = fork_child(sub {
+        my $peer = $server->next_peer;
+        $peer->write(switching(next_request($peer)));
+        $peer->wait_eof;
+    });
+    my $cv = client(handshake_timeout => 1)->connect($server->uri);
+    select undef, undef, undef, 1.5;
+    isa_ok connection_of($cv), 'AnyEvent::WebSocket::Connection', 'reads the response before it gives up, and';
+    undef $cv;
+    reap($pid);
+};
+
+subtest 'a port that is an object' => sub {
+    {
+        package PortObject;
+        use overload '""' => sub { $_[0]{port} };
+    }
+    my $server = raw_server();
+    my $port = bless { port => $server->port }, 'PortObject';
+    isa_ok connected($server, '127.0.0.1', $port), 'AnyEvent::WebSocket::Connection';
+};
+
+differs 'an error that is found before TCP is needed' => 'hangs' => sub {
+    my $server = raw_server();
+    my $cv = client(http_headers => [X => "\x{263a}"])->connect($server->uri);
+    ok !$cv->ready, 'the condvar is not ready when connect returns';
+    my $calls = 0;
+    $cv->cb(sub { $calls++; poke() });
+    is $calls, 0, 'so its callback is called by the event loop';
+    wait_until('the error', sub { $calls });
+    ok !eval { $cv->recv; 1 }, 'with an error';
+};
+
 subtest 'replaced subs' => sub {
     no warnings qw(once prototype redefine);
     for my $name (qw(AnyEvent::Socket::tcp_connect AnyEvent::Socket::resolve_sockaddr)) {
@@ -81,6 +117,18 @@ subtest 'replaced subs' => sub {
         connected(raw_server());
         is $calls, 1, "$name is called";
     }
+};
+
+subtest 'a sub that was replaced before the client was loaded' => sub {
+    my $server = raw_server();
+    my ($output) = run_perl({}, <<'PROGRAM', $server->port);
+        use AnyEvent;
+        use AnyEvent::Socket;
+        BEGIN { no warnings; *AnyEvent::Socket::tcp_connect = sub ($$$;$) { print "called for $_[0]\n"; $_[2]->() } }
+        use AnyEvent::WebSocket::Client;
+        eval { AnyEvent::WebSocket::Client->new->connect("ws://127.0.0.1:$ARGV[0]/")->recv };
+PROGRAM
+    is $output, "called for 127.0.0.1\n", 'is called';
 };
 
 after_044 'a replaced _make_tcp_connection' => sub {

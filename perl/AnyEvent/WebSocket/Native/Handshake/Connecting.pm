@@ -20,6 +20,7 @@ use AnyEvent::WebSocket::Native::Handshake::Redirect ();
 use AnyEvent::WebSocket::Native::Handshake::Refusal ();
 use AnyEvent::WebSocket::Native::Handshake::Stream ();
 use AnyEvent::WebSocket::Native::Handshake::TcpConnect ();
+use AnyEvent::WebSocket::Native::Loop ();
 
 use constant { USUAL_VERSION => 'draft-ietf-hybi-17', DRAFT_VERSION => 'draft-ietf-hybi-10' };
 
@@ -45,11 +46,18 @@ sub start {
     return;
 }
 
+# True while `connect` runs: a condvar that fails must not do so before the program has it.
+our $is_in_connect;
+
 sub _connect {
     my ($attempt, $scheme, $host, $port) = @_;
     my $client = $attempt->{client};
-    my $fh = AnyEvent::WebSocket::Native::Handshake::TcpConnect::connect_at_once($client, $host, $port);
-    return _connected($attempt, $fh) if $fh;
+    # TLS needs several turns of the event loop, so that a deadline would count the time until these begin.
+    my $fh = $scheme eq 'ws' && AnyEvent::WebSocket::Native::Handshake::TcpConnect::connect_at_once($client, $host, $port);
+    if ($fh) {
+        local $is_in_connect = 1;
+        return _connected($attempt, $fh);
+    }
     # In any but void context tcp_connect returns a guard, and gives up when that goes.
     $client->_make_tcp_connection($scheme, $host, $port, sub { _connected($attempt, $_[0]) }, sub { $client->timeout });
     return;
@@ -100,8 +108,12 @@ sub _set_deadline {
     my ($attempt) = @_;
     my $limit = AnyEvent::WebSocket::Native::ClientOptions::value($attempt->{client}, 'handshake_timeout');
     my $seconds = AnyEvent::WebSocket::Native::Handshake::Deadline::seconds($limit) or return;
-    $attempt->{deadline} = AE::timer $seconds, 0, sub {
+    my $fail = sub {
         _fail($attempt, AnyEvent::WebSocket::Native::Handshake::Deadline::text(response => $seconds, $attempt->{handle}));
+    };
+    # If the program was busy meanwhile, the response may be there, but not read.
+    $attempt->{deadline} = AE::timer $seconds, 0, sub {
+        $attempt->{deadline} = AE::timer AnyEvent::WebSocket::Native::Loop::poll_delay(), 0, $fail;
     };
     return;
 }
@@ -240,7 +252,10 @@ sub _reconnect {
 sub _fail {
     my ($attempt, $error) = @_;
     my $done = _end($attempt) or return;
-    $done->croak($error);
+    if ($is_in_connect) {
+        AE::postpone(sub { $done->croak($error) });
+    }
+    else { $done->croak($error) }
     return;
 }
 

@@ -7,6 +7,7 @@ use warnings;
 use AE ();
 use AnyEvent ();
 use AnyEvent::Socket ();
+use AnyEvent::WebSocket::Native::Engine ();
 use Errno ();
 use Socket ();
 
@@ -39,30 +40,41 @@ sub _proxy_for {
 my ($class, $method);
 sub set_class { ($class, $method) = @_ }
 
-# What that calls. Programs may replace all of these.
-my $tcp_connect = \&AnyEvent::Socket::tcp_connect;
-my $resolve = \&AnyEvent::Socket::resolve_sockaddr;
+# What that calls; undef if a program had replaced it before this module was loaded. Later it may replace all of these, too.
+my ($tcp_connect, $resolve) = map { _own_sub_of_socket($_) } qw( tcp_connect resolve_sockaddr );
+
+sub _own_sub_of_socket {
+    my ($name) = @_;
+    return AnyEvent::Socket->can($name)
+        if AnyEvent::WebSocket::Native::Engine::has_own_sub('AnyEvent::Socket', $name, 'AnyEvent/Socket.pm');
+    return undef;
+}
 
 # Connects to this machine over IPv4, where a connection is established at once, and returns the file handle. Returns nothing for
 # any other target, if the program has a subclass or has replaced a sub that would be called, or if there is no connection yet; the
 # client has to connect in the usual way then.
 sub connect_at_once {
     my ($client, $host, $port) = @_;
-    my $address = _loopback_address($host) // return;
-    return
-           if $port !~ /\A[1-9][0-9]{0,4}\z/
-        || $port > 65535
-        || ref $client ne $class
-        || $client->env_proxy
-        || $client->can('_make_tcp_connection') != $method
-        || \&AnyEvent::Socket::tcp_connect != $tcp_connect
-        || \&AnyEvent::Socket::resolve_sockaddr != $resolve;
+    my $address = _loopback_address("$host") // return;
+    return if "$port" !~ /\A[1-9][0-9]{0,4}\z/ || "$port" > 65535;
+    return if !_connects_as_usual($client) || $client->env_proxy;
     socket my $fh, Socket::PF_INET, Socket::SOCK_STREAM | NONBLOCK, Socket::IPPROTO_TCP or return;
     AnyEvent::fh_unblock($fh) if !NONBLOCK;
-    connect $fh, Socket::pack_sockaddr_in($port, $address) or $! == Errno::EINPROGRESS or return;
+    connect $fh, Socket::pack_sockaddr_in("$port", $address) or $! == Errno::EINPROGRESS or return;
     getpeername $fh or return;
     AE::now_update;    # the program may have been busy; deadlines begin now
     return $fh;
+}
+
+sub _connects_as_usual {
+    my ($client) = @_;
+    return
+           ref $client eq $class
+        && $client->can('_make_tcp_connection') == $method
+        && $tcp_connect
+        && \&AnyEvent::Socket::tcp_connect == $tcp_connect
+        && $resolve
+        && \&AnyEvent::Socket::resolve_sockaddr == $resolve;
 }
 
 # Returns the address, packed, if AnyEvent::Socket would try it first.
@@ -71,7 +83,7 @@ sub _loopback_address {
     my $priority = \%AnyEvent::PROTOCOL;
     return unless $priority->{ipv4};
     return Socket::INADDR_LOOPBACK if $host eq 'localhost' && $priority->{ipv4} >= ($priority->{ipv6} || 0);
-    return $host =~ /\A127\./ ? Socket::inet_pton(Socket::AF_INET, $host) : undef;
+    return $host =~ /\A127(?:\.[0-9]{1,3}){3}\z/ ? Socket::inet_pton(Socket::AF_INET, $host) : undef;
 }
 
 1;
