@@ -252,10 +252,7 @@ sub _reconnect {
 sub _fail {
     my ($attempt, $error) = @_;
     my $done = _end($attempt) or return;
-    if ($is_in_connect) {
-        AE::postpone(sub { $done->croak($error) });
-    }
-    else { $done->croak($error) }
+    $is_in_connect ? AE::postpone(sub { $done->croak($error) }) : $done->croak($error);
     return;
 }
 
