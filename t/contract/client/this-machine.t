@@ -28,13 +28,16 @@ subtest 'hosts' => sub {
 
 subtest 'hosts and ports that are none' => sub {
     my ($port, $reserved) = closed_port();
-    my @hosts = ('127.0.0.1', '127.0.0.256', '127.0.0.1.1', 'localhost', "127.0.0.1\0.example");
+    my @hosts = ('127.0.0.1', '127.0.0.256', '127.0.0.1.1', 'localhost');
     my @places = map { [$_, $port] } @hosts;
     for my $place (@places) {
         my $cv = client(timeout => 2)->connect("ws://127.0.0.1:$port/", @$place);
         ok !$cv->ready, "@$place: nothing is decided in connect";
         is error_of($cv), 'unable to connect', 'and then there is no connection';
     }
+    my $server = raw_server();
+    my $cv = client(timeout => 2)->connect($server->uri, "127.0.0.1\0.example", $server->port);
+    is error_of($cv), 'unable to connect', 'a host is not cut off at a NUL';
 };
 
 subtest 'localhost on IPv6 alone' => sub {
