@@ -107,13 +107,15 @@ impl Connection {
         if is_ours { Source::of(handle) } else { None }
     }
 
-    /// Ends the connection if both Close frames were exchanged and the peer has ended its stream too: that often arrives together
-    /// with its Close frame, and needs no turn of the event loop then. If the program has got anything else in this dispatch, the
-    /// end comes later, as it does otherwise.
+    /// Ends the connection if both Close frames were exchanged and the peer has ended its stream, too. The end of the stream often
+    /// arrives together with the peer's Close frame; to notice it here saves a turn of the event loop. If this dispatch has called
+    /// the program for anything but that frame, the end waits for the next turn: `finish` must come after what callbacks have
+    /// postponed.
     #[inline]
     pub fn look_for_eof(&self, after: &mut After) {
         let is_over = self.engine.is_draining() && self.failure.is_none() && self.turn.is_idle() && !self.has_rest();
-        if !is_over || self.last_dispatch.calls > 1 || !self.handle().is_reading() {
+        let handle = self.handle();
+        if !is_over || self.last_dispatch.calls > 1 || !handle.is_reading() || handle.write_buffer_len() > 0 {
             return;
         }
         let Some(Source::Plain(fd)) = self.source() else { return };

@@ -111,7 +111,7 @@ void ws_shut_down(int fd)
     errno = before;
 }
 
-/* Makes the kernel hold what is written until the stream ends, so that both travel in one packet; or lets it go. */
+/* Makes the kernel hold back what is written, so that it travels in one packet with the end of the stream; or stops that. */
 void ws_hold_packets(int fd, bool holds)
 {
 #ifdef TCP_CORK

@@ -99,13 +99,13 @@ pub fn shut_down(fd: RawFd) {
     unsafe { ffi::ws_shut_down(fd) };
 }
 
-/// Makes the kernel hold what is written until the stream ends, so that both travel in one packet; or lets it go.
+/// Makes the kernel hold back what is written, so that it travels in one packet with the end of the stream; or stops that.
 pub fn hold_packets(fd: RawFd, holds: bool) {
     // SAFETY: the system checks the descriptor.
     unsafe { ffi::ws_hold_packets(fd, holds) };
 }
 
-/// Finds out what reading from a socket would do. This takes an error off the socket, so it has to be reported.
+/// Finds out what reading from a socket would return. A pending error is reported only once: the caller must not drop it.
 pub fn peek(fd: RawFd) -> Read {
     // SAFETY: the system checks the descriptor.
     Read::of(unsafe { ffi::ws_peek(fd) })

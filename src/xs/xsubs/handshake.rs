@@ -49,8 +49,8 @@ package "AnyEvent::WebSocket::Native::Engine" {
         let names = call.args[1..].iter().map(|&name| CString::new(sv::plain_octets(name)).unwrap_or_default());
         after.returning(call.boolean(handshake::has_stock_methods_named(call.perl, handle, names)));
     };
-    /// `has_own_sub($package, $name, $file)`: returns true if the package has the sub of this name that a file with this name, which
-    /// may lack its beginning, defines there.
+    /// `has_own_sub($package, $name, $file)`: returns true if the package's sub of this name is the one that was defined there, in a
+    /// file whose path ends with `$file`.
     has_own_sub = |call, after| {
         let names = [0, 1, 2].map(|index| CString::new(call.octets(index)).unwrap_or_default());
         let [package, name, file] = names.each_ref().map(|name| name.as_ptr());

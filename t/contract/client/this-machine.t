@@ -8,6 +8,7 @@ use Socket ();
 use Test::More;
 use WebSocketTest;
 use WebSocketTest::RawServer;
+use WebSocketTest::TLS;
 
 # Connects, with more arguments for connect; returns the connection.
 sub connected {
@@ -28,16 +29,19 @@ subtest 'hosts' => sub {
 
 subtest 'hosts and ports that are none' => sub {
     my ($port, $reserved) = closed_port();
-    my @hosts = ('127.0.0.1', '127.0.0.256', '127.0.0.1.1', 'localhost');
-    my @places = map { [$_, $port] } @hosts;
-    for my $place (@places) {
-        my $cv = client(timeout => 2)->connect("ws://127.0.0.1:$port/", @$place);
-        ok !$cv->ready, "@$place: nothing is decided in connect";
+    for my $host ('127.0.0.1', '127.0.0.256', '127.0.0.1.1', 'localhost') {
+        my $cv = client(timeout => 2)->connect("ws://127.0.0.1:$port/", $host, $port);
+        ok !$cv->ready, "$host: nothing is decided in connect";
         is error_of($cv), 'unable to connect', 'and then there is no connection';
     }
     my $server = raw_server();
     my $cv = client(timeout => 2)->connect($server->uri, "127.0.0.1\0.example", $server->port);
     is error_of($cv), 'unable to connect', 'a host is not cut off at a NUL';
+};
+
+subtest 'a URL without a host' => sub {
+    my @warnings = @{ warnings_of(sub { error_of(client()->connect('ws:nowhere')) }) };
+    is_deeply \@warnings, [], 'causes no warning';
 };
 
 subtest 'localhost on IPv6 alone' => sub {
@@ -75,8 +79,16 @@ subtest 'a program that was busy before' => sub {
     isa_ok connection_of($cv), 'AnyEvent::WebSocket::Connection', 'has the time from then on, and';
 };
 
-subtest 'a program that is busy afterwards' => sub {
-    my $server = raw_server();
+for my $tls (0, 1) {
+    subtest 'a program that is busy afterwards' . ($tls ? ', with TLS' : '') => sub { is_read_after_work($tls) };
+}
+
+# Connects to a server in another process, and looks at the response later than it should have come.
+sub is_read_after_work {
+    my ($tls) = @_;
+    my $why_not = $tls && WebSocketTest::TLS::unavailable();
+    plan skip_all => $why_not if $why_not;
+    my $server = raw_server(tls => $tls);
     my $pid = fork_child(sub {
         my $peer = $server->next_peer;
         $peer->write(switching(next_request($peer)));
@@ -87,7 +99,7 @@ subtest 'a program that is busy afterwards' => sub {
     isa_ok connection_of($cv), 'AnyEvent::WebSocket::Connection', 'reads the response before it gives up, and';
     undef $cv;
     reap($pid);
-};
+}
 
 subtest 'a port that is an object' => sub {
     {
@@ -99,7 +111,7 @@ subtest 'a port that is an object' => sub {
     isa_ok connected($server, '127.0.0.1', $port), 'AnyEvent::WebSocket::Connection';
 };
 
-differs 'an error that is found before TCP is needed' => 'hangs' => sub {
+differs 'an error that is found inside connect' => 'hangs' => sub {
     my $server = raw_server();
     my $cv = client(http_headers => [X => "\x{263a}"])->connect($server->uri);
     ok !$cv->ready, 'the condvar is not ready when connect returns';

@@ -58,17 +58,9 @@ subtest 'what a message has caused' => sub {
     for my $before ('', text('first')) {
         my ($connection, $peer) = connection_with($before . text('last') . close_frame(1000));
         my @order;
-        $connection->on(
-            each_message => sub {
-                my $body = $_[1]->body;
-                AE::postpone(sub { push @order, $body });
-            });
+        $connection->on(each_message => sub { my $body = $_[1]->body; AE::postpone(sub { push @order, $body }) });
         $connection->on(finish => sub { push @order, 'finish'; poke() });
-        wait_until(
-            'finish',
-            sub {
-                grep { $_ eq 'finish' } @order;
-            });
+        wait_until('finish', sub { grep { $_ eq 'finish' } @order });
         settle();
         is_deeply \@order, [$before ? 'first' : (), 'last', 'finish'], 'comes before finish';
     }

@@ -207,7 +207,6 @@ sub _shown {
 # that itself.
 sub hung_up {
     my ($self, $handle) = @_;
-    return unless $handle->{fh};    # a callback has destroyed it meanwhile
     delete $handle->{_rw};
     $handle->{_eof} = 1;
     local $handle->{_skip_drain_rbuf} = 1;

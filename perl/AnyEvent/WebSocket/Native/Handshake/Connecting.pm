@@ -46,13 +46,14 @@ sub start {
     return;
 }
 
-# True while `connect` runs: a condvar that fails must not do so before the program has it.
+# True while `connect` runs. Programs expect that the condvar fails later, in the event loop.
 our $is_in_connect;
 
 sub _connect {
     my ($attempt, $scheme, $host, $port) = @_;
     my $client = $attempt->{client};
-    # TLS needs several turns of the event loop, so that a deadline would count the time until these begin.
+    # TLS takes several turns of the event loop. If the program is busy after `connect`, these begin late, and the deadline, which
+    # would run already, might pass before they end.
     my $fh = $scheme eq 'ws' && AnyEvent::WebSocket::Native::Handshake::TcpConnect::connect_at_once($client, $host, $port);
     if ($fh) {
         local $is_in_connect = 1;
@@ -111,7 +112,7 @@ sub _set_deadline {
     my $fail = sub {
         _fail($attempt, AnyEvent::WebSocket::Native::Handshake::Deadline::text(response => $seconds, $attempt->{handle}));
     };
-    # If the program was busy meanwhile, the response may be there, but not read.
+    # A program that was busy until now may have the response, but has not read it. The loop reads it before the second timer.
     $attempt->{deadline} = AE::timer $seconds, 0, sub {
         $attempt->{deadline} = AE::timer AnyEvent::WebSocket::Native::Loop::poll_delay(), 0, $fail;
     };

@@ -11,7 +11,7 @@ use AnyEvent::WebSocket::Native::Engine ();
 use Errno ();
 use Socket ();
 
-# What makes a socket nonblocking from the start; 0 if the system cannot.
+# The flag that makes a new socket nonblocking; 0 on systems that have none.
 use constant NONBLOCK => eval { Socket::SOCK_NONBLOCK() } || 0;
 
 # Connects as tcp_connect does, through the proxy of the environment if there is one for the target.
@@ -40,7 +40,8 @@ sub _proxy_for {
 my ($class, $method);
 sub set_class { ($class, $method) = @_ }
 
-# What that calls; undef if a program had replaced it before this module was loaded. Later it may replace all of these, too.
+# The subs that this method calls. A sub that the program had replaced before this module was loaded is undef here. The program may
+# replace the method and the subs at any time.
 my ($tcp_connect, $resolve) = map { _own_sub_of_socket($_) } qw( tcp_connect resolve_sockaddr );
 
 sub _own_sub_of_socket {
@@ -50,19 +51,21 @@ sub _own_sub_of_socket {
     return undef;
 }
 
-# Connects to this machine over IPv4, where a connection is established at once, and returns the file handle. Returns nothing for
-# any other target, if the program has a subclass or has replaced a sub that would be called, or if there is no connection yet; the
-# client has to connect in the usual way then.
+# Connects to this machine over IPv4, where a connection is established at once, and returns the file handle. Returns nothing if
+# the client has to connect in the usual way: the target is another one, there is no connection yet, or the program has a subclass
+# or has replaced a sub that would be called.
 sub connect_at_once {
     my ($client, $host, $port) = @_;
-    my $address = _loopback_address("$host") // return;
-    return if "$port" !~ /\A[1-9][0-9]{0,4}\z/ || "$port" > 65535;
+    $_ = defined $_ ? "$_" : '' for $host, $port;
+    my $address = _loopback_address($host) // return;
+    return if $port !~ /\A[1-9][0-9]{0,4}\z/ || $port > 65535;
     return if !_connects_as_usual($client) || $client->env_proxy;
     socket my $fh, Socket::PF_INET, Socket::SOCK_STREAM | NONBLOCK, Socket::IPPROTO_TCP or return;
     AnyEvent::fh_unblock($fh) if !NONBLOCK;
-    connect $fh, Socket::pack_sockaddr_in("$port", $address) or $! == Errno::EINPROGRESS or return;
+    connect $fh, Socket::pack_sockaddr_in($port, $address) or $! == Errno::EINPROGRESS or return;
     getpeername $fh or return;
-    AE::now_update;    # the program may have been busy; deadlines begin now
+    # The loop's time is old if the program was busy. A deadline that begins now would be over too early.
+    AE::now_update;
     return $fh;
 }
 
