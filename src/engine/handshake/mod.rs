@@ -1,7 +1,8 @@
 //! The opening handshake (RFC 6455, 4) as bytes in, bytes out.
 //!
 //! [`ServerHandshake`] reads a client's request, [`ClientHandshake`] a server's response. Both take everything that has
-//! arrived so far, and return `None` until that is enough. [`Opening`] writes the request, [`Acceptance`] the response.
+//! arrived so far, and return `None` until that is enough. [`Opening`] writes the request, of whose URL [`PlainUrl`] reads the usual
+//! ones, [`Acceptance`] the response.
 //! [`DeflateTerms`] negotiates compression, through the values of one header.
 
 mod accept_key;
@@ -12,6 +13,7 @@ mod permessage_deflate;
 mod request;
 mod response;
 mod server;
+mod url;
 
 pub use accept_key::{AcceptKey, encode_key};
 pub use client::{ClientHandshake, Expected, ResponseError, ServersAnswer};
@@ -21,3 +23,4 @@ pub use permessage_deflate::{DeflateTerms, EndTerms, NotAgreed};
 pub use request::Opening;
 pub use response::{Acceptance, Refusal};
 pub use server::{Request, RequestError, ServerHandshake};
+pub use url::PlainUrl;

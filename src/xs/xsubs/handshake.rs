@@ -2,7 +2,7 @@
 
 use super::arguments::Arguments;
 use super::table::{run, xsubs};
-use crate::engine::handshake::{AcceptKey, Expected, Opening, encode_key};
+use crate::engine::handshake::{AcceptKey, Expected, Opening, PlainUrl, encode_key};
 use crate::xs::handshake::answering::{self, Outcome};
 use crate::xs::handshake::server::Server;
 use crate::xs::handshake::{self, client};
@@ -163,13 +163,21 @@ package "AnyEvent::WebSocket::Native::Engine" {
         };
         after.returning(client::create(call.perl, limits, expected));
     };
-    /// `plain_opening($head_limit, $line_limit, $is_strict, $target, $host, $origin)`: returns the state of a handshake on the
-    /// client's side that offers nothing, and the request: `[$handshake, $request]`.
+    /// `plain_url($url)`: returns `[$scheme, $host, $port]`; undef for a URL that the module URI would change, or that is not
+    /// for a WebSocket.
+    plain_url = |call, after| {
+        let Some(url) = PlainUrl::parse(call.octets(0)) else { return };
+        let texts = [if url.is_secure { "wss" } else { "ws" }, url.host];
+        let [scheme, host] = texts.map(|text| sv::new_string(call.perl, text.as_bytes()));
+        after.returning(sv::new_array(call.perl, [scheme, host, sv::new_number(call.perl, url.port.into())]));
+    };
+    /// `plain_opening($head_limit, $line_limit, $is_strict, $url)`, for such a URL: returns the state of a handshake on the client's
+    /// side that offers nothing, and the request: `[$handshake, $request]`.
     plain_opening = |call, after| {
         let Ok(limits) = call.limits(0, after) else { return };
         let Ok(key) = random_key(call, after) else { return };
-        let [target, host, origin] = [3, 4, 5].map(|index| call.octets(index));
-        let request = Opening { target, host, origin, key: key.as_bytes(), ..Opening::default() }.encode();
+        let Some(url) = PlainUrl::parse(call.octets(3)) else { return };
+        let request = url.opening(&key);
         let accept = Some(AcceptKey::of(key.as_bytes()));
         let expected = Expected { is_strict: call.is_true(2), accept, ..Expected::default() };
         let handshake = client::create(call.perl, limits, expected);

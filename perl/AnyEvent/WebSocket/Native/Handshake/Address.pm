@@ -6,17 +6,6 @@ use strict;
 use warnings;
 use Carp ();
 
-# The URLs of which the module URI would change nothing, which are most.
-my $HARMLESS = q{A-Za-z0-9._~!$&'()*+,;=:@%-};
-my $PLAIN = qr{\A(wss?)://([a-z0-9._-]+)(?::([1-9][0-9]{0,4}))?(/[/$HARMLESS]*)?(\?[/?$HARMLESS]*)?\z};
-
-# Returns what `parse` returns, and the string itself as `url`; nothing if URI has to read the string.
-sub parse_plain {
-    my ($url) = @_;
-    my @parts = ($url // '') =~ $PLAIN or return;
-    return { url => $url, _of_parts(@parts) };
-}
-
 # Returns what a handshake needs of a URL, a string: the `scheme`, whether it is `secure`, the `host` without brackets and the
 # `port`; and for the request, the `target`, `host_header` and `origin`. Dies if it is no URL of a WebSocket.
 sub parse {
@@ -24,16 +13,11 @@ sub parse {
     my ($scheme, $authority, $path, $query) = $url =~ m{\A(wss?)://([^/?#]*)([^?#]*)(\?[^#]*)?}is
         or die "URI is not a websocket\n";
     my ($host, $port) = $authority =~ /\A(?:.*\@)?(\[[^\]]*\]|[^:]*)(?::([0-9]*))?/s;
-    return { _of_parts($scheme, $host, $port, $path, $query) };
-}
-
-sub _of_parts {
-    my ($scheme, $host, $port, $path, $query) = @_;
     my $is_secure = length $scheme == 3 ? 1 : 0;
     my $usual_port = $is_secure ? 443 : 80;
     $port = length($port // '') ? 0 + $port : $usual_port;
     my $host_header = $port == $usual_port ? $host : "$host:$port";
-    return (
+    return {
         scheme => lc $scheme,
         secure => $is_secure,
         host => $host =~ s/\A\[(.*)\]\z/$1/sr,
@@ -41,7 +25,7 @@ sub _of_parts {
         target => ($path || '/') . ($query // ''),
         host_header => $host_header,
         origin => ($is_secure ? 'https://' : 'http://') . $host_header,
-    );
+    };
 }
 
 # Returns true for a name that may be sent to a TLS server (RFC 6066, 3).

@@ -40,13 +40,12 @@ sub new {
     return $self;
 }
 
-# Returns the same for a request that asks for nothing and has only our headers. The address consists of bytes.
+# Returns the same for a request that asks for nothing and has only our headers. The URL is one that plain_url takes.
 sub new_plain {
-    my ($class, $address, $is_strict) = @_;
+    my ($class, $url, $is_strict) = @_;
     my $plain = AnyEvent::WebSocket::Native::Engine::plain_opening(
         AnyEvent::WebSocket::Native::Handshake::Head::limits(),
-        $is_strict ? 1 : 0, @$address{qw( target host_header origin )},
-    );
+        $is_strict ? 1 : 0, $url);
     return bless { state => $plain->[0], request => $plain->[1] }, $class;
 }
 

@@ -30,19 +30,29 @@ sub start {
     # Programs rely on the original loading these.
     require URI;
     require URI::ws;
-    my $address = ref $uri ? undef : AnyEvent::WebSocket::Native::Handshake::Address::parse_plain($uri);
-    $uri = $address ? undef : ref $uri ? $uri : URI->new($uri);
-    my $scheme = $address ? $address->{scheme} : lc($uri->scheme // '');
+    my $plain = ref $uri ? undef : AnyEvent::WebSocket::Native::Engine::plain_url($uri);
+    return _start_plain($client, $done, $uri, $plain, $host, $port) if $plain;
+    $uri = URI->new($uri) if !ref $uri;
+    my $scheme = lc($uri->scheme // '');
     if ($scheme !~ /\Awss?\z/) {
         $done->croak('URI is not a websocket');
         return;
     }
-    $host = $address ? $address->{host} : $uri->host if !defined $host;
-    $port = $address ? $address->{port} : $uri->port if !defined $port;
-    my $attempt = {
-        client => $client, done => $done, address => $address, uri => $uri, host => $host, port => $port, redirects => 0,
-    };
+    $host = $uri->host if !defined $host;
+    $port = $uri->port if !defined $port;
+    my $attempt = { client => $client, done => $done, uri => $uri, host => $host, port => $port, redirects => 0 };
     _connect($attempt, $scheme, $host, $port);
+    return;
+}
+
+# Starts an attempt with a URL, a string, of which the module URI would change nothing; `plain` has its parts.
+sub _start_plain {
+    my ($client, $done, $url, $plain, $host, $port) = @_;
+    (my $scheme, my @place) = @$plain;
+    $place[0] = $host if defined $host;
+    $place[1] = $port if defined $port;
+    my $attempt = { client => $client, done => $done, url => $url, host => $place[0], port => $place[1], redirects => 0 };
+    _connect($attempt, $scheme, @place);
     return;
 }
 
@@ -82,16 +92,15 @@ sub _connected {
 
 sub _open {
     my ($attempt, $fh) = @_;
-    my ($client, $uri) = @$attempt{qw( client uri )};
-    my $address = $attempt->{address} ||= AnyEvent::WebSocket::Native::Handshake::Address::parse($uri->as_string);
-    my $is_secure = $uri ? $uri->secure : $address->{secure};
+    my $client = $attempt->{client};
+    my $is_secure = _is_secure($attempt);
     my $handshake = $attempt->{handshake} = _new_handshake($attempt);
     my $on_error = sub {
         my (undef, $is_fatal, $message) = @_;
         return warn $message unless $is_fatal;
         _fail($attempt, "connect error: $message");
     };
-    my @tls = $is_secure ? _tls($client, $uri ? $uri->host : $address->{host}) : ();
+    my @tls = $is_secure ? _tls($client, _host($attempt)) : ();
     my $handle = $attempt->{handle} =
         @tls
         ? AnyEvent::Handle->new(fh => $fh, @tls, on_error => $on_error)
@@ -105,16 +114,33 @@ sub _open {
     return;
 }
 
+sub _is_secure {
+    my ($attempt) = @_;
+    return $attempt->{uri} ? $attempt->{uri}->secure : $attempt->{url} =~ /\Awss:/;
+}
+
+# Returns the host of the URL, which need not be the one that the client has connected to.
+sub _host {
+    my ($attempt) = @_;
+    return $attempt->{uri} ? $attempt->{uri}->host : AnyEvent::WebSocket::Native::Engine::plain_url($attempt->{url})->[1];
+}
+
+sub _url { return $_[0]{uri} ? $_[0]{uri}->as_string : $_[0]{url} }
+
 sub _set_deadline {
     my ($attempt) = @_;
     my $limit = AnyEvent::WebSocket::Native::ClientOptions::value($attempt->{client}, 'handshake_timeout');
     my $seconds = AnyEvent::WebSocket::Native::Handshake::Deadline::seconds($limit) or return;
-    my $fail = sub {
+    $attempt->{deadline} = AE::timer $seconds, 0, sub { _fail_soon($attempt, $seconds) };
+    return;
+}
+
+# Fails at the deadline. A program that was busy until now may have the response, but has not read it. The loop reads it before it
+# calls the timer.
+sub _fail_soon {
+    my ($attempt, $seconds) = @_;
+    $attempt->{deadline} = AE::timer AnyEvent::WebSocket::Native::Loop::poll_delay(), 0, sub {
         _fail($attempt, AnyEvent::WebSocket::Native::Handshake::Deadline::text(response => $seconds, $attempt->{handle}));
-    };
-    # A program that was busy until now may have the response, but has not read it. The loop reads it before the second timer.
-    $attempt->{deadline} = AE::timer $seconds, 0, sub {
-        $attempt->{deadline} = AE::timer AnyEvent::WebSocket::Native::Loop::poll_delay(), 0, $fail;
     };
     return;
 }
@@ -127,8 +153,8 @@ sub _new_handshake {
     $is_strict //= $ENV{ANYEVENT_WEBSOCKET_STRICT};
     my ($version, $subprotocols) = ($client->protocol_version, $client->subprotocol);
     my $headers = $attempt->{headers} || $client->http_headers;
-    return AnyEvent::WebSocket::Native::Handshake::Client->new_plain($attempt->{address}, $is_strict)
-        if !$attempt->{uri} && !grep { $_ } $deflate, $is_lenient, $version, $subprotocols, $headers;
+    return AnyEvent::WebSocket::Native::Handshake::Client->new_plain($attempt->{url}, $is_strict)
+        if defined $attempt->{url} && !($deflate || $is_lenient || $version || $subprotocols || $headers);
     $attempt->{deflate} = AnyEvent::WebSocket::Native::Handshake::Compression::options_of($deflate) if $deflate;
     my %common = (
         subprotocols => $subprotocols,
@@ -136,12 +162,11 @@ sub _new_handshake {
         extensions => $deflate ? AnyEvent::WebSocket::Deflate::offer(%{ $attempt->{deflate} }) : undef,
     );
     if ($is_lenient || $version && $version ne USUAL_VERSION && $version ne DRAFT_VERSION) {
-        my $url = $attempt->{uri} ? $attempt->{uri}->as_string : $attempt->{address}{url};
-        return AnyEvent::WebSocket::Native::Handshake::Old->new_client(%common, url => $url, version => $version);
+        return AnyEvent::WebSocket::Native::Handshake::Old->new_client(%common, url => _url($attempt), version => $version);
     }
     return AnyEvent::WebSocket::Native::Handshake::Client->new(
         %common,
-        address => $attempt->{address},
+        address => AnyEvent::WebSocket::Native::Handshake::Address::parse(_url($attempt)),
         is_draft => $version && $version eq DRAFT_VERSION,
         replaces => $replaces,
         strict => $is_strict,

@@ -23,7 +23,7 @@ sub follow {
     return if $attempt->{redirects} >= AnyEvent::WebSocket::Native::Number::whole($most);
     my $location = $IS_REDIRECT{ $refusal->status } && $refusal->header('Location');
     return unless defined $location && length $location;
-    my $uri = $attempt->{uri} || URI->new($attempt->{address}{url});
+    my $uri = $attempt->{uri} || URI->new($attempt->{url});
     my $target = URI->new_abs($location, $uri->as_string) =~ s/\Ahttp/ws/ir;
     my $new = URI->new($target);
     return unless ($new->scheme // '') =~ /\Awss?\z/ && ($new->secure || !$uri->secure);
