@@ -20,6 +20,7 @@ my @OWN = qw(
 );
 my %IS_KNOWN = map { $_ => 1 } @OF_THE_ORIGINAL, @OWN;
 my @OF_CONNECTIONS = grep { !$IS_KNOWN{$_} } AnyEvent::WebSocket::Native::Options::settable();
+my %IS_OF_CONNECTION = map { $_ => 1 } @OF_CONNECTIONS, 'strict';
 
 # Returns the names of all attributes of a client.
 sub names { return sort @OF_THE_ORIGINAL, @OWN, @OF_CONNECTIONS }
@@ -89,9 +90,10 @@ sub values {
 # Returns the attributes that are passed on to a connection.
 sub of_connection {
     my ($self) = @_;
-    my %value = (max_payload_size => $self->max_payload_size, max_fragments => $self->max_fragments);
-    my @own = grep { exists $self->{$_} } @OF_CONNECTIONS, 'strict';
-    return if !@own && !grep { defined } CORE::values %value;    # most clients
+    my ($size, $amount) = ($self->max_payload_size, $self->max_fragments);
+    my @own = grep { $IS_OF_CONNECTION{$_} } keys %$self;
+    return if !@own && !defined $size && !defined $amount;    # most clients
+    my %value = (max_payload_size => $size, max_fragments => $amount);
     $value{$_} = value($self, $_) for @own;
     return map { defined $value{$_} ? ($_ => $value{$_}) : () } sort keys %value;
 }

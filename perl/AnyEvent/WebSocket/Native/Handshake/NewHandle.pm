@@ -30,9 +30,8 @@ sub of {
     return AnyEvent::Handle->new(fh => $fh, on_error => $on_error)
         if !%slots || \&AnyEvent::fh_unblock != $unblock || !AnyEvent::WebSocket::Native::Engine::prepare_stream($fh);
     my $now = AE::now;
-    my %handle = (%slots, fh => $fh, on_error => $on_error);
-    @handle{@TIMES} = ($now, $now, $now);
-    return bless \%handle, 'AnyEvent::Handle';
+    return bless { %slots, fh => $fh, on_error => $on_error, _activity => $now, _ractivity => $now, _wactivity => $now },
+        'AnyEvent::Handle';
 }
 
 # Makes a handle with the constructor, and looks at what that has done.

@@ -8,7 +8,6 @@ use AE ();
 use AnyEvent ();
 use AnyEvent::Socket ();
 use AnyEvent::WebSocket::Native::Engine ();
-use Errno ();
 use Socket ();
 
 # The flag that makes a new socket nonblocking; 0 on systems that have none.
@@ -62,7 +61,8 @@ sub connect_at_once {
     return if !_connects_as_usual($client) || $client->env_proxy;
     socket my $fh, Socket::PF_INET, Socket::SOCK_STREAM | NONBLOCK, Socket::IPPROTO_TCP or return;
     AnyEvent::fh_unblock($fh) if !NONBLOCK;
-    connect $fh, Socket::pack_sockaddr_in($port, $address) or $! == Errno::EINPROGRESS or return;
+    # connect returns false in any case, because the socket is nonblocking.
+    connect $fh, Socket::pack_sockaddr_in($port, $address);
     getpeername $fh or return;
     # The loop's time is old if the program was busy. A deadline that begins now would be over too early.
     AE::now_update;
@@ -86,7 +86,7 @@ sub _loopback_address {
     my $priority = \%AnyEvent::PROTOCOL;
     return unless $priority->{ipv4};
     return Socket::INADDR_LOOPBACK if $host eq 'localhost' && $priority->{ipv4} >= ($priority->{ipv6} || 0);
-    return $host =~ /\A127(?:\.[0-9]{1,3}){3}\z/ ? Socket::inet_pton(Socket::AF_INET, $host) : undef;
+    return $host =~ /\A127\.[0-9.]+\z/ ? Socket::inet_pton(Socket::AF_INET, $host) : undef;
 }
 
 1;
