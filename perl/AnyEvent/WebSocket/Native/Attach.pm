@@ -18,9 +18,9 @@ our @CARP_NOT = qw( AnyEvent::WebSocket::Native::Util Moo::Object );
 # nothing if a program has changed the class, so that the constructor has to be called.
 sub new_usual {
     my ($handle, @masked) = @_;
-    my @settings = AnyEvent::WebSocket::Native::Options::usual_settings() or return;
+    my $settings = AnyEvent::WebSocket::Native::Options::usual_settings() or return;
     my $self = bless { handle => $handle, @masked }, 'AnyEvent::WebSocket::Connection';
-    _attach($self, [@settings, @masked]);
+    _attach($self, [@$settings, @masked]);
     return $self;
 }
 

@@ -43,6 +43,7 @@ my @TIMERS = (
 # Returns a plain number, or undef if it is not a close code.
 sub code_of {
     my ($code) = @_;
+    return NO_STATUS if !ref $code && ($code // '') eq NO_STATUS;    # the default; faster than what follows
     my $number = AnyEvent::WebSocket::Native::Number::whole($code);
     return defined $number && $number >= 1000 && $number <= 4999 ? $number : undef;
 }
@@ -62,20 +63,15 @@ sub close_with_default {
     AnyEvent::WebSocket::Native::Ended::note_own_close($self, $number, defined $reason ? "$reason" : undef) if !$is_answer;
     $reason = defined $reason ? AnyEvent::WebSocket::Native::Payload::encoded("$reason") : '';
     my $is_bare = $number == NO_STATUS && $reason eq '';
-    _close($self, $is_bare ? undef : $number, $reason);
+    my @frame = ($is_bare ? undef : $number, $reason);
+    # Sending may call the handle's on_drain, which may die.
+    AnyEvent::WebSocket::Native::Util::call_each([\&_send_close, \&_half_close], $self, @frame)
+        if !_close_at_once($self, @frame);
     return $self;
 }
 
-# Sends a Close frame, and shuts down the write side behind it.
-sub _close {
-    my ($self, $code, $reason) = @_;
-    return if _close_at_once($self, $code, $reason);
-    # Sending may call the handle's on_drain, which may die.
-    AnyEvent::WebSocket::Native::Util::call_each([\&_send_close, \&_half_close], $self, $code, $reason);
-}
-
-# Does the same natively. Does nothing, and returns false, if something waits to be written, or a method has to be called that a
-# program has replaced.
+# Sends a Close frame, and shuts down the write side behind it, both natively. Does nothing, and returns false, if something waits to
+# be written, or a method has to be called that a program has replaced.
 sub _close_at_once {
     my ($self, $code, $reason) = @_;
     my ($progress, $error);

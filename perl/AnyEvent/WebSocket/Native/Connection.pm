@@ -83,10 +83,8 @@ sub on {
     Carp::croak("on: the callback must be a code reference")
         unless ref $cb eq 'CODE' || AnyEvent::WebSocket::Native::Util::is_callable($cb);
     AnyEvent::WebSocket::Native::Events::add($self, $event, $cb);
-    if (my $then = $THEN{$event}) {
-        my ($slot, $work) = @$then;
-        $work->($self, $cb) if !defined $slot || $self->{$slot};
-    }
+    my $then = $THEN{$event};
+    $then->[1]->($self, $cb) if $then && (!defined $then->[0] || $self->{ $then->[0] });
     return unless defined wantarray;
     return sub { AnyEvent::WebSocket::Native::Events::remove($self, $event, $cb) };
 }

@@ -265,11 +265,19 @@ sub native {
     return (_limits_of_variables($self), map { $_ => value($self, $_) } grep { defined $self->{$_} } @NATIVE);
 }
 
-# Returns the library's settings for a connection that has only a handle, by name; nothing if a program has changed what the
-# constructor does.
+# The result of usual_settings, and the limits for which it is right.
+my ($usual, $usual_limits) = (undef, '');
+
+# Returns the library's settings for a connection that has only a handle, by name, as a reference to an array that must not be
+# changed; nothing if a program has changed what the constructor does.
 sub usual_settings {
     return if AnyEvent::WebSocket::Native::Overrides::has_any() || grep { $ENV{$_} } @VARIABLES;
-    return _limits_of_variables({});
+    no warnings 'once';
+    my ($size, $amount) = ($Protocol::WebSocket::Frame::MAX_PAYLOAD_SIZE, $Protocol::WebSocket::Frame::MAX_FRAGMENTS_AMOUNT);
+    return [_limits_of_variables({})] if ref $size || ref $amount;
+    my $limits = ($size // '') . ',' . ($amount // '');
+    ($usual, $usual_limits) = ([_limits_of_variables({})], $limits) if $limits ne $usual_limits;
+    return $usual;
 }
 
 # Returns the limits that package variables set, unless the connection has its own. Connections are made by the thousand, with
