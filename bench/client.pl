@@ -159,7 +159,7 @@ sub construct {
 sub server {
     return <<'SERVER';
     use Digest::SHA 'sha1_base64';
-    use Socket;
+    use Socket qw(IPPROTO_TCP TCP_NODELAY);
     system "taskset -cp 1 $$ >/dev/null 2>&1";
     open my $listener, '<&=', shift or die $!;
     my ($message, $close) = ("\x81\x7e\0\x80" . 'x' x 128, "\x88\0");
@@ -203,7 +203,7 @@ sub dial_once {
     $client->connect("ws://127.0.0.1:$port/")->cb(sub {
         $connection = $_[0]->recv;
         $connection->on(each_message => sub { $_[0]->close });
-        $connection->on(finish => $finished);
+        $connection->on(finish => sub { $finished->send });    # without arguments, which would hold the connection forever
         $connection->send('x' x 128);
     });
     $finished->recv;
