@@ -30,6 +30,12 @@ unsafe fn has_only_taint(sv: *mut SV) -> bool {
     magic.is_some_and(|magic| magic.mg_type == b't' as c_char && magic.mg_moremagic.is_null())
 }
 
+/// Returns `true` if a value is tainted (perlsec) and has no other magic.
+pub fn is_tainted(sv: *mut SV) -> bool {
+    // SAFETY: callers pass live SVs.
+    unsafe { (*sv).sv_flags & SVs_GMG != 0 && has_only_taint(sv) }
+}
+
 /// Returns the value that a reference points to.
 pub fn referent(sv: *mut SV) -> Option<*mut SV> {
     // SAFETY: callers pass live SVs; ROK shows which member of the union is in use.

@@ -164,8 +164,11 @@ package "AnyEvent::WebSocket::Native::Engine" {
         after.returning(client::create(call.perl, limits, expected));
     };
     /// `plain_url($url)`: returns `[$scheme, $host, $port]`; undef for a URL that the module URI would change, or that is not
-    /// for a WebSocket.
+    /// for a WebSocket. Also undef for a tainted URL: URI returns parts that are not tainted, and programs rely on that.
     plain_url = |call, after| {
+        if call.arg(0).is_some_and(sv::is_tainted) {
+            return;
+        }
         let Some(url) = PlainUrl::parse(call.octets(0)) else { return };
         let texts = [if url.is_secure { "wss" } else { "ws" }, url.host];
         let [scheme, host] = texts.map(|text| sv::new_string(call.perl, text.as_bytes()));
