@@ -101,6 +101,15 @@ sub is_read_after_work {
     reap($pid);
 }
 
+subtest 'a program that is busy afterwards, and is the server itself' => sub {
+    my $server = raw_server();
+    my $cv = client(handshake_timeout => 0.5)->connect($server->uri);
+    select undef, undef, undef, 1;
+    my $peer = $server->next_peer;
+    $peer->write(switching(next_request($peer)));
+    isa_ok connection_of($cv), 'AnyEvent::WebSocket::Connection', 'gets the time that it has lost, and';
+};
+
 subtest 'a port that is an object' => sub {
     {
         package PortObject;

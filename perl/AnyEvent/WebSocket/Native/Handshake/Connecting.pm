@@ -21,6 +21,7 @@ use AnyEvent::WebSocket::Native::Handshake::Refusal ();
 use AnyEvent::WebSocket::Native::Handshake::Stream ();
 use AnyEvent::WebSocket::Native::Handshake::TcpConnect ();
 use AnyEvent::WebSocket::Native::Loop ();
+use List::Util ();
 
 use constant { USUAL_VERSION => 'draft-ietf-hybi-17', DRAFT_VERSION => 'draft-ietf-hybi-10' };
 
@@ -131,15 +132,17 @@ sub _set_deadline {
     my ($attempt) = @_;
     my $limit = AnyEvent::WebSocket::Native::ClientOptions::value($attempt->{client}, 'handshake_timeout');
     my $seconds = AnyEvent::WebSocket::Native::Handshake::Deadline::seconds($limit) or return;
-    $attempt->{deadline} = AE::timer $seconds, 0, sub { _fail_soon($attempt, $seconds) };
+    my $due = AE::now + $seconds;
+    $attempt->{deadline} = AE::timer $seconds, 0, sub { _fail_soon($attempt, $seconds, $due) };
     return;
 }
 
-# Fails at the deadline. A program that was busy until now may have the response, but has not read it. The loop reads it before it
-# calls the timer.
+# Fails at the deadline. If the timer comes late, the program was busy: the response may have arrived unread, or the server may be in
+# the same process and has not written it yet. They get the time that they have lost, but not more than `seconds`.
 sub _fail_soon {
-    my ($attempt, $seconds) = @_;
-    $attempt->{deadline} = AE::timer AnyEvent::WebSocket::Native::Loop::poll_delay(), 0, sub {
+    my ($attempt, $seconds, $due) = @_;
+    my $more = List::Util::max(List::Util::min(AE::now - $due, $seconds), AnyEvent::WebSocket::Native::Loop::poll_delay());
+    $attempt->{deadline} = AE::timer $more, 0, sub {
         _fail($attempt, AnyEvent::WebSocket::Native::Handshake::Deadline::text(response => $seconds, $attempt->{handle}));
     };
     return;
