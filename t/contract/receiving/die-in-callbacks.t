@@ -154,6 +154,17 @@ subtest '$SIG{__DIE__} is not in the way' => sub {
 SKIP: {
     skip 'by design: ' . loop() . ' does not let exceptions through', 2 if loop() =~ /Glib|POE/;
 
+    subtest 'die in finish, after a reset behind the Close frame of the peer' => sub {
+        my ($connection, $peer) = connection_and_peer(tcp => 1);
+        turn();
+        my ($called, @errors) = (0);
+        $connection->on(parse_error => sub { push @errors, $_[1] });
+        $connection->on(finish => sub { $called++; die "thrown in finish\n" });
+        $peer->write(close_frame(1000))->reset;
+        is_deeply deaths_until('finish', sub { $called }), ["thrown in finish\n"], 'reaches the event loop';
+        is_deeply \@errors, [], 'not parse_error';
+    };
+
     subtest 'die in finish' => sub {
         my ($connection, $peer) = connection_and_peer();
         my $called = 0;

@@ -55,7 +55,8 @@ sub close_with_default {
     # An empty Close frame is answered with an empty one, whatever the default is.
     $code ||= $is_answer ? NO_STATUS : $default;
     my $number = code_of($code);
-    Carp::croak("close: $code is not a close code, which is a whole number from 1000 to 4999") unless defined $number;
+    Carp::croak('close: ' . ($code // 'undef') . ' is not a close code, which is a whole number from 1000 to 4999')
+        unless defined $number;
     return $self unless AnyEvent::WebSocket::Native::Engine::can_close($self);
     Carp::carp("close: $number is a code that must not be sent (RFC 6455, 7.4)") if _is_forbidden($number);
     Carp::carp('close: the reason is a reference, not a string')
@@ -64,14 +65,18 @@ sub close_with_default {
     $reason = defined $reason ? AnyEvent::WebSocket::Native::Payload::encoded("$reason") : '';
     my $is_bare = $number == NO_STATUS && $reason eq '';
     my @frame = ($is_bare ? undef : $number, $reason);
+    if (my $exceptions = _close_at_once($self, @frame)) {
+        AnyEvent::WebSocket::Native::Util::rethrow(@$exceptions) if @$exceptions;
+        return $self;
+    }
     # Sending may call the handle's on_drain, which may die.
-    AnyEvent::WebSocket::Native::Util::call_each([\&_send_close, \&_half_close], $self, @frame)
-        if !_close_at_once($self, @frame);
+    AnyEvent::WebSocket::Native::Util::call_each([\&_send_close, \&_half_close], $self, @frame);
     return $self;
 }
 
-# Sends a Close frame, and shuts down the write side behind it, both natively. Does nothing, and returns false, if something waits to
-# be written, or a method has to be called that a program has replaced.
+# Sends a Close frame, and shuts down the write side behind it, both natively. If the socket has an error, that ends the connection.
+# Returns a reference to an array, with the exception if a callback has died meanwhile. Does nothing, and returns nothing, if something
+# waits to be written, or a method has to be called that a program has replaced.
 sub _close_at_once {
     my ($self, $code, $reason) = @_;
     my ($progress, $error);
@@ -79,12 +84,11 @@ sub _close_at_once {
         # Some loops use $@ when they make timers.
         local $@;
         eval { $progress = AnyEvent::WebSocket::Native::Engine::close_at_once($self, $code, $reason); 1 } or $error = $@;
-        return 0 if !defined $error && !$progress;
+        return if !defined $error && !$progress;
         $self->{_ws_shutdown} = 1 if $progress && $progress == IS_SHUT_DOWN;
         _half_close($self);
     }
-    AnyEvent::WebSocket::Native::Util::rethrow($error) if defined $error;
-    return 1;
+    return [defined $error ? $error : ()];
 }
 
 # 1005 stands for an empty Close frame.
@@ -131,7 +135,11 @@ sub close_received {
     # Programs override or replace `close`, and expect it to be called here, too.
     if (!$self->{_ws_awaiting} && $self->can('close') == $close) {
         return _shut_down($self) if $self->{_ws_shutdown} && !AnyEvent::WebSocket::Native::Engine::can_close($self);
-        return if _close_at_once($self, $code, '');
+        if (my $exceptions = _close_at_once($self, $code, '')) {
+            # It would count as one of a message callback here, but belongs to the event loop.
+            AE::postpone(sub { AnyEvent::WebSocket::Native::Util::rethrow(@$exceptions) }) if @$exceptions;
+            return;
+        }
     }
     AnyEvent::WebSocket::Native::Util::call_each(
         [\&_call_close, \&_shut_down, \&AnyEvent::WebSocket::Native::Awaiting::no_more_messages],
