@@ -231,7 +231,8 @@ Default 0, or 1 if the environment variable C<ANYEVENT_WEBSOCKET_STRICT> is true
 
   my $client = AnyEvent::WebSocket::Client->new(subprotocol => ['chat.v2', 'chat.v1']);
 
-The subprotocols to ask for, a string or a reference to an array. If the server chooses none of them, connecting fails.
+The subprotocols to ask for, a string or a reference to an array. If the server chooses none of them, connecting fails; an
+empty array always fails, as in the original.
 L<AnyEvent::WebSocket::Connection/subprotocol> is the server's choice.
 
 =head2 timeout
@@ -265,6 +266,9 @@ original.>
 Starts to connect, and returns a condvar (see L<AnyEvent>). Its C<recv> returns an L<AnyEvent::WebSocket::Connection>, or dies
 with one of L</ERRORS>. C<$url> is a string, or an object with the methods of L<URI::ws>.
 
+C<connect> does not wait for the network. The condvar becomes ready in the event loop, except for a URL that does not begin with
+ws or wss: then it is ready at once, and calls its C<cb> as soon as that is set.
+
 A host and a port say where to connect to instead of what the URL says; the request and the verification of the certificate
 go by the URL. They may be what L<AnyEvent::Socket/tcp_connect> takes: C<unix/> and a path connect to a UNIX domain socket.
 
@@ -287,7 +291,8 @@ The URL begins with something else than ws or wss.
 
 =item unable to connect
 
-There is no TCP connection: no such host, refused, too late, or a proxy refuses.
+There is no TCP connection: no such host, refused, too late, or a proxy refuses. As in the original, the text does not have the
+reason; L<AnyEvent::WebSocket::Blocking/connect> with the same URL tells it.
 
 =item connect error:
 

@@ -417,6 +417,10 @@ is longer than 123 bytes of UTF-8.
 
   $connection->close(1001, 'the server restarts');
 
+C<close> does not wait for the peer. C<finish> comes when the peer has ended its side of the TCP connection, too, which most peers
+do right after their own Close frame; the Close frame alone does not end the connection. If L</close_timeout> passes before that,
+C<finish> comes with an error.
+
 Messages that the peer has already sent still arrive. But a proxy such as nginx may close both directions when it sees that
 we have closed one. Then neither these messages nor the peer's Close frame arrive.
 
@@ -446,7 +450,8 @@ undef if there was an error, or neither has sent a Close frame.
 
 =item error
 
-The text that L</parse_error> or L</finish> got, or undef if the peer has closed the socket. Of an exception in a message
+The text that L</parse_error> or L</finish> got. It is undef if the peer has closed the socket, and always if both sides have sent
+Close frames, even if the peer then does not close in time. Of an exception in a message
 callback it is the text. C<the program destroyed its handle> and C<the program dropped it> stand for ends that no callback is
 told.
 
@@ -897,7 +902,7 @@ L</close_code> tell the rest:
   a network error, such as a reset        -            text                    undef
   idle_timeout or ping_timeout            -            text                    undef
   more than max_buffered_amount           -            text                    undef
-  the peer did not close in time          -            text                    undef
+  the peer did not close in time          -            text                    undef, or its code
   a timeout of the handle                 -            text                    undef
   the program destroyed the handle        -            no finish               undef
 

@@ -195,7 +195,8 @@ continuation frames out of place, and messages inside a fragmented one: 1002
 
 =item *
 
-Close frames with a 1-byte body or a code that must not be sent (1002), or with a reason that is not UTF-8 (1007)
+Close frames with a 1-byte body or a code that must not be sent (1002), or with a reason that is not UTF-8 (1007). Such a
+code is 1005, which clients on some versions of the original, such as 0.54, send with each C<close> without a code
 
 =item *
 

@@ -186,8 +186,8 @@ C<ANYEVENT_WEBSOCKET_STRICT> is true. I<Not in the original.>
 
   my $server = AnyEvent::WebSocket::Server->new(subprotocols => ['chat.v2', 'chat.v1']);
 
-The subprotocols that the server speaks, best first. The first that the client asks for is chosen, before L</handshake> is
-called, and is L<AnyEvent::WebSocket::Connection/subprotocol>. If there is none, none is chosen. Default: none is chosen. I<Not
+The subprotocols that the server speaks, best first. The first in this list that the client asks for is chosen, whatever the
+client prefers, before L</handshake> is called. It is L<AnyEvent::WebSocket::Connection/subprotocol>. If the client asks for none of them, none is chosen. Default: none is chosen. I<Not
 in the original.>
 
 =head2 validator

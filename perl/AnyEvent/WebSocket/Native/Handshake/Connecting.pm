@@ -25,12 +25,12 @@ use List::Util ();
 
 use constant { USUAL_VERSION => 'draft-ietf-hybi-17', DRAFT_VERSION => 'draft-ietf-hybi-10' };
 
-my $has_uri;
-
 # Starts an attempt, which ends with a connection in the condvar `done`, or an error. It needs nobody to keep it.
 sub start {
     my ($client, $done, $uri, $host, $port) = @_;
-    $has_uri ||= do { require URI; require URI::ws };    # programs rely on the original loading these
+    # Programs rely on the original loading these.
+    require URI;
+    require URI::ws;
     my $plain = ref $uri ? undef : AnyEvent::WebSocket::Native::Engine::plain_url($uri);
     return _start_plain($client, $done, $uri, $plain, $host, $port) if $plain;
     $uri = URI->new($uri) if !ref $uri;
