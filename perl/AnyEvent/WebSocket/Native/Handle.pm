@@ -46,7 +46,8 @@ sub watch {
 sub take_over {
     my ($handle, $handle_callback) = @_;
     @$handle{qw( on_error on_eof on_read )} = ($handle_callback) x 3;
-    watch($handle, $handle_callback);
+    local $@;
+    $handle->{_rw} = AE::io $handle->{fh}, 0, $handle_callback;
     return;
 }
 

@@ -107,10 +107,7 @@ sub unhold {
     delete $self->{_ws_ignores_silence} and start_idle_timer($self);
 }
 
-sub stop {
-    my ($self) = @_;
-    delete @$self{ (TIMERS) };
-}
+sub stop { delete @{ $_[0] }{ (TIMERS) } }
 
 # One timer checks when something was last read. The handle's rtimeout belongs to the program.
 sub start_idle_timer {

@@ -29,8 +29,10 @@ use constant { USUAL_VERSION => 'draft-ietf-hybi-17', DRAFT_VERSION => 'draft-ie
 sub start {
     my ($client, $done, $uri, $host, $port) = @_;
     # Programs rely on the original loading these.
-    require URI;
-    require URI::ws;
+    if (!$INC{'URI/ws.pm'}) {
+        require URI;
+        require URI::ws;
+    }
     my $plain = ref $uri ? undef : AnyEvent::WebSocket::Native::Engine::plain_url($uri);
     return _start_plain($client, $done, $uri, $plain, $host, $port) if $plain;
     $uri = URI->new($uri) if !ref $uri;
@@ -49,11 +51,11 @@ sub start {
 # Starts an attempt with a URL, a string, of which the module URI would change nothing; `plain` has its parts.
 sub _start_plain {
     my ($client, $done, $url, $plain, $host, $port) = @_;
-    (my $scheme, my @place) = @$plain;
-    $place[0] = $host if defined $host;
-    $place[1] = $port if defined $port;
-    my $attempt = { client => $client, done => $done, url => $url, host => $place[0], port => $place[1], redirects => 0 };
-    _connect($attempt, $scheme, @place);
+    my ($scheme, $own_host, $own_port) = @$plain;
+    $host //= $own_host;
+    $port //= $own_port;
+    my $attempt = { client => $client, done => $done, url => $url, host => $host, port => $port, redirects => 0 };
+    _connect($attempt, $scheme, $host, $port);
     return;
 }
 
@@ -131,7 +133,11 @@ sub _url { return $_[0]{uri} ? $_[0]{uri}->as_string : $_[0]{url} }
 sub _set_deadline {
     my ($attempt) = @_;
     my $limit = AnyEvent::WebSocket::Native::ClientOptions::value($attempt->{client}, 'handshake_timeout');
-    my $seconds = AnyEvent::WebSocket::Native::Handshake::Deadline::seconds($limit) or return;
+    my $seconds =
+        defined $limit
+        ? AnyEvent::WebSocket::Native::Handshake::Deadline::seconds($limit)
+        : AnyEvent::WebSocket::Native::Handshake::Deadline::USUAL;
+    return unless $seconds;
     my $due = AE::now + $seconds;
     $attempt->{deadline} = AE::timer $seconds, 0, sub { _fail_soon($attempt, $seconds, $due) };
     return;

@@ -55,7 +55,8 @@ sub _own_sub_of_socket {
 # or has replaced a sub that would be called.
 sub connect_at_once {
     my ($client, $host, $port) = @_;
-    $_ = defined $_ ? "$_" : '' for $host, $port;
+    return if !defined $host || !defined $port;
+    ($host, $port) = ("$host", "$port");    # they may be objects
     my $address = _loopback_address($host) // return;
     return if $port !~ /\A[1-9][0-9]{0,4}\z/ || $port > 65535;
     return if !_connects_as_usual($client) || $client->env_proxy;
