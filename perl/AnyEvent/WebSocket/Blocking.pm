@@ -370,8 +370,8 @@ AnyEvent::WebSocket::Blocking - a WebSocket client that waits, without an event 
 
 For programs that ask and wait for the answer: scripts, cron jobs, tests, and callbacks of an event loop that need an answer
 before they return. In a callback of AnyEvent, C<< AnyEvent::WebSocket::Client->connect(...)->recv >> dies with "recursive
-blocking wait" while the main program itself waits in a C<recv>; this class works there, and in callbacks of L<IO::Async>, L<POE> or any other loop, because it uses none.
-While it waits, the loop stands still: no other callback runs. A program that must do several things at once takes
+blocking wait" while the main program itself waits in a C<recv>; this class works there, and in callbacks of L<IO::Async>,
+L<POE> or any other loop, because it uses none. While it waits, the loop stands still: no other callback runs. A program that must do several things at once takes
 L<AnyEvent::WebSocket::Client>.
 
 It has the same engine as L<AnyEvent::WebSocket::Connection>, and messages are objects of L<AnyEvent::WebSocket::Message>. It

@@ -222,4 +222,22 @@ subtest 'the drafts before' => sub {
     }
 };
 
+# Some strings are read without URI.
+subtest 'a string and an object of URI' => sub {
+    require URI;
+    my @places = ('127.0.0.1', 'localhost');
+    my @tails = ('', '/', '/a/b', '/a?b=c/d', '?q', '/?', '//', '/a;b=1,2', '/~x!$&\'()*+', '/%20', '/a b', '/|', '/#f', '/\x{e9}', ' ', "\n");
+    for my $place (@places) {
+        for my $tail (@tails) {
+            my @requests = map {
+                my $server = raw_server();
+                my $url = 'ws://' . $place . ':' . $server->port . $tail;
+                my $cv = client()->connect($_ ? URI->new($url) : $url);
+                next_request($server->next_peer)->text =~ s/^Sec-WebSocket-Key: .*$//mr =~ s/${\ $server->port}/PORT/gr
+            } 0, 1;
+            is $requests[0], $requests[1], 'send the same request: ' . $place . ($tail =~ s/([^ -~])/sprintf '\\x{%x}', ord $1/ger);
+        }
+    }
+};
+
 done_testing;

@@ -152,7 +152,7 @@ subtest '$SIG{__DIE__} is not in the way' => sub {
 };
 
 SKIP: {
-    skip 'by design: ' . loop() . ' does not let exceptions through', 2 if loop() =~ /Glib|POE/;
+    skip 'by design: ' . loop() . ' does not let exceptions through', 3 if loop() =~ /Glib|POE/;
 
     subtest 'die in finish, after a reset behind the Close frame of the peer' => sub {
         my ($connection, $peer) = connection_and_peer(tcp => 1);
